@@ -1,0 +1,16 @@
+/**
+ * How an app reaches its broker and result store. In a client that is a connection of its own, opened at the first use;
+ * inside an executor it is the message port to the engine, because executors hold no connection.
+ */
+import type { OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
+
+export interface Gateway {
+  publish(messages: readonly OutgoingMessage[], options: PublishOptions): Promise<readonly PublishResult[]>;
+  /** The reply queue to write into messages, or `null` when the store needs none. Must resolve before the first send. */
+  prepareResults(): Promise<string | null>;
+  getResults(ids: readonly string[]): Promise<readonly (string | null)[]>;
+  /** Resolves with the final meta text; `onUpdate` hears of other states. */
+  waitResult(id: string, signal: AbortSignal, onUpdate?: (meta: string) => void): Promise<string>;
+  forgetResults(ids: readonly string[]): Promise<void>;
+  close(): Promise<void>;
+}

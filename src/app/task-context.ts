@@ -1,0 +1,86 @@
+/**
+ * The context of a running task: second argument of `run`, and `taskContext()` anywhere below it. The type and the
+ * AsyncLocalStorage live here; the executor makes the contexts.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Duration } from '../core/duration.js';
+import { TaskError } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+
+/** What a running task knows and can do. */
+export interface TaskContext {
+  readonly id: string;
+  readonly name: string;
+  readonly args: readonly unknown[];
+  readonly kwargs: Readonly<Record<string, unknown>>;
+  readonly queue: string;
+  /** 1 for the first try. */
+  readonly attempt: number;
+  /** `retry.max + 1`; 1 without a policy; `Infinity` for `max: 'unlimited'`. */
+  readonly maxAttempts: number;
+  readonly rootId: string;
+  readonly parentId: string | null;
+  readonly groupId: string | null;
+  /** User headers of the message. */
+  readonly headers: Readonly<Record<string, unknown>>;
+  readonly eta: Date | null;
+  readonly expires: Date | null;
+  /** A worker may have started this delivery before. */
+  readonly redelivered: boolean;
+  /** Aborts on the soft time limit, shutdown, revocation or a lost lease; `reason` is an error with a code. */
+  readonly signal: AbortSignal;
+  /** A logger whose lines carry the task's id and name. */
+  readonly log: Logger;
+  /** State PROGRESS with `{ current, total, note? }`. */
+  progress(current: number, total?: number, note?: string): void;
+  /** A state of the task's own, with data that `handle.status()` and Celery's `AsyncResult.info` show. */
+  updateState(state: string, meta: unknown): void;
+  /** Makes the value to throw for another try: `throw ctx.retry({ in: '60s' })`. Counts as a retry of the policy (3 without one). */
+  retry(options?: { readonly in?: Duration; readonly because?: unknown }): RetrySignal;
+}
+
+/** Thrown to ask for another try. Not a failure, hence no LovageError. */
+export class RetrySignal extends Error {
+  readonly steer = 'retry';
+  readonly delayMs: number | null;
+  constructor(delayMs: number | null, because?: unknown) {
+    super('the task asked for another try', { cause: because });
+    this.name = 'Retry';
+    this.delayMs = delayMs;
+  }
+}
+
+/** Throw this to end a task without storing any outcome (Celery's `Ignore`). */
+export class Ignore extends Error {
+  readonly steer = 'ignore';
+  override readonly name = 'Ignore';
+}
+
+/** Throw this to refuse the message: dropped, or with `requeue` put back (Celery's `Reject`). */
+export class Reject extends Error {
+  readonly steer = 'reject';
+  override readonly name = 'Reject';
+  readonly requeue: boolean;
+  constructor(reason?: string, options: { readonly requeue?: boolean } = {}) {
+    super(reason ?? 'rejected');
+    this.requeue = options.requeue ?? false;
+  }
+}
+
+/** What the storage holds: the context, and the ids of what was sent from inside. */
+export interface ActiveRun {
+  readonly context: TaskContext;
+  readonly children: string[];
+}
+
+export const activeRun = new AsyncLocalStorage<ActiveRun>();
+
+/**
+ * The context of the task that is running here.
+ * @throws TaskError `E_NO_CONTEXT` outside a task
+ */
+export function taskContext(): TaskContext {
+  const run = activeRun.getStore();
+  if (!run) throw new TaskError('E_NO_CONTEXT', 'taskContext() was called outside a running task: call it below the function given to app.task or app.fn');
+  return run.context;
+}

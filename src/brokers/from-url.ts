@@ -1,0 +1,25 @@
+/** Scheme → driver, each loaded only when its URL asks for it: a file user never loads a Redis client. */
+import { ConfigError } from '../core/errors.js';
+import type { Broker, BrokerOptions } from './broker.js';
+
+/** @throws ConfigError `E_CONFIG_URL` for an unknown scheme, `E_DRIVER_MISSING` when the client package is not installed */
+export async function openBroker(options: BrokerOptions): Promise<Broker> {
+  const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(options.url)?.[1]?.toLowerCase();
+  switch (scheme) {
+    case 'memory':
+      return (await import('./memory/index.js')).openMemoryBroker(options);
+    case 'file':
+      return (await import('./file/index.js')).openFileBroker(options);
+    case 'redis':
+    case 'rediss':
+      return (await import('./redis/index.js')).openRedisBroker(options);
+    case 'amqp':
+    case 'amqps':
+      return (await import('./rabbitmq/index.js')).openRabbitmqBroker(options);
+    default:
+      throw new ConfigError(
+        'E_CONFIG_URL',
+        `broker URL ${JSON.stringify(options.url)} has ${scheme ? `the unknown scheme '${scheme}'` : 'no scheme'}: use memory:, file:PATH, redis://, rediss://, amqp:// or amqps://`,
+      );
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * The messages between the two halves of a worker. The engine holds every connection and runs no user code; the
+ * executor runs user code and holds no connection. Everything here can be cloned: it crosses threads and processes.
+ * Bodies cross still encoded and results cross as JSON text, so neither half pays for the other's data twice.
+ */
+import type { OutgoingMessage, PublishOptions } from '../brokers/broker.js';
+import type { WireMessage } from '../wire/message.js';
+
+/** One task to run. `run` is the engine's handle of this run; outcomes name it. */
+export interface RunRequest {
+  readonly run: number;
+  readonly name: string;
+  readonly queue: string;
+  readonly redelivered: boolean;
+  readonly message: WireMessage;
+}
+
+/** Why a run's signal aborts. */
+export type AbortReason = 'soft-time-limit' | 'shutdown' | 'revoked' | 'lease-lost';
+
+/** Engine → executor. */
+export type ToExecutor =
+  | { readonly type: 'run'; readonly tasks: readonly RunRequest[] }
+  | { readonly type: 'abort'; readonly runs: readonly number[]; readonly reason: AbortReason }
+  | { readonly type: 'answer'; readonly call: number; readonly value: unknown }
+  | { readonly type: 'refusal'; readonly call: number; readonly error: PortError }
+  /** Something that a wait call may hear before its answer. */
+  | { readonly type: 'update'; readonly call: number; readonly meta: string }
+  /** Run the onStop hooks, flush, and answer `stopped`. */
+  | { readonly type: 'stop' };
+
+/** An error of ours that crossed the port. */
+export interface PortError {
+  readonly code: string;
+  readonly message: string;
+  readonly outcome?: 'not-sent' | 'unknown';
+  readonly taskId?: string;
+}
+
+/** What the engine must know of a registered task. */
+export interface TaskFacts {
+  readonly name: string;
+  readonly ack: 'late' | 'early';
+  readonly ignoreResult: boolean;
+  readonly resultTtlMs: number | null;
+  readonly trackStarted: boolean;
+  readonly softTimeLimitMs: number | null;
+  readonly timeLimitMs: number | null;
+}
+
+/** The first word of an executor. */
+export interface ExecutorHello {
+  readonly appName: string;
+  readonly brokerUrl: string;
+  readonly resultUrl: string;
+  readonly defaultQueue: string;
+  readonly tasks: readonly TaskFacts[];
+}
+
+interface OutcomeBase {
+  readonly run: number;
+  /** Milliseconds from start to end in the executor. */
+  readonly runtimeMs: number;
+  /** Ids of tasks sent from inside. */
+  readonly children: readonly string[];
+}
+
+/** How a run ended, as far as the executor can tell. */
+export type Outcome =
+  | (OutcomeBase & { readonly kind: 'success'; readonly resultJson: string })
+  | (OutcomeBase & { readonly kind: 'failure'; readonly exceptionJson: string; readonly traceback: string; readonly expected: boolean })
+  /** Another try after `delayMs`; the engine makes the successor from the message it holds. */
+  | (OutcomeBase & { readonly kind: 'retry'; readonly delayMs: number; readonly exceptionJson: string | null; readonly traceback: string | null })
+  /** The body is no task body; it is parked. */
+  | (OutcomeBase & { readonly kind: 'undecodable'; readonly code: string; readonly reason: string })
+  /** The task threw Ignore or Reject. */
+  | (OutcomeBase & { readonly kind: 'ignored' })
+  | (OutcomeBase & { readonly kind: 'rejected'; readonly requeue: boolean })
+  /** The run was given up because its signal aborted for shutdown or a lost lease: nothing is stored, the message goes back. */
+  | (OutcomeBase & { readonly kind: 'handed-back' });
+
+/** What an executor may ask of the engine on behalf of user code. */
+export type EngineCall =
+  | { readonly method: 'publish'; readonly messages: readonly OutgoingMessage[]; readonly options: Omit<PublishOptions, 'signal'> }
+  | { readonly method: 'prepareResults' }
+  | { readonly method: 'getResults'; readonly ids: readonly string[] }
+  | { readonly method: 'waitResult'; readonly id: string }
+  | { readonly method: 'forgetResults'; readonly ids: readonly string[] };
+
+/** Executor → engine. */
+export type FromExecutor =
+  | { readonly type: 'ready'; readonly hello: ExecutorHello }
+  /** The app file did not load or an onStart hook threw. */
+  | { readonly type: 'broken'; readonly error: PortError & { readonly stack?: string } }
+  | { readonly type: 'outcomes'; readonly outcomes: readonly Outcome[] }
+  /** A state of the task's own (PROGRESS, …). */
+  | { readonly type: 'state'; readonly run: number; readonly state: string; readonly resultJson: string }
+  | { readonly type: 'call'; readonly call: number; readonly request: EngineCall }
+  | { readonly type: 'cancel-call'; readonly call: number }
+  | { readonly type: 'stopped' };
+
+/** One end of a port; a MessagePort, a child's channel, or a pair of functions on one loop. */
+export interface PortEnd<Out, In> {
+  post(message: Out): void;
+  onMessage(listener: (message: In) => void): void;
+  close(): void;
+}
+
+export type EngineEnd = PortEnd<ToExecutor, FromExecutor>;
+export type ExecutorEnd = PortEnd<FromExecutor, ToExecutor>;
