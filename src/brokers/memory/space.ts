@@ -1,0 +1,198 @@
+/**
+ * The state that every user of one `memory:NAME` shares: queues, delayed entries, dead letters, consumers, listeners.
+ * The reference model of a broker: small and obviously right. Not in here: the seam's promises and options (`index.ts`)
+ * and what one consumer holds (`consumer.ts`).
+ */
+import { systemClock, type Clock } from '../../core/clock.js';
+import { PublishError } from '../../core/errors.js';
+import type { WireMessage } from '../../wire/message.js';
+import type { Broadcast, OutgoingMessage, ParkReason, PublishResult } from '../broker.js';
+import type { MemoryConsumer } from './consumer.js';
+import { DelayHeap, MemoryQueue, type Entry } from './queue.js';
+
+/** Limits of a memory broker; beyond them publishing is refused with `E_BROKER_FULL`. */
+export interface MemoryLimits {
+  /** Messages on the account of one queue: ready, delayed and held. Default 1,000,000. */
+  readonly maxMessages?: number;
+  /** Default 10,000. */
+  readonly maxQueues?: number;
+  /** Dead letters are never dropped; while there are this many, nothing more is taken in. Default 10,000. */
+  readonly maxDead?: number;
+}
+
+export interface MemorySpaceOptions extends MemoryLimits {
+  readonly clock?: Clock;
+}
+
+/** A parked message or piece of garbage. */
+export interface DeadLetter extends ParkReason {
+  readonly queue: string;
+  /** Garbage as it came; a message as JSON with its body in base64 or as text. */
+  readonly raw: Uint8Array;
+  /** Wall time of the parking. */
+  readonly atMs: number;
+}
+
+export interface Listener {
+  readonly exchange: string;
+  readonly matches: (routingKey: string) => boolean;
+  readonly onBroadcast: (broadcast: Broadcast) => void;
+}
+
+/** A set wall clock does not move timers: the delay store looks again this often while something waits in it. */
+const RECHECK_MS = 30_000;
+
+export class MemorySpace {
+  readonly clock: Clock;
+  readonly queues = new Map<string, MemoryQueue>();
+  readonly delays = new DelayHeap();
+  readonly dead: DeadLetter[] = [];
+  readonly listeners = new Set<Listener>();
+  readonly consumers = new Set<MemoryConsumer>();
+  readonly #maxMessages: number;
+  readonly #maxQueues: number;
+  readonly #maxDead: number;
+  #consumerCount = 0;
+  #pumping = false;
+  #armedAtMs = Infinity;
+  #disarm: (() => void) | null = null;
+
+  constructor(options: MemorySpaceOptions = {}) {
+    this.clock = options.clock ?? systemClock;
+    this.#maxMessages = options.maxMessages ?? 1_000_000;
+    this.#maxQueues = options.maxQueues ?? 10_000;
+    this.#maxDead = options.maxDead ?? 10_000;
+  }
+
+  /** Makes tags of this space unique: no two consumers ever share the number. */
+  nextConsumerNumber(): number {
+    this.#consumerCount += 1;
+    return this.#consumerCount;
+  }
+
+  /** The queue of this name, made if need be. */
+  queue(name: string): MemoryQueue {
+    let queue = this.queues.get(name);
+    if (!queue) {
+      queue = new MemoryQueue(name);
+      this.queues.set(name, queue);
+    }
+    return queue;
+  }
+
+  /** Takes a message in, or says why not. */
+  accept(outgoing: OutgoingMessage): PublishResult {
+    const { to, priority, notBeforeMs } = outgoing;
+    const existing = this.queues.get(to.queue);
+    const refusal = this.#refusal(to.queue, existing);
+    if (refusal !== null) {
+      const id = outgoing.message.headers['id'];
+      return new PublishError('E_BROKER_FULL', refusal, { outcome: 'not-sent', taskId: typeof id === 'string' ? id : undefined });
+    }
+    const queue = existing ?? this.queue(to.queue);
+    const entry = toEntry(outgoing.message, priority);
+    if (notBeforeMs !== undefined && notBeforeMs > this.clock.nowMs()) this.delay(queue, entry, notBeforeMs);
+    else queue.pushBack(entry);
+    this.schedulePump();
+    return null;
+  }
+
+  /** Lets an entry wait; it counts for its queue all the time. */
+  delay(queue: MemoryQueue, entry: Entry, untilMs: number): void {
+    queue.delayed += 1;
+    this.delays.push(queue, entry, untilMs);
+    this.#arm();
+  }
+
+  /** Removes what waits for a time on its way to this queue. */
+  dropDelayed(queue: MemoryQueue): number {
+    queue.delayed = 0;
+    const dropped = this.delays.drop(queue);
+    this.#arm();
+    return dropped;
+  }
+
+  park(queue: string, entry: Entry, reason: ParkReason): void {
+    this.dead.push({ queue, raw: rawBytes(entry), code: reason.code, reason: reason.reason, atMs: this.clock.nowMs() });
+  }
+
+  /** Tells every listener that matches, after the caller's turn, as a network would. */
+  broadcast(broadcast: Broadcast): void {
+    for (const listener of this.listeners) {
+      if (listener.exchange !== broadcast.exchange || !listener.matches(broadcast.routingKey)) continue;
+      queueMicrotask(() => {
+        if (this.listeners.has(listener)) listener.onBroadcast(broadcast);
+      });
+    }
+  }
+
+  /**
+   * Serves all consumers soon. One immediate for whatever happens in a turn: deliveries come in batches, and a consumer
+   * that settles and is served again and again leaves the loop to timers and sockets in between.
+   */
+  schedulePump(): void {
+    if (this.#pumping || this.consumers.size === 0) return;
+    this.#pumping = true;
+    setImmediate(() => {
+      this.#pumping = false;
+      this.#promote();
+      const [first, ...rest] = this.consumers;
+      if (!first) return;
+      first.serve();
+      for (const consumer of rest) consumer.serve();
+      // the next round begins with another one
+      if (rest.length > 0 && this.consumers.delete(first)) this.consumers.add(first);
+    });
+  }
+
+  /** Moves what is due to the back of its queue. */
+  #promote(): void {
+    const nowMs = this.clock.nowMs();
+    for (let due = this.delays.popDue(nowMs); due; due = this.delays.popDue(nowMs)) {
+      due.queue.delayed -= 1;
+      due.queue.pushBack(due.entry);
+    }
+    this.#arm();
+  }
+
+  #arm(): void {
+    const atMs = this.delays.nextAtMs;
+    if (atMs === this.#armedAtMs) return;
+    this.#disarm?.();
+    this.#disarm = null;
+    this.#armedAtMs = atMs;
+    if (atMs === Infinity) return;
+    this.#disarm = this.clock.after(Math.min(atMs - this.clock.nowMs(), RECHECK_MS), () => {
+      this.#armedAtMs = Infinity;
+      this.#promote();
+      this.schedulePump();
+    });
+  }
+
+  #refusal(name: string, queue: MemoryQueue | undefined): string | null {
+    if (this.dead.length >= this.#maxDead) {
+      return `the memory broker holds ${this.dead.length} dead letters, its limit: look at them and remove them`;
+    }
+    if (!queue) return this.queues.size < this.#maxQueues ? null : `the memory broker has ${this.queues.size} queues, its limit`;
+    if (queue.total < this.#maxMessages) return null;
+    return `queue '${name}' of the memory broker is full with ${queue.total} messages: start workers, purge it, or use a broker with more room`;
+  }
+}
+
+/** The entry of a message; a priority is written into the message so that a retry made of it keeps it. */
+export function toEntry(message: WireMessage, priority: number | undefined): Entry {
+  const rank = priority ?? message.properties.priority ?? 0;
+  let kept = message;
+  if (priority !== undefined) kept = { ...message, properties: { ...message.properties, priority } };
+  // a sender may reuse its buffer once it is told that the message is stored
+  if (kept.body.encoding === 'binary') kept = { ...kept, body: { encoding: 'binary', data: kept.body.data.slice() } };
+  return { message: kept, raw: null, priority: rank >= 9 ? 9 : rank > 0 ? Math.floor(rank) : 0, redelivered: false, losses: 0 };
+}
+
+function rawBytes(entry: Entry): Uint8Array {
+  const { message, raw } = entry;
+  if (raw || !message) return raw ?? new Uint8Array();
+  const { body } = message;
+  const shown = body.encoding === 'binary' ? { encoding: 'base64', data: Buffer.from(body.data).toString('base64') } : body;
+  return Buffer.from(JSON.stringify({ ...message, body: shown }));
+}
