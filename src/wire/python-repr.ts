@@ -47,7 +47,7 @@ function isSecret(secret: SecretArgs | undefined, key: string | number): boolean
 }
 
 function cut(text: string, limit = REPR_LIMIT): string {
-  return text.length <= limit ? text : `${text.slice(0, limit - 3)}...`;
+  return text.length <= limit ? text : `${clip(text, limit - 3)}...`;
 }
 
 function reprValue(value: unknown, level: number, budget: number): string {
@@ -96,23 +96,31 @@ function reprObject(value: object, level: number, budget: number): string {
   }
 }
 
+// With the u flag \ud800-\udfff matches lone surrogates only; Python cannot print those.
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must be escaped
-const NEEDS_CARE = /['\\\u0000-\u001f\u007f-\u00a0]/;
+const NEEDS_CARE = /['\\\u0000-\u001f\u007f-\u00a0\ud800-\udfff]/u;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must be escaped
-const CONTROLS = /[\u0000-\u001f\u007f-\u00a0]/g;
+const ESCAPED = /[\u0000-\u001f\u007f-\u00a0\ud800-\udfff]/gu;
 
 function reprString(value: string, budget: number): string {
-  const text = value.length > budget ? value.slice(0, Math.max(budget, 0)) : value;
+  const text = value.length > budget ? clip(value, Math.max(budget, 0)) : value;
   if (!NEEDS_CARE.test(text)) return `'${text}'`;
   const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
-  let escaped = text.replaceAll('\\', '\\\\').replace(CONTROLS, escapeControl);
+  let escaped = text.replaceAll('\\', '\\\\').replace(ESCAPED, escapeChar);
   if (quote === "'") escaped = escaped.replaceAll("'", "\\'");
   return quote + escaped + quote;
 }
 
-function escapeControl(char: string): string {
+/** The first `length` characters, without half a surrogate pair at the end. */
+export function clip(text: string, length: number): string {
+  const last = text.charCodeAt(length - 1);
+  return text.slice(0, last >= 0xd800 && last <= 0xdbff ? length - 1 : length);
+}
+
+function escapeChar(char: string): string {
   if (char === '\n') return '\\n';
   if (char === '\r') return '\\r';
   if (char === '\t') return '\\t';
-  return `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`;
+  const code = char.charCodeAt(0);
+  return code < 256 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16)}`;
 }
