@@ -49,11 +49,11 @@ export function encodeEnvelope(message: WireMessage, route: EnvelopeRoute): stri
  */
 export function decodeEnvelope(raw: string | Uint8Array): DecodedEnvelope {
   const text = typeof raw === 'string' ? raw : textOfUtf8(raw);
-  let parsed = parseEnvelope(text);
+  const parsed = parseEnvelope(text);
   if (!isObject(parsed)) throw new WireError('E_DECODE', 'the element is no message envelope: not a JSON object');
-  if (holdsMoreThanCelerys(parsed.headers)) parsed = decodeJson(text, { typed: false }) as Record<string, unknown>;
+  const envelope = holdsMoreThanCelerys(parsed.headers) ? (decodeJson(text, { typed: false }) as Record<string, unknown>) : parsed;
 
-  const { body, headers, properties } = parsed;
+  const { body, headers, properties } = envelope;
   if (typeof body !== 'string') throw new WireError('E_DECODE', 'the envelope has no body');
   if (!isObject(properties)) throw new WireError('E_DECODE', 'the envelope has no properties');
   if (headers !== undefined && headers !== null && !isObject(headers)) throw new WireError('E_DECODE', 'the headers of the envelope are no object');
@@ -61,8 +61,8 @@ export function decodeEnvelope(raw: string | Uint8Array): DecodedEnvelope {
   const known = headers ?? NOTHING;
   return {
     message: {
-      contentType: textOf(parsed['content-type']),
-      contentEncoding: textOf(parsed['content-encoding']),
+      contentType: textOf(envelope['content-type']),
+      contentEncoding: textOf(envelope['content-encoding']),
       headers: known,
       properties: readProperties(properties),
       body: { encoding: bodyEncoding(properties.body_encoding), data: body },
