@@ -54,6 +54,8 @@ export interface ExecutorHello {
   readonly brokerUrl: string;
   readonly resultUrl: string;
   readonly defaultQueue: string;
+  /** How long results are kept unless a task says otherwise; `null` for ever. */
+  readonly resultTtlMs: number | null;
   readonly tasks: readonly TaskFacts[];
 }
 

@@ -1,0 +1,96 @@
+/**
+ * Admission: what is to be done with a delivery that came in. Pure; the headers, the time and the registered names go
+ * in, a verdict comes out, and `consumer.ts` carries it out. Source: wire section 11, DESIGN section 5.
+ */
+import type { Delivery } from '../../brokers/broker.js';
+import { WireError } from '../../core/errors.js';
+import type { WireMessage } from '../../wire/message.js';
+import { readTaskHeaders, type TaskHeaders, upgradeProtocol1 } from '../../wire/task-message.js';
+import type { TaskFacts } from '../port.js';
+
+/** Set by `with({ id })`: this id may have been sent before, so the store is asked before the task runs. */
+export const RESENT_HEADER = 'lovage_resent';
+/** When a worker first met this message without knowing its task; wall milliseconds. */
+export const UNKNOWN_SINCE_HEADER = 'lovage_unknown_since';
+/** How many executors died under this message, where the broker cannot count that. */
+export const LOSSES_HEADER = 'lovage_losses';
+/** After so many losses a message is parked as poison. */
+export const MAX_LOSSES = 3;
+
+export type Verdict =
+  | { readonly kind: 'run'; readonly headers: TaskHeaders; readonly message: WireMessage; readonly facts: TaskFacts; readonly claim: boolean }
+  | { readonly kind: 'expired'; readonly headers: TaskHeaders }
+  | { readonly kind: 'defer'; readonly headers: TaskHeaders; readonly untilMs: number }
+  /** Nobody here knows the task: back through the delay store, with the time of the first meeting in a header. */
+  | { readonly kind: 'unknown'; readonly headers: TaskHeaders; readonly untilMs: number; readonly message: WireMessage }
+  | { readonly kind: 'park'; readonly headers: TaskHeaders | null; readonly code: 'E_DECODE' | 'E_NOT_REGISTERED' | 'E_WORKER_LOST'; readonly reason: string };
+
+export interface AdmissionContext {
+  readonly nowMs: number;
+  readonly facts: ReadonlyMap<string, TaskFacts>;
+  readonly unknownTaskPatienceMs: number;
+  /** For the jitter of unknown tasks. */
+  readonly random: number;
+}
+
+/** How many workers or executors died under this delivery, as far as anybody knows. */
+export function lossesOf(delivery: Delivery): number {
+  const counted = delivery.message.headers[LOSSES_HEADER];
+  return delivery.losses + (typeof counted === 'number' ? counted : 0);
+}
+
+/** A copy of the message with one more header. */
+export function withHeader(message: WireMessage, name: string, value: unknown): WireMessage {
+  return { ...message, headers: { ...message.headers, [name]: value } };
+}
+
+/** 1 s doubling to 30 s with the time already waited, half of it random. */
+function unknownDelayMs(waitedMs: number, random: number): number {
+  const plain = Math.min(Math.max(1_000, waitedMs), 30_000);
+  return Math.round(plain / 2 + (plain / 2) * random);
+}
+
+export function admit(delivery: Delivery, context: AdmissionContext): Verdict {
+  let headers: TaskHeaders | null;
+  let message = delivery.message;
+  try {
+    headers = readTaskHeaders(message);
+    if (headers === null) {
+      message = upgradeProtocol1(message);
+      headers = readTaskHeaders(message);
+    }
+  } catch (error) {
+    if (error instanceof WireError) return { kind: 'park', headers: null, code: 'E_DECODE', reason: error.message };
+    throw error;
+  }
+  if (headers === null) return { kind: 'park', headers: null, code: 'E_DECODE', reason: 'neither protocol 2 nor protocol 1' };
+  const { nowMs } = context;
+  if (headers.expiresMs !== null && headers.expiresMs <= nowMs) return { kind: 'expired', headers };
+  if (headers.etaMs !== null && headers.etaMs > nowMs) return { kind: 'defer', headers, untilMs: headers.etaMs };
+  const facts = context.facts.get(headers.task);
+  if (facts === undefined) {
+    const since = message.headers[UNKNOWN_SINCE_HEADER];
+    const sinceMs = typeof since === 'number' ? since : nowMs;
+    const waitedMs = nowMs - sinceMs;
+    if (waitedMs >= context.unknownTaskPatienceMs) {
+      return {
+        kind: 'park',
+        headers,
+        code: 'E_NOT_REGISTERED',
+        reason: `no task named ${JSON.stringify(headers.task)} is registered here, and none appeared for ${Math.round(waitedMs / 1_000)} s`,
+      };
+    }
+    return {
+      kind: 'unknown',
+      headers,
+      untilMs: nowMs + Math.min(unknownDelayMs(waitedMs, context.random), context.unknownTaskPatienceMs - waitedMs),
+      message: withHeader(message, UNKNOWN_SINCE_HEADER, sinceMs),
+    };
+  }
+  const losses = lossesOf(delivery);
+  if (losses >= MAX_LOSSES) {
+    return { kind: 'park', headers, code: 'E_WORKER_LOST', reason: `${losses} workers died while they ran this task` };
+  }
+  const claim = delivery.redelivered || losses > 0 || message.headers[RESENT_HEADER] === true;
+  return { kind: 'run', headers, message, facts, claim };
+}

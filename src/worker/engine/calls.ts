@@ -1,0 +1,70 @@
+/**
+ * What user code in an executor asks of the engine: sending tasks, reading and awaiting results. The executor holds no
+ * connection, so its gateway (`executor/port-gateway.ts`) puts the call on the port and it is answered here.
+ */
+import type { Broker } from '../../brokers/broker.js';
+import { codeOf, PublishError, toError } from '../../core/errors.js';
+import type { ResultStore } from '../../results/result-store.js';
+import type { EngineCall, PortError, ToExecutor } from '../port.js';
+
+/** An error in the form that crosses a port. */
+export function toPortError(error: unknown): PortError {
+  const known = toError(error);
+  const base = { code: codeOf(error) ?? 'E_INTERNAL', message: known.message };
+  return error instanceof PublishError ? { ...base, outcome: error.outcome, ...(error.taskId ? { taskId: error.taskId } : {}) } : base;
+}
+
+export class Calls {
+  readonly #broker: Broker;
+  readonly #store: ResultStore;
+  /** Waits that can be cancelled, by executor and call; an entry lives until its answer. */
+  readonly #waits = new Map<string, AbortController>();
+
+  constructor(broker: Broker, store: ResultStore) {
+    this.#broker = broker;
+    this.#store = store;
+  }
+
+  /** Answers one call; `post` reaches the executor that asked. */
+  async answer(executor: number, call: number, request: EngineCall, post: (message: ToExecutor) => void): Promise<void> {
+    try {
+      const value = await this.#carryOut(`${executor}:${call}`, call, request, post);
+      post({ type: 'answer', call, value });
+    } catch (error) {
+      post({ type: 'refusal', call, error: toPortError(error) });
+    }
+  }
+
+  cancel(executor: number, call: number): void {
+    this.#waits.get(`${executor}:${call}`)?.abort(new Error('the call was cancelled'));
+  }
+
+  /** Ends every wait; the engine is stopping. */
+  close(): void {
+    for (const controller of this.#waits.values()) controller.abort(new Error('the worker is stopping'));
+  }
+
+  async #carryOut(key: string, call: number, request: EngineCall, post: (message: ToExecutor) => void): Promise<unknown> {
+    switch (request.method) {
+      case 'publish': {
+        const results = await this.#broker.publish(request.messages, request.options);
+        return results.map((error) => (error === null ? null : toPortError(error)));
+      }
+      case 'prepareResults':
+        return this.#store.prepare();
+      case 'getResults':
+        return this.#store.get(request.ids);
+      case 'forgetResults':
+        return this.#store.forget(request.ids);
+      case 'waitResult': {
+        const controller = new AbortController();
+        this.#waits.set(key, controller);
+        try {
+          return await this.#store.wait(request.id, { signal: controller.signal }, (meta) => post({ type: 'update', call, meta }));
+        } finally {
+          this.#waits.delete(key);
+        }
+      }
+    }
+  }
+}

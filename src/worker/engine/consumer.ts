@@ -1,0 +1,165 @@
+/**
+ * Stop 5 of the walk: deliveries come in, admission judges each, and the verdict is carried out: to an executor, back
+ * to the delay store, to the dead letters, or ended. Next stop: `worker/executor/execute.ts`, across the port.
+ */
+import type { Arrival, Broker, Consumer, Delivery, Garbage } from '../../brokers/broker.js';
+import type { Clock } from '../../core/clock.js';
+import { toError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import type { ResultStore } from '../../results/result-store.js';
+import { pythonError } from '../../wire/exception-info.js';
+import type { TaskFacts } from '../port.js';
+import { admit, type Verdict } from './admission.js';
+import type { Executors } from './executors.js';
+import type { Settler } from './settle.js';
+import type { ActiveRun, EngineCounters } from './state.js';
+import type { TaskLog } from './task-log.js';
+
+export interface IntakeOptions {
+  readonly broker: Broker;
+  readonly store: ResultStore;
+  readonly consumer: () => Consumer;
+  readonly executors: Executors;
+  readonly settler: Settler;
+  readonly active: Map<number, ActiveRun>;
+  readonly facts: ReadonlyMap<string, TaskFacts>;
+  readonly counters: EngineCounters;
+  readonly logger: Logger;
+  readonly taskLog: TaskLog;
+  readonly clock: Clock;
+  readonly unknownTaskPatienceMs: number;
+  /** How long a claim's epoch is remembered. */
+  readonly claimTtlMs: number;
+  /** Credit of a delivery that ended without an executor. */
+  grant(queue: string): void;
+}
+
+export class Intake {
+  readonly #options: IntakeOptions;
+  readonly #precisionMs: number;
+  #nextRun = 1;
+
+  constructor(options: IntakeOptions) {
+    this.#options = options;
+    this.#precisionMs = options.broker.capabilities.delayPrecisionMs ?? 0;
+  }
+
+  arrivals(arrivals: readonly Arrival[]): void {
+    const { facts, unknownTaskPatienceMs, counters, clock } = this.#options;
+    const context = { nowMs: clock.nowMs(), facts, unknownTaskPatienceMs, random: Math.random() };
+    for (const arrival of arrivals) {
+      counters.received += 1;
+      if (arrival.kind === 'garbage') this.#parkGarbage(arrival);
+      else this.#carryOut(arrival, admit(arrival, context));
+    }
+  }
+
+  #carryOut(delivery: Delivery, verdict: Verdict): void {
+    const { settler, counters, taskLog, clock } = this.#options;
+    switch (verdict.kind) {
+      case 'run': {
+        const { headers, message, facts } = verdict;
+        const run: ActiveRun = { run: this.#nextRun++, delivery, message, headers, facts, epoch: 0, settled: false, executor: -1 };
+        if (verdict.claim || facts.ack === 'early') void this.#prepare(run, verdict.claim);
+        else this.#start(run);
+        return;
+      }
+      case 'expired': {
+        counters.expired += 1;
+        const exception = pythonError('TaskRevokedError', ['expired'], 'celery.exceptions');
+        settler.withoutRun(verdict.headers, 'REVOKED', exception, { kind: 'ack', arrival: delivery });
+        break;
+      }
+      case 'defer': {
+        const leftMs = verdict.untilMs - clock.nowMs();
+        // Nearer than the broker can tell apart: held here, in its slot, or it would go round and round.
+        if (leftMs <= this.#precisionMs) {
+          clock.after(leftMs, () => this.#again(delivery));
+          return;
+        }
+        counters.deferred += 1;
+        settler.withoutRun(null, null, null, { kind: 'defer', arrival: delivery, untilMs: verdict.untilMs });
+        break;
+      }
+      case 'unknown': {
+        const { headers, untilMs, message } = verdict;
+        counters.deferred += 1;
+        this.#options.logger.warn(
+          { id: headers.id, task: headers.task, queue: delivery.queue },
+          'no such task is registered here: put back for a while, a worker that knows it may come up',
+        );
+        settler.withoutRun(null, null, null, { kind: 'defer', arrival: delivery, untilMs, message });
+        break;
+      }
+      case 'park': {
+        const { headers, code, reason } = verdict;
+        counters.parked += 1;
+        taskLog.parked(delivery.queue, headers, code, reason);
+        const exception =
+          code === 'E_NOT_REGISTERED'
+            ? pythonError('NotRegistered', [headers?.task ?? ''], 'celery.exceptions')
+            : pythonError('WorkerLostError', [reason], 'billiard.exceptions');
+        const state = code === 'E_DECODE' ? null : 'FAILURE';
+        settler.withoutRun(headers, state, exception, { kind: 'park', arrival: delivery, reason: { code, reason } });
+        break;
+      }
+    }
+    this.#options.grant(delivery.queue);
+  }
+
+  /** Judges a delivery again whose time has come. */
+  #again(delivery: Delivery): void {
+    const { consumer, facts, unknownTaskPatienceMs, clock } = this.#options;
+    if (!consumer().holds(delivery.tag)) return;
+    this.#carryOut(delivery, admit(delivery, { nowMs: clock.nowMs(), facts, unknownTaskPatienceMs, random: Math.random() }));
+  }
+
+  /** What must happen before some tasks may start: the claim of a redelivered one, the ack of an early one. */
+  async #prepare(run: ActiveRun, claim: boolean): Promise<void> {
+    const { store, consumer, counters, settler, claimTtlMs, logger } = this.#options;
+    const { delivery, headers } = run;
+    try {
+      let prepared = run;
+      if (claim && !run.facts.ignoreResult && !headers.ignoreResult) {
+        const claimed = await store.claim(headers.id, { ttlMs: claimTtlMs });
+        if ('final' in claimed) {
+          counters.duplicates += 1;
+          logger.info({ id: headers.id, task: headers.task }, 'delivered again, but its result is final: dropped');
+          settler.withoutRun(null, null, null, { kind: 'ack', arrival: delivery });
+          this.#options.grant(delivery.queue);
+          return;
+        }
+        prepared = { ...prepared, epoch: claimed.epoch };
+      }
+      if (run.facts.ack === 'early') {
+        const [held] = await consumer().settle([{ kind: 'ack', arrival: delivery }]);
+        if (held !== 'held') {
+          this.#options.grant(delivery.queue);
+          return;
+        }
+        prepared = { ...prepared, settled: true };
+      }
+      this.#start(prepared);
+    } catch (error) {
+      // The store or broker is away: the message goes back and is tried again once they answer.
+      logger.warn({ id: headers.id, task: headers.task, error: toError(error).message }, 'could not be claimed; put back');
+      settler.withoutRun(null, null, null, { kind: 'defer', arrival: delivery, untilMs: this.#options.clock.nowMs() + 1_000 });
+      this.#options.grant(delivery.queue);
+    }
+  }
+
+  #start(run: ActiveRun): void {
+    this.#options.active.set(run.run, run);
+    this.#options.executors.dispatch(run);
+    if (run.facts.trackStarted) this.#options.settler.state(run, 'STARTED', JSON.stringify({ pid: process.pid, hostname: '' }));
+  }
+
+  #parkGarbage(garbage: Garbage): void {
+    const { settler, counters, taskLog } = this.#options;
+    counters.parked += 1;
+    taskLog.parked(garbage.queue, null, garbage.fault.code, garbage.fault.message);
+    const reason = { code: garbage.fault.code, reason: garbage.fault.message };
+    settler.withoutRun(null, null, null, { kind: 'park', arrival: garbage, reason });
+    this.#options.grant(garbage.queue);
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * The executors as the engine sees them: their ports, their free slots, and the runs that wait for a slot. Gives each
+ * run to the executor with the most free slots and posts one message an executor for all that came in one turn.
+ * Next stop: `worker/executor/execute.ts`, across the port.
+ */
+import type { EngineEnd, FromExecutor, RunRequest } from '../port.js';
+import type { ActiveRun } from './state.js';
+
+interface ExecutorSlot {
+  end: EngineEnd | null;
+  free: number;
+  outbox: RunRequest[];
+}
+
+export class Executors {
+  readonly #slots: ExecutorSlot[] = [];
+  readonly #slotsEach: number;
+  readonly #onMessage: (executor: number, message: FromExecutor) => void;
+  /** Runs beyond the free slots: only while a broker gives more than asked for; bounded by its credit. */
+  readonly #waiting: ActiveRun[] = [];
+  #flushing = false;
+
+  constructor(slotsEach: number, onMessage: (executor: number, message: FromExecutor) => void) {
+    this.#slotsEach = slotsEach;
+    this.#onMessage = onMessage;
+  }
+
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  /** Adds an executor, or puts a new one in the place of a dead one. */
+  attach(index: number, end: EngineEnd): void {
+    this.#slots[index] = { end, free: 0, outbox: [] };
+    end.onMessage((message) => this.#onMessage(index, message));
+  }
+
+  /** Opens the slots of an executor that said `ready`. */
+  open(index: number): void {
+    const slot = this.#slots[index];
+    if (!slot) return;
+    slot.free = this.#slotsEach;
+    this.#dispatchWaiting();
+  }
+
+  /** The executor is dead: no run goes there until another is attached in its place. */
+  detach(index: number): void {
+    const slot = this.#slots[index];
+    if (!slot) return;
+    slot.end = null;
+    slot.free = 0;
+    slot.outbox = [];
+  }
+
+  /** Hands a run over, or lets it wait for a slot. */
+  dispatch(run: ActiveRun): void {
+    const index = this.#freest();
+    if (index < 0) {
+      this.#waiting.push(run);
+      return;
+    }
+    this.#give(index, run);
+  }
+
+  /** A slot of this executor is free again. */
+  release(index: number): void {
+    const slot = this.#slots[index];
+    if (!slot?.end) return;
+    slot.free += 1;
+    if (this.#waiting.length > 0) this.#dispatchWaiting();
+  }
+
+  post(index: number, message: Parameters<EngineEnd['post']>[0]): void {
+    this.#slots[index]?.end?.post(message);
+  }
+
+  broadcast(message: Parameters<EngineEnd['post']>[0]): void {
+    for (const slot of this.#slots) slot.end?.post(message);
+  }
+
+  /** Takes back what no executor has seen yet. */
+  takeWaiting(): ActiveRun[] {
+    return this.#waiting.splice(0);
+  }
+
+  closeAll(): void {
+    for (const slot of this.#slots) slot.end?.close();
+  }
+
+  #freest(): number {
+    let best = -1;
+    let most = 0;
+    for (let index = 0; index < this.#slots.length; index++) {
+      const free = this.#slots[index]?.free ?? 0;
+      if (free > most) {
+        most = free;
+        best = index;
+      }
+    }
+    return best;
+  }
+
+  #give(index: number, run: ActiveRun): void {
+    const slot = this.#slots[index] as ExecutorSlot;
+    run.executor = index;
+    slot.free -= 1;
+    const { delivery } = run;
+    slot.outbox.push({
+      run: run.run,
+      name: run.headers.task,
+      queue: delivery.queue,
+      redelivered: delivery.redelivered,
+      message: run.message,
+    });
+    if (!this.#flushing) {
+      this.#flushing = true;
+      queueMicrotask(() => this.#flush());
+    }
+  }
+
+  #flush(): void {
+    this.#flushing = false;
+    for (const slot of this.#slots) {
+      if (slot.outbox.length === 0) continue;
+      const tasks = slot.outbox;
+      slot.outbox = [];
+      slot.end?.post({ type: 'run', tasks });
+    }
+  }
+
+  #dispatchWaiting(): void {
+    while (this.#waiting.length > 0) {
+      const index = this.#freest();
+      if (index < 0) return;
+      this.#give(index, this.#waiting.shift() as ActiveRun);
+    }
+  }
+}

@@ -1,0 +1,210 @@
+/**
+ * Stop 7 of the walk: outcome → stored result, then the settlement of the delivery. In that order: a delivery whose
+ * result could not be stored is not acked, and comes back. A whole batch of outcomes costs one write to the store and
+ * one settlement at the broker. Next stop: `results/result-store.ts`.
+ *
+ * Bounded: what is between outcome and settlement counts as `inFlight`, and the engine stops granting credit above a limit.
+ */
+import type { Consumer, Settlement } from '../../brokers/broker.js';
+import { reconnectDelayMs } from '../../core/backoff.js';
+import type { Clock } from '../../core/clock.js';
+import { sleep } from '../../core/clock.js';
+import { codeOf, toError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import type { ResultStore, ResultWrite } from '../../results/result-store.js';
+import { pythonError } from '../../wire/exception-info.js';
+import { encodeResultMeta } from '../../wire/result-meta.js';
+import { retrySuccessor, type TaskHeaders } from '../../wire/task-message.js';
+import type { Outcome } from '../port.js';
+import type { ActiveRun, EngineCounters } from './state.js';
+import type { TaskLog } from './task-log.js';
+
+export interface SettlerOptions {
+  readonly store: ResultStore;
+  readonly consumer: () => Consumer;
+  readonly counters: EngineCounters;
+  readonly logger: Logger;
+  readonly taskLog: TaskLog;
+  readonly clock: Clock;
+  readonly resultTtlMs: number | null;
+  /** Aborts when the engine gives up waiting for the store. */
+  readonly signal: AbortSignal;
+  /** Called after a batch is through. */
+  onDrained(): void;
+}
+
+/** A settlement that waits for its result to be stored first. */
+interface Pair {
+  readonly write: ResultWrite;
+  readonly settlement: Settlement | null;
+}
+
+export class Settler {
+  /** Outcomes whose result or settlement is still under way. */
+  inFlight = 0;
+  readonly #options: SettlerOptions;
+
+  constructor(options: SettlerOptions) {
+    this.#options = options;
+  }
+
+  /** Stores and settles a batch of outcomes of runs that were active. */
+  outcomes(batch: readonly { readonly outcome: Outcome; readonly run: ActiveRun }[]): void {
+    const { counters, taskLog } = this.#options;
+    const consumer = this.#options.consumer();
+    const pairs: Pair[] = [];
+    const direct: Settlement[] = [];
+    for (const { outcome, run } of batch) {
+      if (!run.settled && !consumer.holds(run.delivery.tag)) {
+        counters.fenced += 1;
+        taskLog.refused(run);
+        continue;
+      }
+      this.#settleOne(outcome, run, pairs, direct);
+    }
+    void this.#carryOut(pairs, direct);
+  }
+
+  /** A delivery that ends without running: the result, if any, and the settlement. */
+  withoutRun(headers: TaskHeaders | null, state: 'FAILURE' | 'REVOKED' | null, exceptionJson: string | null, settlement: Settlement): void {
+    if (headers === null || state === null) {
+      void this.#carryOut([], [settlement]);
+      return;
+    }
+    const write = this.#write(headers, state, exceptionJson ?? 'null', null, [], 0, this.#options.resultTtlMs);
+    void this.#carryOut([{ write, settlement }], []);
+  }
+
+  /** A state on the way (STARTED, PROGRESS, …); never over a final one, and nobody waits for it. */
+  state(run: ActiveRun, state: string, resultJson: string): void {
+    if (run.facts.ignoreResult || run.headers.ignoreResult) return;
+    if (!run.settled && !this.#options.consumer().holds(run.delivery.tag)) return;
+    const write = this.#write(run.headers, state, resultJson, null, [], run.epoch, run.facts.resultTtlMs);
+    this.#options.store.set([write]).catch((error: unknown) => {
+      this.#options.logger.warn({ id: run.headers.id, state, error: toError(error).message }, 'a task state could not be stored');
+    });
+  }
+
+  #settleOne(outcome: Outcome, run: ActiveRun, pairs: Pair[], direct: Settlement[]): void {
+    const { counters, taskLog, clock } = this.#options;
+    const ack: Settlement | null = run.settled ? null : { kind: 'ack', arrival: run.delivery };
+    const finish = (write: ResultWrite | null, settlement: Settlement | null): void => {
+      if (write !== null) pairs.push({ write, settlement });
+      else if (settlement !== null) direct.push(settlement);
+    };
+    const ignoresResult = run.facts.ignoreResult || run.headers.ignoreResult;
+    switch (outcome.kind) {
+      case 'success':
+        counters.succeeded += 1;
+        taskLog.succeeded(run, outcome.runtimeMs);
+        finish(ignoresResult ? null : this.#outcomeWrite(run, outcome, 'SUCCESS', outcome.resultJson, null), ack);
+        return;
+      case 'failure':
+        counters.failed += 1;
+        taskLog.failed(run, outcome);
+        // A failure of a call sent with ignore_result is stored all the same, as Celery 5.6.2 does (wire section 6.3).
+        finish(run.facts.ignoreResult ? null : this.#outcomeWrite(run, outcome, 'FAILURE', outcome.exceptionJson, outcome.traceback), ack);
+        return;
+      case 'retry': {
+        counters.retried += 1;
+        taskLog.retried(run, outcome);
+        const nowMs = clock.nowMs();
+        const untilMs = nowMs + outcome.delayMs;
+        const successor = retrySuccessor(run.message, { nowMs, etaMs: outcome.delayMs > 0 ? untilMs : null });
+        // RETRY is stored before the successor is sent: else a fast next try could finish first and be overwritten (SURPRISES 5).
+        const write = ignoresResult ? null : this.#outcomeWrite(run, outcome, 'RETRY', outcome.exceptionJson ?? 'null', outcome.traceback);
+        finish(write, { kind: 'defer', arrival: run.delivery, untilMs, message: successor });
+        return;
+      }
+      case 'undecodable': {
+        counters.parked += 1;
+        taskLog.parked(run.delivery.queue, run.headers, outcome.code, outcome.reason);
+        const exception = pythonError('DecodeError', [outcome.reason], 'kombu.exceptions');
+        const park: Settlement = { kind: 'park', arrival: run.delivery, reason: { code: outcome.code, reason: outcome.reason } };
+        finish(this.#outcomeWrite(run, outcome, 'FAILURE', exception, null), run.settled ? null : park);
+        return;
+      }
+      case 'ignored':
+        finish(null, ack);
+        return;
+      case 'rejected':
+        finish(null, run.settled || !outcome.requeue ? ack : { kind: 'requeue', arrival: run.delivery, where: 'back' });
+        return;
+      case 'handed-back':
+        counters.handedBack += 1;
+        finish(null, run.settled ? null : { kind: 'requeue', arrival: run.delivery, where: 'front' });
+        return;
+    }
+  }
+
+  #outcomeWrite(run: ActiveRun, outcome: Outcome, state: string, resultJson: string, traceback: string | null): ResultWrite {
+    const ttlMs = run.facts.resultTtlMs ?? this.#options.resultTtlMs;
+    return this.#write(run.headers, state, resultJson, traceback, outcome.children, run.epoch, ttlMs);
+  }
+
+  #write(
+    headers: TaskHeaders,
+    state: string,
+    resultJson: string,
+    traceback: string | null,
+    children: readonly string[] | null,
+    epoch: number,
+    ttlMs: number | null,
+  ): ResultWrite {
+    const final = state === 'SUCCESS' || state === 'FAILURE' || state === 'REVOKED';
+    const meta = encodeResultMeta({
+      status: state,
+      resultJson,
+      traceback,
+      children,
+      dateDone: final ? this.#options.clock.nowMs() : null,
+      taskId: headers.id,
+      groupId: headers.groupId,
+      parentId: headers.parentId,
+    });
+    return { id: headers.id, state, meta, epoch, ttlMs, replyTo: headers.replyTo, correlationId: headers.correlationId };
+  }
+
+  async #carryOut(pairs: readonly Pair[], direct: readonly Settlement[]): Promise<void> {
+    const count = pairs.length + direct.length;
+    if (count === 0) return;
+    this.inFlight += count;
+    try {
+      if (pairs.length === 0) {
+        await this.#options.consumer().settle(direct);
+        return;
+      }
+      const written = direct.length > 0 ? this.#options.consumer().settle(direct) : null;
+      await this.#store(pairs);
+      const settlements: Settlement[] = [];
+      for (const { settlement } of pairs) if (settlement !== null) settlements.push(settlement);
+      if (settlements.length > 0) await this.#options.consumer().settle(settlements);
+      await written;
+    } catch (error) {
+      // Not settled: the deliveries go back when the consumer closes, or when their lease ends.
+      if (codeOf(error) !== 'E_CLOSED' && !this.#options.signal.aborted) {
+        this.#options.logger.error({ err: toError(error), count }, 'deliveries could not be settled; they will be delivered again');
+      }
+    } finally {
+      this.inFlight -= count;
+      this.#options.onDrained();
+    }
+  }
+
+  /** Stores the results, for as long as it takes: an outage of the store must not lose outcomes. */
+  async #store(pairs: readonly Pair[]): Promise<void> {
+    const { store, counters, logger, signal } = this.#options;
+    const writes = pairs.map((pair) => pair.write);
+    for (let tries = 0; ; tries++) {
+      try {
+        const results = await store.set(writes);
+        for (const result of results) if (result === 'fenced') counters.fenced += 1;
+        return;
+      } catch (error) {
+        if (codeOf(error) === 'E_CLOSED' || signal.aborted) throw error;
+        if (tries % 10 === 0) logger.warn({ results: writes.length, error: toError(error).message }, 'results could not be stored; trying again');
+        await sleep(reconnectDelayMs(tries, Math.random()), signal);
+      }
+    }
+  }
+}

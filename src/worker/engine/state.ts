@@ -1,0 +1,55 @@
+/**
+ * What the engine holds at this moment: runs that were handed to an executor. Owned by the engine, bounded by the
+ * broker's credit (one entry a delivery that is out).
+ */
+import type { Delivery } from '../../brokers/broker.js';
+import type { WireMessage } from '../../wire/message.js';
+import type { TaskHeaders } from '../../wire/task-message.js';
+import type { TaskFacts } from '../port.js';
+
+/** A delivery on its way through an executor. */
+export interface ActiveRun {
+  readonly run: number;
+  readonly delivery: Delivery;
+  /** The delivery's message, or its protocol 2 form if it came in protocol 1. */
+  readonly message: WireMessage;
+  readonly headers: TaskHeaders;
+  readonly facts: TaskFacts;
+  /** 0 on a first delivery; else what the result store gave when the redelivered task was claimed. */
+  readonly epoch: number;
+  /** Acked before it ran (`ack: 'early'`): nothing is left to settle but the result. */
+  readonly settled: boolean;
+  /** Index of the executor it was given to; -1 while it waits for one. */
+  executor: number;
+}
+
+/** Counters for `stats()`, the last log line and tests. They are totals since the start. */
+export interface EngineCounters {
+  received: number;
+  succeeded: number;
+  failed: number;
+  retried: number;
+  expired: number;
+  deferred: number;
+  parked: number;
+  handedBack: number;
+  /** Outcomes refused because the lease was lost or another worker claimed the task. */
+  fenced: number;
+  /** Deliveries dropped because their result was final already. */
+  duplicates: number;
+}
+
+export function newCounters(): EngineCounters {
+  return {
+    received: 0,
+    succeeded: 0,
+    failed: 0,
+    retried: 0,
+    expired: 0,
+    deferred: 0,
+    parked: 0,
+    handedBack: 0,
+    fenced: 0,
+    duplicates: 0,
+  };
+}

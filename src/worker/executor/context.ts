@@ -1,0 +1,132 @@
+/**
+ * The context of one run. Made for every task, so what few tasks use (signal, logger, dates) is made at the first use.
+ */
+import type { TaskDefinition } from '../../app/definition.js';
+import { RetrySignal, type TaskContext } from '../../app/task-context.js';
+import { durationMs, type Duration } from '../../core/duration.js';
+import type { ErrorCode } from '../../core/error-codes.js';
+import { TaskError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import { encodeJson } from '../../wire/serializers/json.js';
+import { type TaskHeaders, userHeaders } from '../../wire/task-message.js';
+import type { AbortReason, RunRequest } from '../port.js';
+
+const ABORT_ERRORS: Record<AbortReason, { readonly code: ErrorCode; readonly message: string }> = {
+  'soft-time-limit': { code: 'E_SOFT_TIME_LIMIT', message: 'SoftTimeLimitExceeded: the soft time limit of this task has passed' },
+  shutdown: { code: 'E_CLOSED', message: 'the worker is shutting down; the task will run again elsewhere' },
+  revoked: { code: 'E_TASK_REVOKED', message: 'the task was revoked' },
+  'lease-lost': { code: 'E_LEASE_LOST', message: 'this worker no longer holds the task; its outcome will be refused' },
+};
+
+/** Posts a state of the task's own to the engine. */
+export type PostState = (run: number, state: string, resultJson: string) => void;
+
+export class RunContext implements TaskContext {
+  readonly args: readonly unknown[];
+  readonly kwargs: Readonly<Record<string, unknown>>;
+  /** Why the signal was aborted, if it was. */
+  aborted: AbortReason | null = null;
+  readonly #request: RunRequest;
+  readonly #taskHeaders: TaskHeaders;
+  readonly #definition: TaskDefinition;
+  readonly #logger: Logger;
+  readonly #postState: PostState;
+  #controller: AbortController | null = null;
+  #log: Logger | null = null;
+
+  constructor(
+    request: RunRequest,
+    headers: TaskHeaders,
+    definition: TaskDefinition,
+    args: readonly unknown[],
+    kwargs: Readonly<Record<string, unknown>>,
+    logger: Logger,
+    postState: PostState,
+  ) {
+    this.#request = request;
+    this.#taskHeaders = headers;
+    this.#definition = definition;
+    this.args = args;
+    this.kwargs = kwargs;
+    this.#logger = logger;
+    this.#postState = postState;
+  }
+
+  get id(): string {
+    return this.#taskHeaders.id;
+  }
+  get name(): string {
+    return this.#taskHeaders.task;
+  }
+  get queue(): string {
+    return this.#request.queue;
+  }
+  get attempt(): number {
+    return this.#taskHeaders.retries + 1;
+  }
+  get maxAttempts(): number {
+    return (this.#definition.options.retry?.max ?? 0) + 1;
+  }
+  get rootId(): string {
+    return this.#taskHeaders.rootId ?? this.#taskHeaders.id;
+  }
+  get parentId(): string | null {
+    return this.#taskHeaders.parentId;
+  }
+  get groupId(): string | null {
+    return this.#taskHeaders.groupId;
+  }
+  get headers(): Readonly<Record<string, unknown>> {
+    return userHeaders(this.#request.message.headers);
+  }
+  get eta(): Date | null {
+    return this.#taskHeaders.etaMs === null ? null : new Date(this.#taskHeaders.etaMs);
+  }
+  get expires(): Date | null {
+    return this.#taskHeaders.expiresMs === null ? null : new Date(this.#taskHeaders.expiresMs);
+  }
+  get softTimeLimitMs(): number | null {
+    return this.#taskHeaders.softTimeLimitMs;
+  }
+  get timeLimitMs(): number | null {
+    return this.#taskHeaders.timeLimitMs;
+  }
+  get redelivered(): boolean {
+    return this.#request.redelivered;
+  }
+  get signal(): AbortSignal {
+    if (this.#controller === null) {
+      this.#controller = new AbortController();
+      if (this.aborted) this.#controller.abort(abortError(this.aborted));
+    }
+    return this.#controller.signal;
+  }
+  get log(): Logger {
+    this.#log ??= this.#logger.child({ id: this.id, task: this.name });
+    return this.#log;
+  }
+
+  progress(current: number, total?: number, note?: string): void {
+    this.updateState('PROGRESS', { current, ...(total === undefined ? {} : { total }), ...(note === undefined ? {} : { note }) });
+  }
+
+  updateState(state: string, meta: unknown): void {
+    this.#postState(this.#request.run, state, encodeJson(meta, { path: 'meta' }));
+  }
+
+  retry(options: { readonly in?: Duration; readonly because?: unknown } = {}): RetrySignal {
+    return new RetrySignal(options.in === undefined ? null : durationMs(options.in, 'retry in'), options.because);
+  }
+
+  /** Aborts the signal; the first reason counts. */
+  abort(reason: AbortReason): void {
+    if (this.aborted) return;
+    this.aborted = reason;
+    this.#controller?.abort(abortError(reason));
+  }
+}
+
+function abortError(reason: AbortReason): TaskError {
+  const { code, message } = ABORT_ERRORS[reason];
+  return new TaskError(code, message);
+}

@@ -1,0 +1,119 @@
+/**
+ * An executor: takes runs from its port, starts them, and posts their outcomes in batches. One a thread, child process
+ * or loop. Holds no connection; owns what user code has started here.
+ */
+import type { App } from '../../app/app.js';
+import { toError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import { codeOf } from '../../core/errors.js';
+import type { ExecutorEnd, ExecutorHello, Outcome, RunRequest, TaskFacts, ToExecutor } from '../port.js';
+import { type ExecuteOptions, type StartedRun, startRun } from './execute.js';
+import { PortGateway } from './port-gateway.js';
+
+/** An outcome waits no longer than this for others to share its message, even behind a handler that keeps the loop. */
+const BATCH_MS = 2;
+
+/** What the engine must know of the app. */
+function helloOf(app: App): ExecutorHello {
+  const { config } = app;
+  const tasks = app.registry.all().map((definition): TaskFacts => {
+    const { ack, ignoreResult, resultTtlMs, trackStarted, softTimeLimitMs, timeLimitMs } = definition.options;
+    return { name: definition.name, ack, ignoreResult, resultTtlMs, trackStarted, softTimeLimitMs, timeLimitMs };
+  });
+  return {
+    appName: config.name,
+    brokerUrl: config.brokerUrl,
+    resultUrl: config.resultUrl,
+    defaultQueue: config.defaultQueue,
+    resultTtlMs: config.resultTtlMs,
+    tasks,
+  };
+}
+
+export class Executor {
+  readonly #app: App;
+  readonly #end: ExecutorEnd;
+  readonly #gateway: PortGateway;
+  readonly #execute: ExecuteOptions;
+  readonly #running = new Map<number, StartedRun>();
+  #outcomes: Outcome[] = [];
+  #oldestOutcomeMs = 0;
+
+  constructor(app: App, end: ExecutorEnd, logger: Logger) {
+    this.#app = app;
+    this.#end = end;
+    this.#gateway = new PortGateway(end);
+    this.#execute = {
+      find: (name) => app.registry.get(name),
+      middleware: app.middleware.execute,
+      logger,
+      postState: (run, state, resultJson) => end.post({ type: 'state', run, state, resultJson }),
+      finish: (outcome) => this.#finish(outcome),
+    };
+  }
+
+  /** Runs the onStart hooks and says `ready`, or `broken`. */
+  async start(): Promise<void> {
+    this.#app.attachGateway(this.#gateway);
+    this.#end.onMessage((message) => this.#onMessage(message));
+    try {
+      await this.#app.runStartHooks();
+      this.#end.post({ type: 'ready', hello: helloOf(this.#app) });
+    } catch (thrown) {
+      const error = toError(thrown);
+      this.#app.attachGateway(null);
+      this.#end.post({ type: 'broken', error: { code: codeOf(error) ?? 'E_EXECUTOR_START', message: error.message, stack: error.stack ?? '' } });
+    }
+  }
+
+  #onMessage(message: ToExecutor): void {
+    switch (message.type) {
+      case 'run':
+        this.#run(message.tasks);
+        return;
+      case 'abort':
+        for (const run of message.runs) this.#running.get(run)?.context.abort(message.reason);
+        return;
+      case 'stop':
+        void this.#stop();
+        return;
+      default:
+        this.#gateway.hear(message);
+    }
+  }
+
+  #run(tasks: readonly RunRequest[]): void {
+    for (const request of tasks) {
+      // A handler that kept the loop must not keep the outcomes of its neighbours too.
+      if (this.#outcomes.length > 0 && performance.now() - this.#oldestOutcomeMs > BATCH_MS) this.#flush();
+      const started = startRun(request, this.#execute);
+      if (started) this.#running.set(request.run, started);
+    }
+  }
+
+  #finish(outcome: Outcome): void {
+    this.#running.delete(outcome.run);
+    if (this.#outcomes.push(outcome) > 1) return;
+    this.#oldestOutcomeMs = performance.now();
+    setImmediate(() => this.#flush());
+  }
+
+  #flush(): void {
+    if (this.#outcomes.length === 0) return;
+    const outcomes = this.#outcomes;
+    this.#outcomes = [];
+    this.#end.post({ type: 'outcomes', outcomes });
+  }
+
+  async #stop(): Promise<void> {
+    this.#flush();
+    try {
+      await this.#app.runStopHooks();
+    } catch (error) {
+      this.#execute.logger.error({ err: toError(error) }, 'an onStop hook threw');
+    }
+    this.#app.attachGateway(null);
+    this.#gateway.close();
+    this.#end.post({ type: 'stopped' });
+  }
+}

@@ -1,0 +1,93 @@
+/** The gateway inside an executor: each call becomes a message to the engine, which holds the connections. */
+import type { Gateway } from '../../app/gateway.js';
+import type { OutgoingMessage, PublishOptions, PublishResult } from '../../brokers/broker.js';
+import type { ErrorCode } from '../../core/error-codes.js';
+import { BrokerError, LovageError, PublishError } from '../../core/errors.js';
+import type { EngineCall, ExecutorEnd, PortError, ToExecutor } from '../port.js';
+
+interface PendingCall {
+  resolve(value: unknown): void;
+  reject(error: Error): void;
+  onUpdate?: ((meta: string) => void) | undefined;
+}
+
+function fromPortError(error: PortError): LovageError {
+  const code = error.code as ErrorCode;
+  return error.outcome ? new PublishError(code, error.message, { outcome: error.outcome, taskId: error.taskId }) : new LovageError(code, error.message);
+}
+
+export class PortGateway implements Gateway {
+  readonly #end: ExecutorEnd;
+  /** One entry a call under way; each is answered, or refused on close. */
+  readonly #pending = new Map<number, PendingCall>();
+  #nextCall = 1;
+
+  constructor(end: ExecutorEnd) {
+    this.#end = end;
+  }
+
+  /** An answer, refusal or update from the engine. */
+  hear(message: Extract<ToExecutor, { type: 'answer' | 'refusal' | 'update' }>): void {
+    const pending = this.#pending.get(message.call);
+    if (!pending) return;
+    if (message.type === 'update') {
+      pending.onUpdate?.(message.meta);
+      return;
+    }
+    this.#pending.delete(message.call);
+    if (message.type === 'answer') pending.resolve(message.value);
+    else pending.reject(fromPortError(message.error));
+  }
+
+  async publish(messages: readonly OutgoingMessage[], options: PublishOptions): Promise<readonly PublishResult[]> {
+    const results = (await this.#call({ method: 'publish', messages, options: { timeoutMs: options.timeoutMs } }, options.signal)) as readonly (PortError | null)[];
+    return results.map((error) => (error === null ? null : (fromPortError(error) as PublishError)));
+  }
+
+  prepareResults(): Promise<string | null> {
+    return this.#call({ method: 'prepareResults' }) as Promise<string | null>;
+  }
+
+  getResults(ids: readonly string[]): Promise<readonly (string | null)[]> {
+    return this.#call({ method: 'getResults', ids }) as Promise<readonly (string | null)[]>;
+  }
+
+  waitResult(id: string, signal: AbortSignal, onUpdate?: (meta: string) => void): Promise<string> {
+    return this.#call({ method: 'waitResult', id }, signal, onUpdate) as Promise<string>;
+  }
+
+  async forgetResults(ids: readonly string[]): Promise<void> {
+    await this.#call({ method: 'forgetResults', ids });
+  }
+
+  async close(): Promise<void> {
+    for (const pending of this.#pending.values()) pending.reject(new BrokerError('E_CLOSED', 'the worker is stopping'));
+    this.#pending.clear();
+  }
+
+  #call(request: EngineCall, signal?: AbortSignal, onUpdate?: (meta: string) => void): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason);
+      const call = this.#nextCall++;
+      const onAbort = (): void => {
+        this.#pending.delete(call);
+        this.#end.post({ type: 'cancel-call', call });
+        reject(signal?.reason);
+      };
+      signal?.addEventListener('abort', onAbort, { once: true });
+      const done = (): void => signal?.removeEventListener('abort', onAbort);
+      this.#pending.set(call, {
+        resolve: (value) => {
+          done();
+          resolve(value);
+        },
+        reject: (error) => {
+          done();
+          reject(error);
+        },
+        onUpdate,
+      });
+      this.#end.post({ type: 'call', call, request });
+    });
+  }
+}

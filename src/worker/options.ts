@@ -1,0 +1,125 @@
+/** Worker options with every default filled in, and the queue syntax of the command line. Pure. */
+import { hostname } from 'node:os';
+import type { ConsumedQueue } from '../brokers/broker.js';
+import { durationMs, type Duration } from '../core/duration.js';
+import { ConfigError } from '../core/errors.js';
+
+export type PoolName = 'threads' | 'async' | 'inline';
+
+/** One queue to consume; `credit: null` = no share of its own. */
+export interface QueueOption {
+  readonly name: string;
+  readonly credit: number | null;
+}
+
+/** What the engine needs; can be cloned, because it may live in another thread. */
+export interface EngineOptions {
+  readonly name: string;
+  /** `null`: the app's own. */
+  readonly brokerUrl: string | null;
+  readonly resultUrl: string | null;
+  /** `null`: the app's default queue. */
+  readonly queues: readonly QueueOption[] | null;
+  readonly slotsPerExecutor: number;
+  readonly leaseMs: number;
+  readonly unknownTaskPatienceMs: number;
+  readonly connectTimeoutMs: number;
+  /** Tries to reach the broker at the start; `null` = for ever. */
+  readonly connectTries: number | null;
+  /** Outcomes that may be between run and settlement before credit is held back. */
+  readonly maxUnsettled: number;
+}
+
+/** The options of a worker before they are resolved; the same for the API and the command line. */
+export interface RawWorkerOptions {
+  readonly name?: string;
+  readonly broker?: string;
+  readonly results?: string;
+  readonly queues?: string | readonly string[] | Readonly<Record<string, number>>;
+  readonly pool?: PoolName;
+  readonly threads?: number;
+  readonly concurrency?: number;
+  readonly grace?: Duration;
+  readonly lease?: Duration;
+  readonly unknownTaskPatience?: Duration;
+  readonly connectTries?: number;
+}
+
+export interface ResolvedWorkerOptions {
+  readonly pool: PoolName;
+  readonly executors: number;
+  readonly graceMs: number;
+  readonly engine: EngineOptions;
+}
+
+function positiveInteger(value: number, name: string, most: number): number {
+  if (Number.isInteger(value) && value >= 1 && value <= most) return value;
+  throw new ConfigError('E_CONFIG_RANGE', `${name} is ${value}: it must be a whole number from 1 to ${most}`);
+}
+
+/**
+ * `celery:40,slow:10`, `['celery', 'slow']` or `{ celery: 40, slow: 10 }`.
+ * @throws ConfigError `E_CONFIG_RANGE`
+ */
+export function parseQueues(value: NonNullable<RawWorkerOptions['queues']>): QueueOption[] {
+  const parts: [string, number | null][] =
+    typeof value === 'string' || Array.isArray(value)
+      ? (typeof value === 'string' ? value.split(',') : (value as readonly string[])).map((part) => {
+          const match = /^(.*?)(?::(\d+))?$/.exec(part.trim());
+          return [match?.[1] ?? '', match?.[2] === undefined ? null : Number(match[2])];
+        })
+      : Object.entries(value as Readonly<Record<string, number>>);
+  const seen = new Set<string>();
+  return parts.map(([name, credit]) => {
+    if (name === '') throw new ConfigError('E_CONFIG_RANGE', `queues: an empty queue name in ${JSON.stringify(value)}`);
+    if (seen.has(name)) throw new ConfigError('E_CONFIG_CONFLICT', `queues: ${JSON.stringify(name)} is named twice`);
+    seen.add(name);
+    return { name, credit: credit === null ? null : positiveInteger(credit, `the share of queue ${JSON.stringify(name)}`, 100_000) };
+  });
+}
+
+/** Shares out the slots: a named share as it is; without one a queue may have all, but the last when there are several. */
+export function queueCredits(queues: readonly QueueOption[], slots: number): ConsumedQueue[] {
+  const open = queues.length > 1 && slots > 1 ? slots - 1 : slots;
+  return queues.map(({ name, credit }) => ({ name, credit: Math.min(credit ?? open, slots) }));
+}
+
+/** `%h` is the host, `%p` the process id. */
+function nodeName(pattern: string): string {
+  return pattern.replaceAll('%h', hostname()).replaceAll('%p', String(process.pid));
+}
+
+/** @throws ConfigError `E_CONFIG_RANGE`, `E_CONFIG_CONFLICT` */
+export function resolveWorkerOptions(raw: RawWorkerOptions): ResolvedWorkerOptions {
+  const pool = raw.pool ?? 'threads';
+  if (!['threads', 'async', 'inline'].includes(pool)) {
+    throw new ConfigError('E_CONFIG_RANGE', `pool is ${JSON.stringify(pool)}: use 'threads', 'async' or 'inline'`);
+  }
+  if (pool !== 'threads' && raw.threads !== undefined) {
+    throw new ConfigError('E_CONFIG_CONFLICT', `threads is for the pool 'threads'; with '${pool}' use concurrency`);
+  }
+  const executors = pool === 'threads' ? positiveInteger(raw.threads ?? 2, 'threads', 512) : 1;
+  const queues = raw.queues === undefined ? null : parseQueues(raw.queues);
+  const shares = queues?.reduce((sum, queue) => sum + (queue.credit ?? 0), 0) ?? 0;
+  const concurrency = positiveInteger(raw.concurrency ?? Math.max(shares, 10 * executors), 'concurrency', 100_000);
+  const slotsPerExecutor = Math.max(1, Math.ceil(concurrency / executors));
+  const leaseMs = durationMs(raw.lease ?? '15s', 'lease');
+  if (leaseMs < 1_000) throw new ConfigError('E_CONFIG_RANGE', `lease is ${raw.lease}: it must be at least 1s`);
+  return {
+    pool,
+    executors,
+    graceMs: durationMs(raw.grace ?? '25s', 'grace'),
+    engine: {
+      name: nodeName(raw.name ?? 'lovage@%h'),
+      brokerUrl: raw.broker ?? null,
+      resultUrl: raw.results ?? null,
+      queues,
+      slotsPerExecutor,
+      leaseMs,
+      unknownTaskPatienceMs: durationMs(raw.unknownTaskPatience ?? '10m', 'unknownTaskPatience'),
+      connectTimeoutMs: 10_000,
+      connectTries: raw.connectTries === undefined ? null : positiveInteger(raw.connectTries, 'connectTries', 1_000_000),
+      maxUnsettled: Math.max(1_000, 4 * slotsPerExecutor * executors),
+    },
+  };
+}

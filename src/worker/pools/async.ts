@@ -1,0 +1,84 @@
+/**
+ * Pool `async`: user code on this thread, the engine in a thread of its own. A task that keeps the loop costs its
+ * neighbours time but never a lease or a connection.
+ */
+import { MessageChannel, Worker as Thread } from 'node:worker_threads';
+import type { ErrorCode } from '../../core/error-codes.js';
+import { LovageError, TaskError } from '../../core/errors.js';
+import { ConfigError } from '../../core/errors.js';
+import type { EngineThreadData, FromEngineThread, ToEngineThread } from '../engine/engine-thread.js';
+import { Executor } from '../executor/executor.js';
+import { loadSource } from '../executor/load-source.js';
+import type { FromExecutor, ToExecutor } from '../port.js';
+import type { PoolSetup, RunningPool, StopReport, WorkerStats } from './pool.js';
+import { messagePortEnd } from './port-ends.js';
+
+export async function startAsyncPool(setup: PoolSetup): Promise<RunningPool> {
+  const { options, logger, log } = setup;
+  const app = await loadSource(setup.source);
+  const { brokerUrl } = options.engine;
+  if ((brokerUrl ?? app.config.brokerUrl).startsWith('memory:')) {
+    throw new ConfigError('E_CONFIG_CONFLICT', "pool 'async' runs its engine in another thread, which cannot see a memory: broker: use pool 'inline' or a file: broker");
+  }
+  const { port1, port2 } = new MessageChannel();
+  const data: EngineThreadData = { options: options.engine, log, executorPort: port2 };
+  const thread = new Thread(new URL('../engine/engine-thread.js', import.meta.url), { workerData: data, transferList: [port2], name: 'lovage-engine' });
+  const executor = new Executor(app, messagePortEnd<FromExecutor, ToExecutor>(port1), logger);
+  let stopping = false;
+  let onStopped: ((report: StopReport) => void) | null = null;
+  const statsAsked: ((stats: WorkerStats) => void)[] = [];
+  const post = (message: ToEngineThread): void => thread.postMessage(message);
+
+  const started = new Promise<void>((resolve, reject) => {
+    let cause = 'it exited';
+    thread.on('message', (message: FromEngineThread) => {
+      if (message.type === 'started') resolve();
+      else if (message.type === 'failed') reject(new LovageError(message.code as ErrorCode, message.message));
+      else if (message.type === 'stopped') onStopped?.(message.report);
+      else statsAsked.shift()?.(message.stats);
+    });
+    thread.on('error', (error: unknown) => {
+      cause = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    });
+    thread.on('exit', (code) => {
+      const error = new TaskError('E_INTERNAL', `the engine thread died (code ${code}): ${cause}`);
+      reject(error);
+      if (!stopping) setup.onFatal(error);
+      onStopped?.({ handedBack: 0, handBackFailed: true });
+    });
+  });
+  try {
+    await Promise.all([started, executor.start()]);
+  } catch (error) {
+    stopping = true;
+    app.attachGateway(null);
+    port1.close();
+    await thread.terminate();
+    throw error;
+  }
+  return {
+    async stop(graceMs) {
+      const first = !stopping;
+      stopping = true;
+      const report = new Promise<StopReport>((resolve) => {
+        const earlier = onStopped;
+        onStopped = (stopped) => {
+          earlier?.(stopped);
+          resolve(stopped);
+        };
+      });
+      post({ type: 'stop', graceMs });
+      const stopped = await report;
+      if (first) {
+        port1.close();
+        await thread.terminate();
+      }
+      return stopped;
+    },
+    stats: () =>
+      new Promise((resolve) => {
+        statsAsked.push(resolve);
+        post({ type: 'stats' });
+      }),
+  };
+}

@@ -1,0 +1,45 @@
+/**
+ * The pool seam: where a worker's engine and its executors live. A pool starts both, joins them by ports, and answers
+ * for executors that die. Pools: `threads`, `async`, `inline`.
+ */
+import type { App } from '../../app/app.js';
+import type { Logger } from '../../core/logger.js';
+import type { LogFormat, LogLevel } from '../../core/log-output.js';
+import type { EngineCounters } from '../engine/state.js';
+import type { ResolvedWorkerOptions } from '../options.js';
+
+/** The app itself (it lives on this thread), or the file that an executor loads it from. */
+export type AppSource = { readonly app: App } | { readonly file: string; readonly exportName: string | null };
+
+/** How the parts of a worker log; can be cloned. `custom`: the caller's logger, reachable only on its own thread. */
+export interface LogSettings {
+  readonly level: LogLevel;
+  readonly format: LogFormat;
+}
+
+export interface PoolSetup {
+  readonly options: ResolvedWorkerOptions;
+  readonly source: AppSource;
+  readonly logger: Logger;
+  readonly log: LogSettings;
+  /** Called when a running worker cannot go on. */
+  onFatal(error: Error): void;
+}
+
+export interface WorkerStats extends EngineCounters {
+  /** Tasks that run now, or wait for a slot. */
+  readonly active: number;
+}
+
+/** How a stop went. `handBackFailed`: unfinished deliveries come back only when their lease ends. */
+export interface StopReport {
+  readonly handedBack: number;
+  readonly handBackFailed: boolean;
+}
+
+/** A started pool. */
+export interface RunningPool {
+  /** Warm stop; called again it hurries. */
+  stop(graceMs: number): Promise<StopReport>;
+  stats(): Promise<WorkerStats>;
+}

@@ -1,0 +1,107 @@
+/**
+ * Assembles a worker from its parts: options → pool (engine and executors, joined by ports) → start and stop. Two ways
+ * in: `startWorker` for an app in this process, `runWorkerFromFile` for the command line.
+ */
+import { fileURLToPath } from 'node:url';
+import type { App } from '../app/app.js';
+import type { Worker, WorkerOptions } from '../app/worker-types.js';
+import { createLogger, type LogFormat, type LogLevel } from '../core/log-output.js';
+import type { Logger } from '../core/logger.js';
+import { isExecutorThread } from './executor/load-source.js';
+import { type RawWorkerOptions, resolveWorkerOptions } from './options.js';
+import type { AppSource, PoolSetup, RunningPool } from './pools/pool.js';
+
+/** Each pool is loaded only when asked for. */
+async function startPool(setup: PoolSetup): Promise<RunningPool> {
+  switch (setup.options.pool) {
+    case 'threads':
+      return (await import('./pools/threads.js')).startThreadPool(setup);
+    case 'async':
+      return (await import('./pools/async.js')).startAsyncPool(setup);
+    case 'inline':
+      return (await import('./pools/inline.js')).startInlinePool(setup);
+  }
+}
+
+/** What `app.worker()` gives inside an executor: the app file is loaded there too, and must not start a worker in a worker. */
+function inertWorker(): Worker {
+  const close = async (): Promise<void> => {};
+  const zero = { active: 0, received: 0, succeeded: 0, failed: 0, retried: 0, expired: 0, deferred: 0, parked: 0, handedBack: 0, fenced: 0, duplicates: 0 };
+  return { close, done: new Promise(() => {}), stats: async () => zero, [Symbol.asyncDispose]: close };
+}
+
+/** Starts a worker for an app that lives here. @throws LovageError what kept it from starting */
+export async function startWorker(app: App, options: WorkerOptions = {}): Promise<Worker> {
+  if (isExecutorThread()) return inertWorker();
+  const pool = options.pool ?? (options.module === undefined ? (app.config.brokerUrl.startsWith('memory:') ? 'inline' : 'async') : 'threads');
+  const { module, logger: given, ...raw } = options;
+  const resolved = resolveWorkerOptions({ ...raw, pool });
+  const logger: Logger = given ?? createLogger({ level: 'info' });
+  const source: AppSource = pool === 'threads' && module !== undefined ? { file: fileURLToPath(module), exportName: null } : { app };
+  let finish!: (end: { readonly exitCode: number }) => void;
+  const done = new Promise<{ readonly exitCode: number }>((resolve) => {
+    finish = resolve;
+  });
+  const running = await startPool({
+    options: resolved,
+    source,
+    logger,
+    log: { level: given ? 'warn' : 'info', format: 'auto' },
+    onFatal: (error) => {
+      logger.error({ err: error }, 'the worker cannot go on');
+      finish({ exitCode: 1 });
+    },
+  });
+  const close = async (): Promise<void> => {
+    const report = await running.stop(resolved.graceMs);
+    finish({ exitCode: report.handBackFailed ? 3 : 0 });
+  };
+  return { close, done, stats: () => running.stats(), [Symbol.asyncDispose]: close };
+}
+
+/** What the command line gives. */
+export interface FileWorkerOptions extends RawWorkerOptions {
+  readonly appFile: string;
+  readonly exportName?: string | null;
+  readonly logLevel?: LogLevel;
+  readonly logFormat?: LogFormat;
+}
+
+/**
+ * Runs a worker on an app file until it is asked to stop (TERM or INT; a second one hurries).
+ * Resolves with the exit code: 0, or 3 when unfinished work could not be handed back.
+ * @throws LovageError what kept it from starting
+ */
+export async function runWorkerFromFile(options: FileWorkerOptions): Promise<number> {
+  const { appFile, exportName, logLevel, logFormat, ...raw } = options;
+  const resolved = resolveWorkerOptions(raw);
+  const log = { level: logLevel ?? 'info', format: logFormat ?? 'auto' } as const;
+  const logger = createLogger(log);
+  let fail!: (error: Error) => void;
+  const fatal = new Promise<never>((_, reject) => {
+    fail = reject;
+  });
+  let running: RunningPool | null = null;
+  let stopped!: (code: number) => void;
+  const asked = new Promise<number>((resolve) => {
+    stopped = resolve;
+  });
+  const onSignal = (signal: NodeJS.Signals): void => {
+    logger.info({ signal }, 'asked to stop');
+    if (running) void running.stop(resolved.graceMs).then((report) => stopped(report.handBackFailed ? 3 : 0), fail);
+    else stopped(0);
+  };
+  process.on('SIGTERM', onSignal);
+  process.on('SIGINT', onSignal);
+  try {
+    const starting = startPool({ options: resolved, source: { file: appFile, exportName: exportName ?? null }, logger, log, onFatal: fail });
+    const early = await Promise.race([starting.then((pool) => {
+      running = pool;
+    }), asked, fatal]);
+    if (typeof early === 'number') return early;
+    return await Promise.race([asked, fatal]);
+  } finally {
+    process.off('SIGTERM', onSignal);
+    process.off('SIGINT', onSignal);
+  }
+}

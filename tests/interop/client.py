@@ -1,0 +1,73 @@
+"""A real Celery client, driven by JSON lines on standard input: one request a line, one answer a line.
+
+Usage: client.py BROKER_URL RESULT_URL
+Request: {"task", "args", "kwargs", "options", "timeout"} -> {"id", "state", "result" | "error", "traceback"}
+         {"send": [...same...]} -> {"ids": [...]}          (not awaited)
+         {"state": id} -> {"state", "info"}
+         {"watch": request} -> {"states": [...], "result"}  (polls the states that a client sees)
+"""
+import json
+import sys
+import time
+
+import celery
+from celery import Celery
+from celery.exceptions import TimeoutError as CeleryTimeout
+
+app = Celery("interop-client", broker=sys.argv[1], backend=sys.argv[2])
+app.conf.task_default_queue = "interop"
+app.conf.broker_connection_retry_on_startup = True
+
+
+def plain(value):
+    try:
+        json.dumps(value)
+        return value
+    except TypeError:
+        return repr(value)
+
+
+def send(request):
+    return app.send_task(request["task"], request.get("args"), request.get("kwargs"), **request.get("options", {}))
+
+
+def answer(request):
+    if "state" in request:
+        result = app.AsyncResult(request["state"])
+        return {"state": result.state, "info": plain(result.info)}
+    if "send" in request:
+        return {"ids": [send(one).id for one in request["send"]]}
+    if "watch" in request:
+        result = send(request["watch"])
+        seen, end = [], time.time() + request["watch"].get("timeout", 20)
+        while time.time() < end:
+            state, info = result.state, plain(result.info)
+            if not seen or seen[-1] != [state, info]:
+                seen.append([state, info])
+            if state in ("SUCCESS", "FAILURE", "REVOKED"):
+                break
+            time.sleep(0.02)
+        return {"id": result.id, "states": seen}
+    result = send(request)
+    reply = {"id": result.id}
+    try:
+        reply["result"] = plain(result.get(timeout=request.get("timeout", 20)))
+        reply["type"] = type(reply["result"]).__name__
+    except CeleryTimeout:
+        reply["timeout"] = True
+    except Exception as error:
+        reply["error"] = {"type": type(error).__name__, "text": str(error), "args": plain(list(error.args))}
+    if not sys.argv[2].startswith("rpc") or "timeout" not in reply:
+        reply["state"] = result.state
+        reply["traceback"] = result.traceback
+    return reply
+
+
+print(json.dumps({"celery": celery.__version__}), flush=True)
+for line in sys.stdin:
+    request = json.loads(line)
+    try:
+        reply = answer(request)
+    except Exception as error:  # the harness must see what went wrong, whatever it is
+        reply = {"harness_error": repr(error)}
+    print(json.dumps(reply), flush=True)

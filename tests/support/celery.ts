@@ -1,0 +1,123 @@
+/**
+ * Real Python Celery for the interop tests: 5.2 from Debian, 5.6 from the project's own venv (`npm run setup:servers`
+ * installs both). A client is one long-lived process that answers JSON lines; a worker is `celery worker` itself.
+ */
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const interop = `${root}tests/interop/`;
+
+export const PYTHONS: Readonly<Record<'5.2' | '5.6', string>> = {
+  '5.2': '/usr/bin/python3',
+  '5.6': `${root}.lovage/celery-5.6/bin/python`,
+};
+
+export function hasCelery(version: '5.2' | '5.6'): boolean {
+  return existsSync(PYTHONS[version]);
+}
+
+export interface PythonReply {
+  readonly id: string;
+  readonly result?: unknown;
+  readonly error?: { readonly type: string; readonly text: string; readonly args: unknown };
+  readonly state?: string;
+  readonly traceback?: string | null;
+  readonly timeout?: true;
+  readonly ids?: readonly string[];
+  readonly info?: unknown;
+  readonly states?: readonly (readonly [string, unknown])[];
+}
+
+export interface PythonRequest {
+  readonly task: string;
+  readonly args?: readonly unknown[];
+  readonly kwargs?: Readonly<Record<string, unknown>>;
+  readonly options?: Readonly<Record<string, unknown>>;
+  /** Seconds. */
+  readonly timeout?: number;
+}
+
+/** Waits for the child's end; kills it after a while. */
+function ended(child: ChildProcessWithoutNullStreams): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => child.kill('SIGKILL'), 10_000);
+    child.once('exit', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}
+
+/** A Celery client process. Requests are answered in order. */
+export class PythonClient {
+  readonly #child: ChildProcessWithoutNullStreams;
+  readonly #waiting: { resolve(line: string): void; reject(error: Error): void }[] = [];
+  #errors = '';
+
+  constructor(version: '5.2' | '5.6', brokerUrl: string, resultUrl: string) {
+    this.#child = spawn(PYTHONS[version], [`${interop}client.py`, brokerUrl, resultUrl], { stdio: 'pipe' });
+    this.#child.stderr.on('data', (chunk: Buffer) => {
+      this.#errors = (this.#errors + chunk.toString()).slice(-4_000);
+    });
+    this.#child.on('exit', () => {
+      for (const { reject } of this.#waiting.splice(0)) reject(new Error(`the Python client ended: ${this.#errors}`));
+    });
+    createInterface(this.#child.stdout).on('line', (line) => this.#waiting.shift()?.resolve(line));
+  }
+
+  /** The version of Celery that answers. */
+  async start(): Promise<string> {
+    return (JSON.parse(await this.#line()) as { celery: string }).celery;
+  }
+
+  async ask(request: PythonRequest | { readonly state: string } | { readonly send: readonly PythonRequest[] } | { readonly watch: PythonRequest }): Promise<PythonReply> {
+    const line = this.#line();
+    this.#child.stdin.write(`${JSON.stringify(request)}\n`);
+    const reply = JSON.parse(await line) as PythonReply & { harness_error?: string };
+    if (reply.harness_error) throw new Error(`Python: ${reply.harness_error} ${this.#errors}`);
+    return reply;
+  }
+
+  async close(): Promise<void> {
+    this.#child.stdin.end();
+    await ended(this.#child);
+  }
+
+  #line(): Promise<string> {
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+}
+
+/** A `celery worker` on queue `python`; resolves once it says that it is ready. */
+export async function startPythonWorker(version: '5.2' | '5.6', brokerUrl: string, resultUrl: string): Promise<{ stop(): Promise<void>; log(): string }> {
+  const child = spawn(
+    PYTHONS[version],
+    ['-m', 'celery', '-A', 'pyworker', 'worker', '--concurrency', '2', '--loglevel', 'INFO', '-Q', 'python', '-n', `py${version}@%h`],
+    { cwd: interop, env: { ...process.env, INTEROP_BROKER: brokerUrl, INTEROP_RESULTS: resultUrl, PYTHONDONTWRITEBYTECODE: '1', C_FORCE_ROOT: '1' }, stdio: 'pipe' },
+  );
+  let log = '';
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`the Python worker did not start: ${log}`)), 30_000);
+    const read = (chunk: Buffer): void => {
+      log = (log + chunk.toString()).slice(-20_000);
+      if (/ready\.\s*$/m.test(log)) {
+        clearTimeout(timer);
+        resolve();
+      }
+    };
+    child.stdout.on('data', read);
+    child.stderr.on('data', read);
+    child.once('exit', (code) => reject(new Error(`the Python worker ended with ${code}: ${log}`)));
+  });
+  return {
+    log: () => log,
+    async stop() {
+      child.kill('SIGTERM');
+      await ended(child);
+    },
+  };
+}

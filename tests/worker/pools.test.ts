@@ -1,0 +1,218 @@
+/** What a task sees is the same in every pool: one suite, run in each. */
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type Harness, openHarness, type PoolName, until } from './harness.js';
+
+describe.each<PoolName>(['inline', 'async', 'threads'])('pool %s', (pool) => {
+  let harness: Harness;
+  beforeEach(async () => {
+    harness = await openHarness(pool);
+  });
+  afterEach(async () => {
+    await harness.close();
+  });
+
+  test('runs a task and stores its result', async () => {
+    await harness.worker();
+    const handle = await harness.tasks.add.send(2, 3);
+    expect(await handle.result({ timeout: '10s' })).toBe(5);
+    expect(await handle.state()).toBe('SUCCESS');
+  });
+
+  test('a result is there too for who asks late', async () => {
+    await harness.worker();
+    const handle = await harness.tasks.echo.send('x');
+    await until(async () => (await handle.state()) === 'SUCCESS', 'the task has succeeded');
+    expect(await handle.result({ timeout: '1s' })).toBe('x');
+  });
+
+  test('a failure reaches the sender with its type, message and stack', async () => {
+    await harness.worker();
+    const handle = await harness.tasks.fail.send('out of range');
+    await expect(handle.result({ timeout: '10s' })).rejects.toMatchObject({
+      code: 'E_TASK_FAILED',
+      type: 'RangeError',
+      message: expect.stringContaining('out of range'),
+      traceback: expect.stringContaining('fixture-app'),
+    });
+  });
+
+  test('a result that cannot travel is a failure that names its path', async () => {
+    await harness.worker();
+    const handle = await harness.tasks.bad.send();
+    await expect(handle.result({ timeout: '10s' })).rejects.toMatchObject({ code: 'E_TASK_FAILED', message: expect.stringContaining('result is a function') });
+  });
+
+  test('a task is tried again as its policy says, and the attempts are counted', async () => {
+    await harness.worker();
+    const handle = await harness.tasks.flaky.send('k', 2);
+    expect(await handle.result({ timeout: '10s' })).toEqual({ key: 'k', tries: 3 });
+    expect(harness.ledger().filter((line) => line.startsWith('flaky'))).toEqual(['flaky k 1', 'flaky k 2', 'flaky k 3']);
+  });
+
+  test('retries end', async () => {
+    await harness.worker();
+    const handle = await harness.tasks.flaky.send('k', 99);
+    await expect(handle.result({ timeout: '10s' })).rejects.toMatchObject({ code: 'E_TASK_FAILED', message: expect.stringContaining('try 4') });
+    expect(harness.ledger().filter((line) => line.startsWith('flaky'))).toHaveLength(4);
+  });
+
+  test('an error that is not worth another try fails at once', async () => {
+    await harness.worker();
+    await expect((await harness.tasks.hopeless.send()).result({ timeout: '10s' })).rejects.toMatchObject({ type: 'NonRetryableError' });
+  });
+
+  test('ctx.retry asks for another try without a policy', async () => {
+    await harness.worker();
+    expect(await (await harness.tasks.later.send()).result({ timeout: '10s' })).toBe(2);
+  });
+
+  test('the context tells id, name, queue, attempt and ancestry', async () => {
+    await harness.worker();
+    const handle = await harness.tasks.about.send();
+    expect(await handle.result({ timeout: '10s' })).toEqual({
+      id: handle.id,
+      name: 't.about',
+      queue: 'lovage',
+      attempt: 1,
+      maxAttempts: 1,
+      rootId: handle.id,
+      parentId: null,
+      redelivered: false,
+    });
+  });
+
+  test('a task sent from inside a task knows its parent', async () => {
+    await harness.worker();
+    const handle = await harness.tasks.parent.send();
+    const childId = await handle.result({ timeout: '10s' });
+    const child = harness.tasks.app.result<Record<string, unknown>>(childId);
+    expect(await child.result({ timeout: '10s' })).toMatchObject({ id: childId, parentId: handle.id, rootId: handle.id });
+  });
+
+  test('waiting for a result inside a task is refused at once', async () => {
+    await harness.worker();
+    const handle = await harness.tasks.waiter.send();
+    await expect(handle.result({ timeout: '10s' })).rejects.toMatchObject({ message: expect.stringContaining('chain') });
+  });
+
+  test('progress can be read while the task runs', async () => {
+    await harness.worker();
+    const handle = await harness.tasks.progress.send(20);
+    await until(async () => (await handle.state()) === 'PROGRESS', 'progress is seen');
+    expect((await handle.status()).info).toMatchObject({ total: 20 });
+    expect(await handle.result({ timeout: '10s' })).toBe(20);
+  });
+
+  test('a countdown is never early', async () => {
+    await harness.worker();
+    const startedMs = Date.now();
+    const handle = await harness.tasks.echo.with({ countdown: '400ms' }).send('x');
+    await handle.result({ timeout: '10s' });
+    expect(Date.now() - startedMs).toBeGreaterThanOrEqual(399);
+  });
+
+  test('an expired task is not run, and says so', async () => {
+    const handle = await harness.tasks.ran.with({ expires: '1ms' }).send('late');
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    await harness.worker();
+    await expect(handle.result({ timeout: '10s' })).rejects.toMatchObject({ code: 'E_TASK_REVOKED', message: expect.stringContaining('expired') });
+    expect(harness.ledger()).not.toContain('ran late');
+  });
+
+  test('a task that nobody knows is put back for a while and parked in the end', async () => {
+    const { app, add } = harness.tasks;
+    await harness.worker({ unknownTaskPatience: '0s' });
+    const handle = await app.remote<[], number>('nobody.knows').send();
+    await expect(handle.result({ timeout: '10s' })).rejects.toMatchObject({ type: 'NotRegistered' });
+    expect(await (await add.send(1, 1)).result({ timeout: '10s' })).toBe(2);
+  });
+
+  test('the soft limit aborts the signal', async () => {
+    await harness.worker();
+    await expect((await harness.tasks.limited.send()).result({ timeout: '10s' })).rejects.toMatchObject({ message: expect.stringContaining('soft time limit') });
+  });
+
+  test('the hard limit ends a task that does not listen', async () => {
+    await harness.worker();
+    await expect((await harness.tasks.deaf.send()).result({ timeout: '10s' })).rejects.toMatchObject({ type: 'TimeLimitExceeded' });
+  });
+
+  test('Ignore and Reject end a task without a result', async () => {
+    const worker = await harness.worker();
+    const handles = [await harness.tasks.ignored.send(), await harness.tasks.rejected.send()];
+    await until(async () => (await worker.stats()).received === 2 && (await worker.stats()).active === 0, 'both have ended');
+    for (const handle of handles) expect(await handle.state()).toBe('PENDING');
+  });
+
+  test('a task that ignores results runs and stores nothing', async () => {
+    await harness.worker();
+    const handle = await harness.tasks.quiet.send('q');
+    await until(() => harness.ledger().includes('ran q'), 'the task has run');
+    await expect(handle.result({ timeout: '1s' })).rejects.toMatchObject({ code: 'E_RESULT_NOT_KEPT' });
+  });
+
+  test('sending again with the same id does not run a finished task twice', async () => {
+    const worker = await harness.worker();
+    const { ran } = harness.tasks;
+    await (await ran.with({ id: 'once' }).send('once')).result({ timeout: '10s' });
+    await ran.with({ id: 'once' }).send('once');
+    await until(async () => (await worker.stats()).received === 2 && (await worker.stats()).active === 0, 'the second has ended');
+    expect(harness.ledger().filter((line) => line === 'ran once')).toHaveLength(1);
+  });
+
+  test('a stop hands unfinished work back without burning an attempt', async () => {
+    const worker = await harness.worker({ grace: '0s' });
+    const handle = await harness.tasks.untilAborted.send('one');
+    await until(() => harness.ledger().includes('began one'), 'the task has begun');
+    await worker.close();
+    expect((await worker.done).exitCode).toBe(0);
+    await harness.worker();
+    await until(() => harness.ledger().filter((line) => line === 'began one').length === 2, 'it has begun again');
+    expect(await handle.state()).not.toBe('FAILURE');
+  });
+
+  test('onStart and onStop run once an executor', async () => {
+    const worker = await harness.worker();
+    await worker.close();
+    const executors = pool === 'threads' ? 2 : 1;
+    expect(harness.ledger().filter((line) => line.startsWith('start'))).toHaveLength(executors);
+    expect(harness.ledger().filter((line) => line.startsWith('stop'))).toHaveLength(executors);
+  });
+
+  test('500 tasks at once all end, each once', async () => {
+    await harness.worker();
+    const handles = await harness.tasks.ran.sendMany(Array.from({ length: 500 }, (_, index) => ({ args: [`n${index}`] as [string] })));
+    await Promise.all(handles.map((handle) => handle.result({ timeout: '20s' })));
+    expect(new Set(harness.ledger().filter((line) => line.startsWith('ran'))).size).toBe(500);
+    expect(harness.ledger().filter((line) => line.startsWith('ran'))).toHaveLength(500);
+  });
+});
+
+describe.each<PoolName>(['async', 'threads'])('pool %s keeps the engine apart', (pool) => {
+  test('a task that spins far beyond its lease runs once', async () => {
+    const harness = await openHarness(pool);
+    try {
+      await harness.worker({ lease: '1s' });
+      await harness.worker({ lease: '1s' });
+      const handle = await harness.tasks.spin.send(4_000);
+      expect(await handle.result({ timeout: '15s' })).toBe(4_000);
+      expect(harness.ledger().filter((line) => line.startsWith('spin'))).toHaveLength(1);
+    } finally {
+      await harness.close();
+    }
+  });
+});
+
+test('a task that kills its thread is parked after three losses, and its neighbours run', async () => {
+  const harness = await openHarness('threads');
+  try {
+    await harness.worker();
+    const killer = await harness.tasks.killer.send();
+    const neighbours = await harness.tasks.add.sendMany(Array.from({ length: 20 }, (_, index) => ({ args: [index, 1] as [number, number] })));
+    await expect(killer.result({ timeout: '15s' })).rejects.toMatchObject({ type: 'WorkerLostError' });
+    expect(await Promise.all(neighbours.map((handle) => handle.result({ timeout: '10s' })))).toEqual(Array.from({ length: 20 }, (_, index) => index + 1));
+    expect(harness.ledger().filter((line) => line.startsWith('killer'))).toHaveLength(3);
+  } finally {
+    await harness.close();
+  }
+});
