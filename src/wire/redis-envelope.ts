@@ -31,15 +31,18 @@ export interface DecodedEnvelope {
  */
 export function encodeEnvelope(message: WireMessage, route: EnvelopeRoute): string {
   const { properties } = message;
-  let tail = `,"delivery_mode":${properties.delivery_mode ?? 2}`;
+  let sender = '';
+  if (properties.correlation_id !== undefined) sender += `"correlation_id":${quote(properties.correlation_id)},`;
+  if (properties.reply_to !== undefined) sender += `"reply_to":${quote(properties.reply_to)},`;
+  let tail = `"delivery_mode":${properties.delivery_mode ?? 2}`;
   if (properties.expiration !== undefined) tail += `,"expiration":${quote(properties.expiration)}`;
   tail += `,"delivery_info":{"exchange":${quote(route.exchange)},"routing_key":${quote(route.routingKey)}`;
   // kombu writes the mark in both places when it puts a message back
   if (message.headers.redelivered === true) tail += ',"redelivered":true';
   return (
     `{"body":"${base64Of(message.body)}","content-encoding":${quote(message.contentEncoding)},"content-type":${quote(message.contentType)},` +
-    `"headers":${headersJson(message.headers)},"properties":{"correlation_id":${nullable(properties.correlation_id)},"reply_to":${nullable(properties.reply_to)}` +
-    `${tail}},"priority":${properties.priority ?? 0},"body_encoding":"base64","delivery_tag":${quote(route.deliveryTag)}}}`
+    `"headers":${headersJson(message.headers)},"properties":{${sender}${tail}},"priority":${properties.priority ?? 0},` +
+    `"body_encoding":"base64","delivery_tag":${quote(route.deliveryTag)}}}`
   );
 }
 
@@ -155,7 +158,6 @@ function headersJson(headers: Readonly<Record<string, unknown>>): string {
 }
 
 const quote = (text: string): string => JSON.stringify(text);
-const nullable = (text: string | undefined): string => (text === undefined ? 'null' : JSON.stringify(text));
 const textOf = (value: unknown): string => (typeof value === 'string' ? value : '');
 
 function isObject(value: unknown): value is Record<string, unknown> {
