@@ -67,13 +67,20 @@ export class Reject extends Error {
   }
 }
 
-/** What the storage holds: the context, and the ids of what was sent from inside. */
+/** How many ids of what it sent a result lists; the tasks themselves are not limited. */
+export const MAX_CHILDREN = 1_000;
+
+/** What the storage holds: the context, and the ids of what was sent from inside (at most `MAX_CHILDREN`). */
 export interface ActiveRun {
   readonly context: TaskContext;
   readonly children: string[];
 }
 
-export const activeRun = new AsyncLocalStorage<ActiveRun>();
+const ACTIVE_RUN = Symbol.for('lovage.activeRun');
+const shared = globalThis as { [ACTIVE_RUN]?: AsyncLocalStorage<ActiveRun> };
+
+/** One storage a thread, whatever number of copies of the package are loaded: the command line's and the app's must agree. */
+export const activeRun: AsyncLocalStorage<ActiveRun> = (shared[ACTIVE_RUN] ??= new AsyncLocalStorage<ActiveRun>());
 
 /**
  * The context of the task that is running here.
