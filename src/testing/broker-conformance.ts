@@ -1,0 +1,31 @@
+/**
+ * The broker conformance suite: every sentence of `brokers/broker.ts` as a test. A driver is finished when it passes.
+ * What a driver cannot do is a gap with a reason, printed in the test's name; a gap that is not declared by the driver,
+ * or a missing capability that is not named as a gap, fails. The tests are in `conformance/`.
+ */
+import { describe } from 'vitest';
+import { broadcastingSuite } from './conformance/broadcasting.js';
+import { defineBrokerSuite, type BrokerConformanceOptions, type BrokerFixture } from './conformance/broker-fixture.js';
+import { consumingSuite } from './conformance/consuming.js';
+import { publishingSuite } from './conformance/publishing.js';
+import { queuesSuite } from './conformance/queues.js';
+import { recoverySuite } from './conformance/recovery.js';
+import { settlingSuite } from './conformance/settling.js';
+
+export type { BrokerConformanceOptions, BrokerFixture, BrokerGap, ParkedEntry } from './conformance/broker-fixture.js';
+
+/**
+ * Registers the suite with vitest.
+ * @param open makes a fixture for each test; it is closed after it, whatever happens
+ */
+export function brokerConformance(name: string, open: () => Promise<BrokerFixture>, options: BrokerConformanceOptions): void {
+  describe(`broker ${name}`, () => {
+    const suite = defineBrokerSuite(open, options);
+    publishingSuite(suite);
+    consumingSuite(suite);
+    settlingSuite(suite);
+    recoverySuite(suite);
+    queuesSuite(suite);
+    broadcastingSuite(suite);
+  });
+}
