@@ -6,6 +6,7 @@ import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { decodeJson, encodeJson } from '../../src/wire/serializers/json.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const interop = `${root}tests/interop/`;
@@ -76,8 +77,8 @@ export class PythonClient {
 
   async ask(request: PythonRequest | { readonly state: string } | { readonly send: readonly PythonRequest[] } | { readonly watch: PythonRequest }): Promise<PythonReply> {
     const line = this.#line();
-    this.#child.stdin.write(`${JSON.stringify(request)}\n`);
-    const reply = JSON.parse(await line) as PythonReply & { harness_error?: string };
+    this.#child.stdin.write(`${encodeJson(request)}\n`);
+    const reply = decodeJson(await line) as PythonReply & { harness_error?: string };
     if (reply.harness_error) throw new Error(`Python: ${reply.harness_error} ${this.#errors}`);
     return reply;
   }
