@@ -5,7 +5,9 @@
 import { defineConfig } from 'vitest/config';
 import { SUITES } from './scripts/suites.mjs';
 
-const named = SUITES.flatMap((suite) => suite.folders.map((prefix) => (prefix.endsWith('/') ? `${prefix}**/*.test.ts` : `${prefix}*.test.ts`)));
+const named = SUITES.flatMap((suite) =>
+  suite.folders.map((prefix) => (prefix.endsWith('/') ? `${prefix}**/*.test.ts` : `${prefix}*.test.ts`)),
+);
 // Set by scripts/test.mjs: files whose server is not here. They are named at the end of the run, never skipped in silence.
 const left = (process.env['LOVAGE_TEST_EXCLUDE'] ?? '').split(',').filter(Boolean);
 const fixtures = ['**/node_modules/**', '**/fixtures/**'];

@@ -23,7 +23,13 @@ export const CELERY_VENV = join(CACHE, 'celery-5.6');
 const SYSTEM_PYTHON = process.env['LOVAGE_PYTHON'] ?? '/usr/bin/python3';
 
 // Debian keeps servers out of the PATH of an ordinary user; Homebrew has a place of its own.
-const FOLDERS = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin', '/opt/homebrew/bin', '/opt/homebrew/sbin'];
+const FOLDERS = [
+  ...(process.env['PATH'] ?? '').split(delimiter),
+  '/usr/sbin',
+  '/usr/local/sbin',
+  '/opt/homebrew/bin',
+  '/opt/homebrew/sbin',
+];
 
 /**
  * The full path of a program, or null.

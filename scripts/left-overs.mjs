@@ -26,7 +26,9 @@ function belongsTo(pid, folder) {
  */
 export function leftOvers(folder) {
   if (existsSync('/proc/self/cmdline')) {
-    const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid && belongsTo(name, folder));
+    const pids = readdirSync('/proc').filter(
+      (name) => /^\d+$/.test(name) && Number(name) !== process.pid && belongsTo(name, folder),
+    );
     return pids.map((pid) => {
       let command = '';
       try {
@@ -41,7 +43,13 @@ export function leftOvers(folder) {
   return listing
     .split('\n')
     .filter((row) => row.includes(folder))
-    .map((row) => ({ pid: Number.parseInt(row, 10), command: row.trim().replace(/^\d+\s+/, '').slice(0, 200) }))
+    .map((row) => ({
+      pid: Number.parseInt(row, 10),
+      command: row
+        .trim()
+        .replace(/^\d+\s+/, '')
+        .slice(0, 200),
+    }))
     .filter(({ pid }) => pid > 0 && pid !== process.pid);
 }
 

@@ -23,10 +23,14 @@ function install(line) {
   mkdirSync(folder, { recursive: true });
   // The package's install script puts the binary of this platform in place; npm asks that scripts be allowed by name.
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, allowScripts: { node: true } }));
-  const run = spawnSync('npm', ['install', '--prefix', folder, '--ignore-scripts=false', '--no-audit', '--no-fund', `node@${line}`], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-    shell: process.platform === 'win32',
-  });
+  const run = spawnSync(
+    'npm',
+    ['install', '--prefix', folder, '--ignore-scripts=false', '--no-audit', '--no-fund', `node@${line}`],
+    {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      shell: process.platform === 'win32',
+    },
+  );
   if (run.status !== 0) throw new Error(`npm could not install node@${line}`);
   const version = versionOf(line);
   if (!version) throw new Error(`node@${line} was installed, but its binary does not run on ${process.platform} ${process.arch}`);

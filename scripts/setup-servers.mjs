@@ -98,7 +98,9 @@ function main() {
     }
     if (packages.length > 0) installPackages(packages);
   } else if (['redis', 'rabbitmq', 'celery-system'].some((need) => missing.has(/** @type {any} */ (need)))) {
-    console.error(`This is no Debian or Ubuntu. Install by hand (macOS: brew install redis rabbitmq): ${[...missing.values()].join('; ')}`);
+    console.error(
+      `This is no Debian or Ubuntu. Install by hand (macOS: brew install redis rabbitmq): ${[...missing.values()].join('; ')}`,
+    );
     console.error('compose.yaml starts the servers in containers for your own experiments; the tests start private ones.');
     return false;
   }
@@ -106,7 +108,9 @@ function main() {
     try {
       installCelery();
     } catch (error) {
-      console.error(`Celery 5.6 could not be installed with pip (${error instanceof Error ? error.message : error}); its suite will be named as not run.`);
+      console.error(
+        `Celery 5.6 could not be installed with pip (${error instanceof Error ? error.message : error}); its suite will be named as not run.`,
+      );
     }
   }
   const still = missingNeeds();

@@ -23,7 +23,14 @@ export const SUITES = [
   { name: 'types', folders: ['tests/types/'], limitMinutes: 3, otherNodes: false, required: true },
   { name: 'smoke', folders: ['tests/smoke/'], limitMinutes: 2, otherNodes: true, required: true },
   { name: 'conformance', folders: ['tests/conformance/'], limitMinutes: 6, otherNodes: true, required: true },
-  { name: 'drivers', folders: ['tests/file/', 'tests/redis/', 'tests/rabbitmq/'], limitMinutes: 6, otherNodes: false, required: true },
+  {
+    name: 'drivers',
+    folders: ['tests/file/', 'tests/redis/', 'tests/rabbitmq/'],
+    limitMinutes: 6,
+    otherNodes: false,
+    required: true,
+  },
+  { name: 'worker', folders: ['tests/worker/'], limitMinutes: 4, otherNodes: false, required: true },
   { name: 'cli', folders: ['tests/cli/', 'tests/loading/'], limitMinutes: 5, otherNodes: false, required: true },
   { name: 'examples', folders: ['tests/examples'], limitMinutes: 3, otherNodes: false, required: true },
   { name: 'interop', folders: ['tests/interop/'], limitMinutes: 10, otherNodes: false, required: true },
@@ -38,7 +45,10 @@ export const SUITES = [
 export function needsOf(file) {
   const words = new Set(file.split(/[^a-z]+/));
   if (words.has('interop')) return ['redis', 'rabbitmq', 'celery-system', 'celery-5.6'];
-  return [...(words.has('redis') ? /** @type {const} */ (['redis']) : []), ...(words.has('rabbitmq') ? /** @type {const} */ (['rabbitmq']) : [])];
+  return [
+    ...(words.has('redis') ? /** @type {const} */ (['redis']) : []),
+    ...(words.has('rabbitmq') ? /** @type {const} */ (['rabbitmq']) : []),
+  ];
 }
 
 /** @param {string} file */

@@ -36,7 +36,10 @@ const heading = (title) => console.log(`\n── ${title} ${'─'.repeat(Math.ma
 
 /** @param {string} script @param {readonly string[]} [args] */
 function runScript(script, args = []) {
-  return spawnSync(process.execPath, [join(ROOT, 'scripts', script), ...args], { stdio: ['ignore', 'inherit', 'inherit'], cwd: ROOT }).status === 0;
+  return (
+    spawnSync(process.execPath, [join(ROOT, 'scripts', script), ...args], { stdio: ['ignore', 'inherit', 'inherit'], cwd: ROOT })
+      .status === 0
+  );
 }
 
 /**
@@ -52,7 +55,14 @@ async function runSuite(suite, excluded, where) {
   const reportFile = join(folder, 'report.json');
   const child = spawn(
     where.node,
-    [join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run', '--project', suite.name, '--reporter=default', '--reporter=./scripts/vitest-report.mjs'],
+    [
+      join(ROOT, 'node_modules/vitest/vitest.mjs'),
+      'run',
+      '--project',
+      suite.name,
+      '--reporter=default',
+      '--reporter=./scripts/vitest-report.mjs',
+    ],
     {
       cwd: ROOT,
       stdio: ['ignore', 'inherit', 'inherit'],
@@ -77,7 +87,8 @@ async function runSuite(suite, excluded, where) {
   if (late) report.failures.push(`ended after its limit of ${suite.limitMinutes} minutes`);
   // A killed run is killed with its children's parents: what they started is swept here, and only then is it a leak.
   const remaining = await endLeftOvers(folder);
-  if (!late) for (const { pid, command } of remaining) report.failures.push(`a process was left running: ${pid} ${command.slice(0, 160)}`);
+  if (!late)
+    for (const { pid, command } of remaining) report.failures.push(`a process was left running: ${pid} ${command.slice(0, 160)}`);
   if (code !== 0 && report.failures.length === 0) report.failures.push(`vitest ended with ${code}`);
   rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
 
@@ -94,11 +105,14 @@ async function runSuite(suite, excluded, where) {
 }
 
 function printSummary() {
-  const total = rows.reduce((sum, row) => ({ passed: sum.passed + row.passed, failed: sum.failed + row.failed, skipped: sum.skipped + row.skipped }), {
-    passed: 0,
-    failed: 0,
-    skipped: 0,
-  });
+  const total = rows.reduce(
+    (sum, row) => ({ passed: sum.passed + row.passed, failed: sum.failed + row.failed, skipped: sum.skipped + row.skipped }),
+    {
+      passed: 0,
+      failed: 0,
+      skipped: 0,
+    },
+  );
   heading('summary');
   const width = Math.max(...rows.map((row) => row.title.length), 5);
   console.log(`${'suite'.padEnd(width)}   passed  failed  skipped     time`);
@@ -149,7 +163,11 @@ if (!runScript('build.mjs')) {
     const excluded = all.filter((file) => needsOf(file).some((need) => missing.has(need)));
     excludedBySuite.set(suite.name, excluded);
     for (const file of excluded) {
-      notRun.push(`${suite.name}: ${file} (${needsOf(file).flatMap((need) => missing.get(need) ?? []).join('; ')})`);
+      notRun.push(
+        `${suite.name}: ${file} (${needsOf(file)
+          .flatMap((need) => missing.get(need) ?? [])
+          .join('; ')})`,
+      );
     }
     if (all.length === 0 && suite.required) notRun.push(`${suite.name}: there is no test file`);
     if (all.length > excluded.length) await runSuite(suite, excluded, { title: suite.name, node: process.execPath });
@@ -162,7 +180,8 @@ if (!runScript('build.mjs')) {
     }
     for (const suite of suites.filter((one) => one.otherNodes)) {
       const excluded = excludedBySuite.get(suite.name) ?? [];
-      if ((files.get(suite.name) ?? []).length > excluded.length) await runSuite(suite, excluded, { title: `${suite.name} on Node ${line}`, node });
+      if ((files.get(suite.name) ?? []).length > excluded.length)
+        await runSuite(suite, excluded, { title: `${suite.name} on Node ${line}`, node });
     }
   }
 }

@@ -34,7 +34,8 @@ export default class CountReporter {
       for (const error of module.errors()) report.failures.push(`${file}: ${error.message.split('\n')[0]}`);
       if (ran === 0 && module.errors().length === 0) report.idle.push(file);
     }
-    for (const error of errors) report.failures.push(`outside of tests: ${String(/** @type {any} */ (error)?.message ?? error).split('\n')[0]}`);
+    for (const error of errors)
+      report.failures.push(`outside of tests: ${String(/** @type {any} */ (error)?.message ?? error).split('\n')[0]}`);
     report.failed = report.failures.length;
     report.skipped = report.skips.length;
     if (process.env['LOVAGE_TEST_REPORT']) writeFileSync(process.env['LOVAGE_TEST_REPORT'], JSON.stringify(report));

@@ -1,0 +1,52 @@
+/** Holds the walk: a reader goes from `task.send()` to the stored result in eight files, each naming the next one. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+
+const STOPS = [
+  'app/task.ts',
+  'app/publish.ts',
+  'wire/task-message.ts',
+  'brokers/broker.ts',
+  'worker/engine/consumer.ts',
+  'worker/executor/execute.ts',
+  'worker/engine/settle.ts',
+  'results/result-store.ts',
+] as const;
+
+/** About what one sitting can read: the eight stops, one broker driver and one result-store driver. */
+const LONGEST_WALK = 2_600;
+
+const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
+const headerOf = (file: string): string => /\/\*\*[\s\S]*?\*\//.exec(read(`src/${file}`))?.[0].replace(/\n \*/g, '') ?? '';
+
+function linesUnder(folder: string): number {
+  return readdirSync(join(ROOT, 'src', folder), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
+    .reduce((sum, file) => sum + read(join('src', folder, file)).split('\n').length, 0);
+}
+
+describe('the eight-stop walk', () => {
+  test.each(STOPS.map((file, index) => [index + 1, file] as const))('stop %i is src/%s, and its header says so', (stop, file) => {
+    expect(headerOf(file)).toContain(`Stop ${stop} of the walk`);
+  });
+
+  test.each(STOPS.slice(0, -1).map((file, index) => [file, STOPS[index + 1] ?? ''] as const))('src/%s names src/%s as the next stop', (file, next) => {
+    expect(headerOf(file)).toMatch(new RegExp(`Next stop:[^.]*\`${next.replaceAll('.', '\\.')}\``));
+  });
+
+  test('ARCHITECTURE.md lists the stops in this order', () => {
+    const page = read('ARCHITECTURE.md');
+    const places = STOPS.map((file) => page.indexOf(`src/${file}`));
+    expect(places.every((place) => place > 0)).toBe(true);
+    expect(places).toEqual([...places].sort((a, b) => a - b));
+  });
+
+  test.each(['memory', 'file', 'redis'])('the stops and the two %s drivers can be read in one sitting', (driver) => {
+    const stops = STOPS.reduce((sum, file) => sum + read(`src/${file}`).split('\n').length, 0);
+    expect(stops + linesUnder(`brokers/${driver}`) + linesUnder(`results/${driver}`)).toBeLessThanOrEqual(LONGEST_WALK);
+  });
+});
