@@ -53,7 +53,10 @@ export type ControlRequestInput = Pick<ControlRequest, 'method'> & Partial<Omit<
  * The message of a request.
  * @throws ArgumentError `E_NOT_SERIALISABLE` for arguments that cannot travel
  */
-export function encodeControlRequest(request: ControlRequestInput, options: { readonly controlExchange?: string; readonly json?: JsonMode } = {}): AddressedMessage {
+export function encodeControlRequest(
+  request: ControlRequestInput,
+  options: { readonly controlExchange?: string; readonly json?: JsonMode } = {},
+): AddressedMessage {
   const body: Record<string, unknown> = {
     method: request.method,
     arguments: request.arguments ?? {},
@@ -86,11 +89,18 @@ export function decodeControlRequest(message: WireMessage, options?: DecodeBodyO
   return {
     method: body.method,
     arguments: given,
-    destination: Array.isArray(destination) ? (destination as unknown[]).filter((name) => typeof name === 'string') : typeof destination === 'string' ? [destination] : null,
+    destination: Array.isArray(destination)
+      ? (destination as unknown[]).filter((name) => typeof name === 'string')
+      : typeof destination === 'string'
+        ? [destination]
+        : null,
     pattern: typeof pattern === 'string' ? pattern : null,
     matcher: matcher === 'glob' || matcher === 'pcre' ? matcher : null,
     ticket: typeof ticket === 'string' ? ticket : null,
-    replyTo: isObject(reply_to) && typeof reply_to.routing_key === 'string' ? { exchange: textOf(reply_to.exchange), routingKey: reply_to.routing_key } : null,
+    replyTo:
+      isObject(reply_to) && typeof reply_to.routing_key === 'string'
+        ? { exchange: textOf(reply_to.exchange), routingKey: reply_to.routing_key }
+        : null,
     clock: numberOf(message.headers.clock),
     expires: numberOf(message.headers.expires),
   };
@@ -166,7 +176,12 @@ export function encodeControlReply(
   options: { readonly replyTo: ReplyAddress; readonly ticket: string; readonly clock: number; readonly json?: JsonMode },
 ): AddressedMessage {
   const headers = { ticket: options.ticket, clock: options.clock };
-  return addressed(options.replyTo, headers, { [nodeName]: value ?? null }, { deliveryMode: 1, path: 'reply', json: options.json ?? 'tagged' });
+  return addressed(
+    options.replyTo,
+    headers,
+    { [nodeName]: value ?? null },
+    { deliveryMode: 1, path: 'reply', json: options.json ?? 'tagged' },
+  );
 }
 
 /** A reply of a node. */

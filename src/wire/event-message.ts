@@ -42,7 +42,10 @@ export function encodeEvent(event: WireEvent, options?: { readonly json?: JsonMo
 }
 
 /** The message of several task events of one worker, in order. @throws ArgumentError `E_NOT_SERIALISABLE` */
-export function encodeEventBatch(events: readonly WireEvent[], options: { readonly hostname: string; readonly json?: JsonMode }): AddressedMessage {
+export function encodeEventBatch(
+  events: readonly WireEvent[],
+  options: { readonly hostname: string; readonly json?: JsonMode },
+): AddressedMessage {
   return encode(EVENT_BATCH_KEY, options.hostname, events, options.json);
 }
 
@@ -62,7 +65,8 @@ export interface DecodedEvents {
  */
 export function decodeEvents(message: WireMessage, options?: DecodeBodyOptions): DecodedEvents {
   const body = decodeBody(message, options);
-  if (typeof body !== 'object' || body === null) throw new WireError('E_DECODE', 'the body is neither an event nor an array of events');
+  if (typeof body !== 'object' || body === null)
+    throw new WireError('E_DECODE', 'the body is neither an event nor an array of events');
   const items: readonly unknown[] = Array.isArray(body) ? (body as unknown[]) : [body];
   const events: WireEvent[] = [];
   for (const item of items) {

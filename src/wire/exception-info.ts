@@ -141,7 +141,7 @@ function show(value: unknown): string {
   if (typeof value === 'string') return value;
   try {
     if (isObjectLike(value)) {
-      const text = Object.prototype.hasOwnProperty.call(value, 'toString') ? '' : encodeJson(value);
+      const text = Object.hasOwn(value, 'toString') ? '' : encodeJson(value);
       if (text !== '') return text;
     }
   } catch {
@@ -206,7 +206,11 @@ export function decodeException(result: unknown): DecodedException {
   const { exc_type, exc_message, exc_module } = result as Record<string, unknown>;
   return {
     type: typeof exc_type === 'string' && exc_type !== '' ? exc_type : 'Error',
-    message: Array.isArray(exc_message) ? exc_message.map(argText).join(', ') : exc_message === undefined ? show(result) : argText(exc_message),
+    message: Array.isArray(exc_message)
+      ? exc_message.map(argText).join(', ')
+      : exc_message === undefined
+        ? show(result)
+        : argText(exc_message),
     module: typeof exc_module === 'string' ? exc_module : null,
   };
 }

@@ -44,7 +44,14 @@ export {
   queueKeys,
   redisPriority,
 } from './redis-envelope.js';
-export { decodeResultMeta, type ExtendedMeta, encodeResultMeta, encodeRpcMeta, type ResultMeta, type ResultMetaInput } from './result-meta.js';
+export {
+  decodeResultMeta,
+  type ExtendedMeta,
+  encodeResultMeta,
+  encodeRpcMeta,
+  type ResultMeta,
+  type ResultMetaInput,
+} from './result-meta.js';
 export { type RetryOptions, retrySuccessor } from './retry-successor.js';
 export { type DecodeJsonLimits, decodeJson, type EncodeJsonOptions, encodeJson, type JsonMode } from './serializers/json.js';
 export { type DecodeBodyOptions, decodeBody, MAX_BODY_BYTES, type SerializerName } from './serializers/registry.js';

@@ -54,12 +54,15 @@ export function decodeEnvelope(raw: string | Uint8Array): DecodedEnvelope {
   const text = typeof raw === 'string' ? raw : textOfUtf8(raw);
   const parsed = parseEnvelope(text);
   if (!isObject(parsed)) throw new WireError('E_DECODE', 'the element is no message envelope: not a JSON object');
-  const envelope = holdsMoreThanCelerys(parsed.headers) ? (decodeJson(text, { typed: false }) as Record<string, unknown>) : parsed;
+  const envelope = holdsMoreThanCelerys(parsed.headers)
+    ? (decodeJson(text, { typed: false }) as Record<string, unknown>)
+    : parsed;
 
   const { body, headers, properties } = envelope;
   if (typeof body !== 'string') throw new WireError('E_DECODE', 'the envelope has no body');
   if (!isObject(properties)) throw new WireError('E_DECODE', 'the envelope has no properties');
-  if (headers !== undefined && headers !== null && !isObject(headers)) throw new WireError('E_DECODE', 'the headers of the envelope are no object');
+  if (headers !== undefined && headers !== null && !isObject(headers))
+    throw new WireError('E_DECODE', 'the headers of the envelope are no object');
   const info = isObject(properties.delivery_info) ? properties.delivery_info : NOTHING;
   const known = headers ?? NOTHING;
   return {
@@ -180,7 +183,12 @@ export function queueKeys(queue: string, steps: readonly number[] = PRIORITY_STE
 }
 
 /** The list for a wire priority: the largest step that is not above it. A negative one wraps to the last, as in kombu. */
-export function queueKey(queue: string, priority: number, steps: readonly number[] = PRIORITY_STEPS, separator = PRIORITY_SEPARATOR): string {
+export function queueKey(
+  queue: string,
+  priority: number,
+  steps: readonly number[] = PRIORITY_STEPS,
+  separator = PRIORITY_SEPARATOR,
+): string {
   let step = steps[steps.length - 1] ?? 0;
   if (priority >= (steps[0] ?? 0)) {
     for (const candidate of steps) {

@@ -60,7 +60,9 @@ export function encodeResultMeta(meta: ResultMetaInput): string {
 }
 
 /** The JSON body of a result message of `rpc:`: fewer fields, no date, the id first. */
-export function encodeRpcMeta(meta: Pick<ResultMetaInput, 'taskId' | 'status' | 'resultJson' | 'traceback' | 'children'>): string {
+export function encodeRpcMeta(
+  meta: Pick<ResultMetaInput, 'taskId' | 'status' | 'resultJson' | 'traceback' | 'children'>,
+): string {
   return (
     `{"task_id":${quote(meta.taskId)},"status":${quote(meta.status)},"result":${meta.resultJson},` +
     `"traceback":${nullable(meta.traceback)},"children":${childrenJson(meta.children)}}`
@@ -73,7 +75,8 @@ export function encodeRpcMeta(meta: Pick<ResultMetaInput, 'taskId' | 'status' | 
  */
 export function decodeResultMeta(text: string, limits?: DecodeJsonLimits): ResultMeta {
   const meta = decodeJson(text, limits);
-  if (!isObject(meta) || typeof meta.status !== 'string') throw new WireError('E_DECODE', 'the stored text is no result: it has no status');
+  if (!isObject(meta) || typeof meta.status !== 'string')
+    throw new WireError('E_DECODE', 'the stored text is no result: it has no status');
   return {
     status: meta.status,
     result: meta.result ?? null,

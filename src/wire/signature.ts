@@ -54,10 +54,7 @@ export interface WireSignature {
 }
 
 /** A signature with every part filled in. */
-export function makeSignature(
-  task: string,
-  parts: Partial<Omit<WireSignature, 'task'>> = {},
-): WireSignature {
+export function makeSignature(task: string, parts: Partial<Omit<WireSignature, 'task'>> = {}): WireSignature {
   return {
     task,
     args: parts.args ?? [],

@@ -35,7 +35,8 @@ const NO_EMBED: TaskBody['embed'] = Object.freeze({ callbacks: null, errbacks: n
 export function decodeTaskBody(message: WireMessage, options?: DecodeBodyOptions): TaskBody {
   const body = decodeBody(message, options);
   if (!Array.isArray(body)) throw new WireError('E_DECODE', `the body is ${kindOf(body)}, not an array [args, kwargs, embed]`);
-  if (body.length !== 3) throw new WireError('E_DECODE', `the body has ${body.length} items, not the three of [args, kwargs, embed]`);
+  if (body.length !== 3)
+    throw new WireError('E_DECODE', `the body has ${body.length} items, not the three of [args, kwargs, embed]`);
   const [args, kwargs, embed] = body as [unknown, unknown, unknown];
   if (!isObject(kwargs)) throw new WireError('E_DECODE', `kwargs is ${kindOf(kwargs)}, not an object`);
   if (!Array.isArray(args)) throw new ArgumentError('E_ARGUMENTS', `args is ${kindOf(args)}, not an array`);
@@ -122,7 +123,9 @@ function encodeUpgraded(body: unknown): string {
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && Object.getPrototypeOf(value) === Object.prototype;
+  return (
+    typeof value === 'object' && value !== null && !Array.isArray(value) && Object.getPrototypeOf(value) === Object.prototype
+  );
 }
 
 function kindOf(value: unknown): string {

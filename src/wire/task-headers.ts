@@ -37,10 +37,10 @@ export interface TaskHeaders {
 }
 
 /** Headers that Celery, a broker or this package own. Everything else belongs to the user. */
-export const PROTOCOL_HEADERS: ReadonlySet<string> = new Set([
-  'lang', 'task', 'id', 'shadow', 'eta', 'expires', 'group', 'group_index', 'retries', 'timelimit', 'root_id', 'parent_id', 'argsrepr', 'kwargsrepr',
-  'origin', 'ignore_result', 'replaced_task_nesting', 'stamped_headers', 'stamps', 'compression', 'redelivered', 'headers',
-]);
+export const PROTOCOL_HEADERS: ReadonlySet<string> = new Set(
+  `lang task id shadow eta expires group group_index retries timelimit root_id parent_id argsrepr kwargsrepr origin ignore_result
+  replaced_task_nesting stamped_headers stamps compression redelivered headers`.split(/\s+/),
+);
 
 /** Ids and names become keys, log fields and routing keys; longer ones are nobody's. */
 const LONGEST_NAME = 1024;
@@ -82,7 +82,8 @@ export function readTaskHeaders(message: WireMessage): TaskHeaders | null {
     kwargsrepr: typeof headers.kwargsrepr === 'string' ? headers.kwargsrepr : '{}',
     replacedTaskNesting: typeof headers.replaced_task_nesting === 'number' ? headers.replaced_task_nesting : 0,
     stampedHeaders: Array.isArray(stamped) ? (stamped as unknown[]).filter((name) => typeof name === 'string') : null,
-    stamps: typeof stamps === 'object' && stamps !== null && !Array.isArray(stamps) ? (stamps as Record<string, unknown>) : NO_STAMPS,
+    stamps:
+      typeof stamps === 'object' && stamps !== null && !Array.isArray(stamps) ? (stamps as Record<string, unknown>) : NO_STAMPS,
   };
 }
 
@@ -99,7 +100,11 @@ export function userHeaders(headers: Readonly<Record<string, unknown>>): Record<
 export function isBrokerMark(name: string): boolean {
   return (
     name.startsWith('x-') &&
-    (name === 'x-death' || name === 'x-delivery-count' || name === 'x-acquired-count' || name.startsWith('x-first-death-') || name.startsWith('x-last-death-'))
+    (name === 'x-death' ||
+      name === 'x-delivery-count' ||
+      name === 'x-acquired-count' ||
+      name.startsWith('x-first-death-') ||
+      name.startsWith('x-last-death-'))
   );
 }
 
@@ -126,6 +131,13 @@ function secondsToMs(value: unknown): number | null {
 }
 
 function bad(name: string, value: unknown, wanted: string): WireError {
-  const shown = value === undefined ? 'missing' : typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : value === null ? 'null' : `a ${typeof value}`;
+  const shown =
+    value === undefined
+      ? 'missing'
+      : typeof value === 'string'
+        ? JSON.stringify(value.slice(0, 80))
+        : value === null
+          ? 'null'
+          : `a ${typeof value}`;
   return new WireError('E_DECODE', `the header ${name} is ${shown}, not ${wanted}`);
 }

@@ -11,9 +11,9 @@ import { encodeJson, isPlainJson, type JsonMode } from './serializers/json.js';
 import { compressBody, contentOf, encodeWith, GZIP_CONTENT_TYPE, type SerializerName } from './serializers/registry.js';
 import { PROTOCOL_HEADERS } from './task-headers.js';
 
+export { retrySuccessor } from './retry-successor.js';
 export { decodeTaskBody, type TaskBody, upgradeProtocol1 } from './task-body.js';
 export { isBrokerMark, PROTOCOL_HEADERS, readTaskHeaders, type TaskHeaders, userHeaders } from './task-headers.js';
-export { retrySuccessor } from './retry-successor.js';
 
 /** One call of a task: everything that ends up in its message. */
 export interface TaskCall {
@@ -76,6 +76,9 @@ export interface EncodeTaskOptions {
   readonly lang?: string;
 }
 
+/** AMQP has one byte for the length of a property or of a header's name. */
+const LONGEST_SHORT_TEXT = 255;
+
 const EMPTY_EMBED = '{"callbacks":null,"errbacks":null,"chain":null,"chord":null}';
 const NO_STAMPS: Readonly<Record<string, unknown>> = Object.freeze({});
 
@@ -86,6 +89,8 @@ const NO_STAMPS: Readonly<Record<string, unknown>> = Object.freeze({});
  */
 export function encodeTaskMessage(call: TaskCall, options: EncodeTaskOptions): WireMessage {
   const { id, args, kwargs } = call;
+  checkName('task', call.task, 1024);
+  checkName('id', id, LONGEST_SHORT_TEXT);
   const serializer = options.serializer ?? 'json';
   const mode = options.json ?? 'tagged';
   let body: EncodedBody;
@@ -93,7 +98,12 @@ export function encodeTaskMessage(call: TaskCall, options: EncodeTaskOptions): W
     const argsJson = args.length === 0 ? '[]' : encodeJson(args, { mode, path: 'args' });
     body = { encoding: 'utf8', data: `[${argsJson},${encodeJson(kwargs, { mode, path: 'kwargs' })},${encodeEmbed(call, mode)}]` };
   } else {
-    const embed = { callbacks: call.callbacks ?? null, errbacks: call.errbacks ?? null, chain: call.chain ?? null, chord: call.chord ?? null };
+    const embed = {
+      callbacks: call.callbacks ?? null,
+      errbacks: call.errbacks ?? null,
+      chain: call.chain ?? null,
+      chord: call.chord ?? null,
+    };
     body = encodeWith(serializer, [args, kwargs, embed], 'message', mode);
   }
   checkSize(call, body, options.maxMessageBytes);
@@ -124,7 +134,12 @@ export function encodeTaskMessage(call: TaskCall, options: EncodeTaskOptions): W
     body = compressBody(body);
     headers.compression = GZIP_CONTENT_TYPE;
   }
-  const base = { correlation_id: id, reply_to: call.replyTo ?? '', delivery_mode: call.deliveryMode ?? 2, priority: call.priority ?? 0 } as const;
+  const base = {
+    correlation_id: id,
+    reply_to: call.replyTo ?? '',
+    delivery_mode: call.deliveryMode ?? 2,
+    priority: call.priority ?? 0,
+  } as const;
   const properties: MessageProperties =
     headers.expires === null ? base : { ...base, expiration: expirationText(headers.expires as string, options.nowMs) };
   const content = contentOf(serializer);
@@ -140,7 +155,8 @@ export function expirationText(expires: string, nowMs: number): string {
 function encodeEmbed(call: TaskCall, mode: JsonMode): string {
   const { callbacks, errbacks, chain, chord } = call;
   if (callbacks == null && errbacks == null && chain == null && chord == null) return EMPTY_EMBED;
-  const part = (name: string, value: unknown): string => `"${name}":${value == null ? 'null' : encodeJson(value, { mode, path: name })}`;
+  const part = (name: string, value: unknown): string =>
+    `"${name}":${value == null ? 'null' : encodeJson(value, { mode, path: name })}`;
   return `{${part('callbacks', callbacks)},${part('errbacks', errbacks)},${part('chain', chain)},${part('chord', chord)}}`;
 }
 
@@ -152,18 +168,38 @@ function timeText(name: string, time: Date | string): string {
   if (typeof time === 'string') {
     if (parseIsoMs(time) !== null) return time;
   } else if (isPythonInstant(time.getTime())) return isoFromMs(time.getTime());
-  throw new ArgumentError('E_ARGUMENTS', `${name} is ${JSON.stringify(String(time).slice(0, 80))}, not a time: pass a Date or ISO 8601 text of the years 1 to 9999`);
+  throw new ArgumentError(
+    'E_ARGUMENTS',
+    `${name} is ${JSON.stringify(String(time).slice(0, 80))}, not a time: pass a Date or ISO 8601 text of the years 1 to 9999`,
+  );
+}
+
+function checkName(what: string, text: string, longest: number): void {
+  if (text !== '' && text.length * 3 <= longest) return;
+  const bytes = Buffer.byteLength(text);
+  if (bytes > 0 && bytes <= longest) return;
+  throw new ArgumentError(
+    'E_ARGUMENTS',
+    bytes === 0
+      ? `the ${what} is empty`
+      : `the ${what} ${JSON.stringify(text.slice(0, 40))}… takes ${bytes} bytes; ${longest} fit`,
+  );
 }
 
 function mergeUserHeaders(headers: Record<string, unknown>, own: Readonly<Record<string, unknown>>): void {
   for (const name of Object.keys(own)) {
     const value = own[name];
     if (value === undefined) continue;
+    checkName('name of the header', name, LONGEST_SHORT_TEXT);
     if (PROTOCOL_HEADERS.has(name) || name === '__proto__') {
-      throw new ArgumentError('E_ARGUMENTS', `headers.${name} is a header of the protocol: choose another name for your own header`);
+      throw new ArgumentError(
+        'E_ARGUMENTS',
+        `headers.${name} is a header of the protocol: choose another name for your own header`,
+      );
     }
     // headers cross as an AMQP table or inside the Redis envelope; only plain JSON is the same in both
-    if (!isPlainJson(value)) throw new ArgumentError('E_NOT_SERIALISABLE', `headers.${name} is not a plain JSON value: put it into the arguments`);
+    if (!isPlainJson(value))
+      throw new ArgumentError('E_NOT_SERIALISABLE', `headers.${name} is not a plain JSON value: put it into the arguments`);
     headers[name] = value;
   }
 }

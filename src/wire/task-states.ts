@@ -4,7 +4,17 @@
 export type TaskState = 'PENDING' | 'RECEIVED' | 'STARTED' | 'SUCCESS' | 'FAILURE' | 'REVOKED' | 'REJECTED' | 'RETRY' | 'IGNORED';
 
 /** Every state of Celery's own. */
-export const TASK_STATES: readonly TaskState[] = ['PENDING', 'RECEIVED', 'STARTED', 'SUCCESS', 'FAILURE', 'REVOKED', 'REJECTED', 'RETRY', 'IGNORED'];
+export const TASK_STATES: readonly TaskState[] = [
+  'PENDING',
+  'RECEIVED',
+  'STARTED',
+  'SUCCESS',
+  'FAILURE',
+  'REVOKED',
+  'REJECTED',
+  'RETRY',
+  'IGNORED',
+];
 
 /** Whether the state is final (Celery: ready). */
 export function isFinalState(state: string): boolean {

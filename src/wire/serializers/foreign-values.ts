@@ -18,7 +18,8 @@ export function toForeign(value: unknown, path: string): unknown {
 
 function convert(value: unknown): unknown {
   if (typeof value === 'bigint') {
-    if (value < -(2n ** 63n) || value >= 2n ** 64n) throw new ArgumentError('E_NOT_SERIALISABLE', `the integer ${value} does not fit in 64 bits: send it with json`);
+    if (value < -(2n ** 63n) || value >= 2n ** 64n)
+      throw new ArgumentError('E_NOT_SERIALISABLE', `the integer ${value} does not fit in 64 bits: send it with json`);
     const number = Number(value);
     return Number.isSafeInteger(number) ? number : value;
   }
@@ -26,7 +27,8 @@ function convert(value: unknown): unknown {
   if (Array.isArray(value)) return Array.from(value, convert);
   if (value instanceof Uint8Array) return value;
   if (value instanceof Date) return isoFromMs(value.getTime());
-  if (value instanceof WireDecimal || value instanceof WireUuid || value instanceof WireDate || value instanceof WireTime) return value.toString();
+  if (value instanceof WireDecimal || value instanceof WireUuid || value instanceof WireDate || value instanceof WireTime)
+    return value.toString();
   const copy: Record<string, unknown> = {};
   for (const key of Object.keys(value)) {
     const item = (value as Record<string, unknown>)[key];

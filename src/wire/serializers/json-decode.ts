@@ -37,14 +37,21 @@ export function decodeJson(text: string, limits?: DecodeJsonLimits): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new WireError('E_DECODE', `not JSON: ${cause instanceof Error ? cause.message.slice(0, 200) : 'unreadable'}`, { cause });
+    throw new WireError('E_DECODE', `not JSON: ${cause instanceof Error ? cause.message.slice(0, 200) : 'unreadable'}`, {
+      cause,
+    });
   }
 }
 
 /** Whether JSON.parse alone could fail on, round or misread this text. Fixed strings first: they are found at memory speed. */
 function hasSpecials(text: string): boolean {
   return (
-    text.includes('__') || text.includes('NaN') || text.includes('Infinity') || text.includes('\\u005') || isDigit(text.charCodeAt(0)) || LONG_INTEGER.test(text)
+    text.includes('__') ||
+    text.includes('NaN') ||
+    text.includes('Infinity') ||
+    text.includes('\\u005') ||
+    isDigit(text.charCodeAt(0)) ||
+    LONG_INTEGER.test(text)
   );
 }
 

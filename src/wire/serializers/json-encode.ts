@@ -35,7 +35,7 @@ const SPECIAL = 1;
  *
  * `Date` → datetime, `Uint8Array` → bytes, `bigint` → integer, `NaN` and infinities → Python's bare tokens, the classes
  * of `typed-values.ts` → what they were. Members that are `undefined` are left out; in arrays they become null. A number
- * beyond 2^53 is written as a float (`1.5e+300`): use `bigint` for large integers. `-0` becomes `0`.
+ * beyond 2^53 is written as a float (`1.5e+300`): use `bigint` for large integers.
  * @throws ArgumentError `E_NOT_SERIALISABLE` with the path, for functions, symbols, class instances, `Map`, `Set`, invalid
  * dates, values that contain themselves, more than 200 levels, keys named `__proto__`, and objects whose only keys are
  * `__type__` and `__value__` (Python would drop the whole message)
@@ -70,8 +70,8 @@ function scan(value: unknown, depth: number): 0 | 1 {
     case 'undefined':
       return PLAIN;
     case 'number':
-      // also false for NaN and the infinities
-      return value < 9007199254740992 && value > -9007199254740992 ? PLAIN : SPECIAL;
+      // also false for NaN and the infinities, and for -0, whose sign JSON.stringify drops
+      return value < 9007199254740992 && value > -9007199254740992 && (value !== 0 || 1 / value > 0) ? PLAIN : SPECIAL;
     case 'object': {
       if (value === null) return PLAIN;
       if (depth >= MAX_DEPTH) return SPECIAL;
@@ -108,7 +108,8 @@ function write(value: unknown, mode: JsonMode, path: Path, ancestors: object[]):
       return writeNumber(value);
     case 'bigint': {
       const text = value.toString();
-      if (text.length > MAX_INTEGER_DIGITS) throw refusal(path, `is an integer of more than ${MAX_INTEGER_DIGITS} digits, which Python refuses to read`);
+      if (text.length > MAX_INTEGER_DIGITS)
+        throw refusal(path, `is an integer of more than ${MAX_INTEGER_DIGITS} digits, which Python refuses to read`);
       return text;
     }
     case 'object':
@@ -121,6 +122,7 @@ function write(value: unknown, mode: JsonMode, path: Path, ancestors: object[]):
 }
 
 function writeNumber(value: number): string {
+  if (Object.is(value, -0)) return '-0.0';
   if (Number.isFinite(value)) return Math.abs(value) < 9007199254740992 ? JSON.stringify(value) : value.toExponential();
   return Number.isNaN(value) ? 'NaN' : value > 0 ? 'Infinity' : '-Infinity';
 }
@@ -159,7 +161,10 @@ function writeObject(value: object, mode: JsonMode, path: Path, ancestors: objec
       path.pop();
     }
     if (hasType && hasValue && parts.length === 2) {
-      throw refusal(path, 'has exactly the keys __type__ and __value__, which Celery reads as a typed value and drops the message: add a third key');
+      throw refusal(
+        path,
+        'has exactly the keys __type__ and __value__, which Celery reads as a typed value and drops the message: add a third key',
+      );
     }
     text = `{${parts.join(',')}}`;
   }
@@ -171,7 +176,11 @@ function writeObject(value: object, mode: JsonMode, path: Path, ancestors: objec
 function writeTyped(value: object, mode: JsonMode, path: Path): string | null {
   if (value instanceof Date) {
     const ms = value.getTime();
-    if (!isPythonInstant(ms)) throw refusal(path, Number.isNaN(ms) ? 'is an invalid Date' : 'is a Date outside the years 1 to 9999, which Python cannot hold');
+    if (!isPythonInstant(ms))
+      throw refusal(
+        path,
+        Number.isNaN(ms) ? 'is an invalid Date' : 'is a Date outside the years 1 to 9999, which Python cannot hold',
+      );
     const iso = isoFromMs(ms);
     return mode === 'tagged' ? tag('datetime', JSON.stringify(iso)) : `"${iso.slice(0, -6)}Z"`;
   }
@@ -180,7 +189,8 @@ function writeTyped(value: object, mode: JsonMode, path: Path): string | null {
     const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
     return isUtf8(bytes) ? tag('bytes', JSON.stringify(bytes.toString('utf8'))) : tag('base64', `"${bytes.toString('base64')}"`);
   }
-  if (value instanceof WireDecimal) return mode === 'tagged' ? tag('decimal', JSON.stringify(value.text)) : JSON.stringify(value.text);
+  if (value instanceof WireDecimal)
+    return mode === 'tagged' ? tag('decimal', JSON.stringify(value.text)) : JSON.stringify(value.text);
   if (value instanceof WireUuid) return mode === 'tagged' ? tag('uuid', `{"hex":"${value.hex}"}`) : `"${value.toString()}"`;
   if (value instanceof WireDate) return mode === 'tagged' ? tag('date', JSON.stringify(value.text)) : `"${value.text}T00:00:00"`;
   if (value instanceof WireTime) return mode === 'tagged' ? tag('time', JSON.stringify(value.text)) : JSON.stringify(value.text);

@@ -8,8 +8,8 @@ import { createRequire } from 'node:module';
 import { brotliDecompressSync, constants, deflateSync, unzipSync } from 'node:zlib';
 import { ArgumentError, ConfigError, LovageError, WireError } from '../../core/errors.js';
 import type { EncodedBody, WireMessage } from '../message.js';
-import { decodeJson, encodeJson, type JsonMode, textOfUtf8 } from './json.js';
 import { fromForeign, toForeign } from './foreign-values.js';
+import { decodeJson, encodeJson, type JsonMode, textOfUtf8 } from './json.js';
 
 /** A serializer by Celery's name. */
 export type SerializerName = 'json' | 'msgpack' | 'yaml';
@@ -61,7 +61,10 @@ const yaml: Serializer = {
   encode: (value, path) => load<Yaml>('yaml').stringify(toForeign(value, path), { version: '1.1', aliasDuplicateObjects: false }),
   decode(body, maxDepth) {
     const text = typeof body === 'string' ? body : textOfUtf8(body);
-    return fromForeign(load<Yaml>('yaml').parse(text, { version: '1.1', intAsBigInt: true, maxAliasCount: 100, logLevel: 'silent' }), maxDepth);
+    return fromForeign(
+      load<Yaml>('yaml').parse(text, { version: '1.1', intAsBigInt: true, maxAliasCount: 100, logLevel: 'silent' }),
+      maxDepth,
+    );
   },
 };
 
@@ -85,7 +88,11 @@ function load<T>(name: string): T {
   try {
     return require(name) as T;
   } catch (cause) {
-    throw new ConfigError('E_DRIVER_MISSING', `the package ${name} is needed for this serializer and is not installed: npm install ${name}`, { cause });
+    throw new ConfigError(
+      'E_DRIVER_MISSING',
+      `the package ${name} is needed for this serializer and is not installed: npm install ${name}`,
+      { cause },
+    );
   }
 }
 
@@ -150,7 +157,11 @@ export function decodeBody(message: WireMessage, options?: DecodeBodyOptions): u
     return serializer.decode(data, options?.maxDepth ?? 200);
   } catch (error) {
     if (error instanceof LovageError) throw error;
-    throw new WireError('E_DECODE', `not ${serializer.name}: ${error instanceof Error ? error.message.slice(0, 200) : 'unreadable'}`, { cause: error });
+    throw new WireError(
+      'E_DECODE',
+      `not ${serializer.name}: ${error instanceof Error ? error.message.slice(0, 200) : 'unreadable'}`,
+      { cause: error },
+    );
   }
 }
 
@@ -175,7 +186,10 @@ function checkSize(body: EncodedBody, maxBytes: number): void {
   // a character of text is at most three bytes; base64 carries three bytes in four characters
   const bytes = body.encoding === 'base64' ? Math.floor((length * 3) / 4) - 2 : length;
   if (bytes > maxBytes || (body.encoding === 'utf8' && length * 3 > maxBytes && Buffer.byteLength(body.data) > maxBytes)) {
-    throw new WireError('E_MESSAGE_TOO_LARGE', `the body has about ${bytes} bytes, more than the ${maxBytes} that are decoded here`);
+    throw new WireError(
+      'E_MESSAGE_TOO_LARGE',
+      `the body has about ${bytes} bytes, more than the ${maxBytes} that are decoded here`,
+    );
   }
 }
 
@@ -186,7 +200,11 @@ function decompress(bytes: Uint8Array, compression: unknown, maxBytes: number): 
     if (compression === 'application/x-brotli') return brotliDecompressSync(bytes, limit);
   } catch (cause) {
     const tooLarge = (cause as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE';
-    throw new WireError('E_COMPRESSION', tooLarge ? `the compressed body grows beyond ${maxBytes} bytes` : 'the compressed body is corrupt', { cause });
+    throw new WireError(
+      'E_COMPRESSION',
+      tooLarge ? `the compressed body grows beyond ${maxBytes} bytes` : 'the compressed body is corrupt',
+      { cause },
+    );
   }
   throw new WireError('E_COMPRESSION', `compression ${show(compression)} is unknown here: send with gzip (zlib) or brotli`);
 }
