@@ -1,0 +1,77 @@
+import { describe, expect, test } from 'vitest';
+import type { Delivery } from '../../brokers/broker.js';
+import type { WireMessage } from '../../wire/message.js';
+import { encodeTaskMessage } from '../../wire/task-message.js';
+import type { TaskFacts } from '../port.js';
+import { admit, LOSSES_HEADER, RESENT_HEADER, UNKNOWN_SINCE_HEADER, withHeader } from './admission.js';
+
+const NOW = Date.UTC(2026, 10, 21);
+const FACTS: TaskFacts = { name: 'known', ack: 'late', ignoreResult: false, resultTtlMs: null, trackStarted: false, softTimeLimitMs: null, timeLimitMs: null };
+const context = { nowMs: NOW, facts: new Map([['known', FACTS]]), unknownTaskPatienceMs: 600_000, random: 0.5 };
+
+function message(call: Partial<Parameters<typeof encodeTaskMessage>[0]> = {}): WireMessage {
+  return encodeTaskMessage({ task: 'known', id: 'a', args: [1], kwargs: {}, ...call }, { nowMs: NOW });
+}
+
+function delivery(of: WireMessage, more: Partial<Delivery> = {}): Delivery {
+  return { kind: 'delivery', tag: 't', queue: 'q', message: of, redelivered: false, losses: 0, ...more };
+}
+
+describe('admission', () => {
+  test('a known task runs, and its result store is not asked', () => {
+    expect(admit(delivery(message()), context)).toMatchObject({ kind: 'run', claim: false, facts: FACTS });
+  });
+
+  test.each([
+    ['a redelivered one', delivery(message(), { redelivered: true })],
+    ['one whose worker died', delivery(message(), { losses: 1 })],
+    ['one sent again under its id', delivery(withHeader(message(), RESENT_HEADER, true))],
+  ])('%s is claimed first', (_, given) => {
+    expect(admit(given, context)).toMatchObject({ kind: 'run', claim: true });
+  });
+
+  test('an expired task is ended, also when its eta lies ahead', () => {
+    const given = message({ expires: new Date(NOW - 1), eta: new Date(NOW + 60_000) });
+    expect(admit(delivery(given), context)).toMatchObject({ kind: 'expired' });
+  });
+
+  test('a task whose time has not come goes to the delay store', () => {
+    expect(admit(delivery(message({ eta: new Date(NOW + 60_000) })), context)).toMatchObject({ kind: 'defer', untilMs: NOW + 60_000 });
+  });
+
+  test('an unknown task is put back, each time for longer, and the first meeting is remembered', () => {
+    const unknown = message({ task: 'unknown' });
+    const first = admit(delivery(unknown), context);
+    expect(first).toMatchObject({ kind: 'unknown', untilMs: NOW + 750, message: { headers: { [UNKNOWN_SINCE_HEADER]: NOW } } });
+    const later = admit(delivery(withHeader(unknown, UNKNOWN_SINCE_HEADER, NOW - 20_000)), context);
+    expect(later).toMatchObject({ kind: 'unknown', untilMs: NOW + 15_000, message: { headers: { [UNKNOWN_SINCE_HEADER]: NOW - 20_000 } } });
+  });
+
+  test('an unknown task is parked once patience is over', () => {
+    const given = withHeader(message({ task: 'unknown' }), UNKNOWN_SINCE_HEADER, NOW - 600_000);
+    expect(admit(delivery(given), context)).toMatchObject({ kind: 'park', code: 'E_NOT_REGISTERED' });
+  });
+
+  test('a task that three workers died of is parked, wherever the losses were counted', () => {
+    expect(admit(delivery(message(), { losses: 3 }), context)).toMatchObject({ kind: 'park', code: 'E_WORKER_LOST' });
+    expect(admit(delivery(withHeader(message(), LOSSES_HEADER, 2), { losses: 1 }), context)).toMatchObject({ kind: 'park', code: 'E_WORKER_LOST' });
+  });
+
+  test.each([
+    ['no id', { task: 'known' }],
+    ['an eta that is no time', { task: 'known', id: 'a', eta: 'soon' }],
+    ['a task that is no text', { task: 7, id: 'a' }],
+  ])('%s is parked as undecodable', (_, headers) => {
+    expect(admit(delivery({ ...message(), headers }), context)).toMatchObject({ kind: 'park', code: 'E_DECODE', headers: null });
+  });
+
+  test('protocol 1 is read', () => {
+    const body = { encoding: 'utf8', data: JSON.stringify({ task: 'known', id: 'old', args: [1], kwargs: {}, retries: 2 }) } as const;
+    const verdict = admit(delivery({ ...message(), headers: {}, body }), context);
+    expect(verdict).toMatchObject({ kind: 'run', headers: { id: 'old', retries: 2 }, message: { headers: { task: 'known' } } });
+  });
+
+  test('a body of neither protocol is parked', () => {
+    expect(admit(delivery({ ...message(), headers: {} }), context)).toMatchObject({ kind: 'park', code: 'E_DECODE' });
+  });
+});
