@@ -40,6 +40,7 @@ export const ERROR_CODES = {
   E_RESULT_NOT_KEPT: 'There is no result to wait for: the task or call ignores results, or the store keeps none.',
   E_WAIT_INSIDE_TASK: 'A task tried to wait for the result of another task.',
   // running
+  E_OUTPUT: 'What a task returned does not fit its output schema.',
   E_NOT_REGISTERED: 'No task of that name is registered on this worker.',
   E_MAX_RETRIES: 'The task failed and its retry policy is used up.',
   E_SOFT_TIME_LIMIT: 'The soft time limit of the task passed; its signal was aborted.',

@@ -1,0 +1,191 @@
+/**
+ * The app: configuration, tasks, hooks, and the gateway through which they reach broker and results. Nothing connects in
+ * the constructor. Knows no worker: `index.ts` gives it a way to start one. Next stop: `task.ts`.
+ */
+import { type Clock, systemClock } from '../core/clock.js';
+import { BrokerError, ConfigError, toError } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+import { ClientGateway } from './client-gateway.js';
+import { type AppConfig, type AppOptions, resolveConfig } from './config.js';
+import type { Gateway } from './gateway.js';
+import type { ResolvedMiddleware } from './middleware.js';
+import { Publisher } from './publish.js';
+import { checkTaskName, Registry } from './registry.js';
+import { type AnyObjectTask, makeFn, makeObjectTask, makeRemote, type TaskHost } from './task.js';
+import { ResultHandle, type TaskHandle } from './task-handle.js';
+import type {
+  CheckedObjectTask,
+  FnOptions,
+  InputOf,
+  ObjectSchema,
+  ObjectTask,
+  OutputOf,
+  RemoteArguments,
+  RemoteRest,
+  RemoteTask,
+  Task,
+} from './task-types.js';
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import type { WireSafeArguments, WireSafeResult } from './wire-safe.js';
+import type { Worker, WorkerOptions } from './worker-types.js';
+
+/** Marks an app, so that it is found among a module's exports even when another copy of the package made it. */
+export const APP_BRAND: unique symbol = Symbol.for('lovage.app') as never;
+
+/** What an `onStart` or `onStop` hook is told about the executor it runs in. */
+export interface ExecutorScope {
+  readonly logger: Logger;
+}
+
+/** Runs once per executor (thread, child or loop); awaited. */
+export type ExecutorHook = (scope: ExecutorScope) => unknown;
+
+/** What an app is given from above. */
+export interface AppParts {
+  startWorker(app: App, options: WorkerOptions): Promise<Worker>;
+}
+
+/** An app; made with `createApp`. */
+export class App {
+  readonly [APP_BRAND] = true;
+  /** @internal */
+  readonly config: AppConfig;
+  /** @internal */
+  readonly registry = new Registry();
+  /** @internal */
+  readonly startHooks: ExecutorHook[] = [];
+  /** @internal */
+  readonly stopHooks: ExecutorHook[] = [];
+  readonly #parts: AppParts;
+  readonly #host: TaskHost;
+  readonly #publisher: Publisher;
+  #own: ClientGateway | null = null;
+  #attached: Gateway | null = null;
+  #closed = false;
+
+  /** @internal */
+  constructor(options: AppOptions, parts: AppParts) {
+    this.config = resolveConfig(options);
+    this.#parts = parts;
+    this.#publisher = new Publisher(this.config, this.#gateway, systemClock);
+    this.#host = { config: this.config, publisher: this.#publisher, handle: (id, keepsResult) => new ResultHandle(id, keepsResult, this.#gateway) };
+  }
+
+  /** The app's name. */
+  get name(): string {
+    return this.config.name;
+  }
+
+  /** The middleware list, split by side. */
+  get middleware(): ResolvedMiddleware {
+    return this.config.middleware;
+  }
+
+  /**
+   * Defines a task that takes one object, checked by a schema. The recommended form: its fields travel as keywords, so
+   * Python calls it with keyword arguments.
+   * @throws ConfigError `E_CONFIG_*`, `E_TASK_NAME_TAKEN`
+   */
+  task<S extends ObjectSchema, O extends StandardSchemaV1, const N extends string>(definition: CheckedObjectTask<S, O, N>): Task<[input: InputOf<S>], OutputOf<O>, N>;
+  task<S extends ObjectSchema, R, const N extends string>(definition: ObjectTask<S, R, N>): Task<[input: InputOf<S>], R, N>;
+  task(definition: AnyObjectTask): unknown {
+    if (typeof definition !== 'object' || definition === null) throw new ConfigError('E_CONFIG_TYPE', 'app.task() takes one object: { name, input, run, … }');
+    checkTaskName(definition.name);
+    const { task, definition: made } = makeObjectTask(this.#host, definition);
+    this.registry.add(made);
+    return task;
+  }
+
+  /**
+   * Defines a task that takes its arguments by position, as Celery's do. Its context is `taskContext()`.
+   * @throws ConfigError `E_CONFIG_*`, `E_TASK_NAME_TAKEN`
+   */
+  fn<A extends readonly unknown[], R, const N extends string>(
+    name: N,
+    handler: ((...args: A) => (R & WireSafeResult<R>) | Promise<R & WireSafeResult<R>>) & WireSafeArguments<A>,
+    options: FnOptions<NoInfer<R>> = {},
+  ): Task<A, R, N> {
+    checkTaskName(name);
+    const { task, definition } = makeFn(this.#host, name, handler as (...args: never[]) => unknown, options as FnOptions<never>);
+    this.registry.add(definition);
+    return task as unknown as Task<A, R, N>;
+  }
+
+  /**
+   * Types for a task that lives elsewhere, in Python for example. A tuple goes by position; an object goes by keyword and
+   * needs `{ by: 'keyword' }`, because types are gone at run time.
+   * @throws ConfigError `E_CONFIG_*`
+   */
+  remote<A extends object, R>(name: string, ...rest: RemoteRest<A>): RemoteTask<RemoteArguments<A>, R> {
+    checkTaskName(name);
+    return makeRemote(this.#host, name, rest[0] ?? {}) as unknown as RemoteTask<RemoteArguments<A>, R>;
+  }
+
+  /** The handle of a task that was sent before, by its id. */
+  handle<R = unknown>(id: string): TaskHandle<R> {
+    return new ResultHandle<R>(id, true, this.#gateway);
+  }
+
+  /** Before the first task of each executor: open pools, load models. A hook that throws keeps the executor from starting. */
+  onStart(hook: ExecutorHook): void {
+    this.startHooks.push(hook);
+  }
+
+  /** After the last task of each executor, in reverse order. */
+  onStop(hook: ExecutorHook): void {
+    this.stopHooks.push(hook);
+  }
+
+  /** Starts a worker for this app in this process. */
+  worker(options: WorkerOptions = {}): Promise<Worker> {
+    return this.#parts.startWorker(this, options);
+  }
+
+  /** Sends what waits, then closes the connections of this app. Its workers are closed by themselves. */
+  async close(): Promise<void> {
+    await this.#publisher.settled();
+    this.#closed = true;
+    await this.#own?.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /**
+   * Lets another way to broker and results take the place of the app's own connections; `null` goes back to those.
+   * @internal
+   */
+  attachGateway(gateway: Gateway | null, clock: Clock = systemClock): void {
+    this.#attached = gateway;
+    this.#publisher.reset(clock);
+  }
+
+  /** @internal */
+  async runStartHooks(scope: ExecutorScope = this.config): Promise<void> {
+    for (const hook of this.startHooks) await hook(scope);
+  }
+
+  /**
+   * Runs all hooks even if some throw; the first error is thrown at the end.
+   * @internal
+   */
+  async runStopHooks(scope: ExecutorScope = this.config): Promise<void> {
+    const errors: Error[] = [];
+    for (const hook of this.stopHooks.toReversed()) {
+      try {
+        await hook(scope);
+      } catch (thrown) {
+        errors.push(toError(thrown));
+      }
+    }
+    if (errors[0]) throw errors[0];
+  }
+
+  readonly #gateway = (): Gateway => {
+    if (this.#attached) return this.#attached;
+    if (this.#closed) throw new BrokerError('E_CLOSED', `app ${this.config.name} was closed: create a new one, or close it later`);
+    this.#own ??= new ClientGateway(this.config);
+    return this.#own;
+  };
+}

@@ -1,0 +1,101 @@
+/** The gateway of a client: a broker and a result store of its own, each opened by its URL at the first use. */
+import type { Broker, OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
+import { openBroker } from '../brokers/from-url.js';
+import { BrokerError } from '../core/errors.js';
+import { openResultStore } from '../results/from-url.js';
+import type { ResultStore } from '../results/result-store.js';
+import type { AppConfig } from './config.js';
+import type { Gateway } from './gateway.js';
+import { within } from './publish.js';
+
+/** Something opened once, on demand; a failed opening is tried again by the next caller. */
+class Lazy<T extends { close(): Promise<void> }> {
+  readonly #open: () => Promise<T>;
+  #opening: Promise<T> | null = null;
+  #closed = false;
+  /** Set once it is open, so that callers in a hurry need no promise. */
+  value: T | null = null;
+
+  constructor(open: () => Promise<T>) {
+    this.#open = open;
+  }
+
+  get(): Promise<T> {
+    if (this.#closed) return Promise.reject(new BrokerError('E_CLOSED', 'the app was closed: create a new one, or close it later'));
+    if (this.#opening === null) {
+      const opening = this.#open();
+      this.#opening = opening;
+      opening.then(
+        (value) => {
+          if (!this.#closed) this.value = value;
+        },
+        () => {
+          if (this.#opening === opening) this.#opening = null;
+        },
+      );
+    }
+    return this.#opening;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.value = null;
+    const opened = await this.#opening?.catch(() => null);
+    await opened?.close();
+  }
+}
+
+/** Rejects with the signal's reason if it aborts before the work is done. */
+function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason);
+    if (signal.aborted) return onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}
+
+export class ClientGateway implements Gateway {
+  readonly #broker: Lazy<Broker>;
+  readonly #results: Lazy<ResultStore>;
+  readonly #answersByQueue: boolean;
+
+  constructor(config: AppConfig) {
+    this.#broker = new Lazy(() => openBroker({ url: config.brokerUrl, logger: config.logger, role: 'client' }));
+    this.#results = new Lazy(() => openResultStore({ url: config.resultUrl, logger: config.logger, role: 'client' }));
+    this.#answersByQueue = /^rpc:/i.test(config.resultUrl);
+  }
+
+  publish(messages: readonly OutgoingMessage[], options: PublishOptions): Promise<readonly PublishResult[]> {
+    return this.#broker.value?.publish(messages, options) ?? this.#openAndPublish(messages, options);
+  }
+
+  async #openAndPublish(messages: readonly OutgoingMessage[], options: PublishOptions): Promise<readonly PublishResult[]> {
+    const startedMs = performance.now();
+    const broker = await within(this.#broker.get(), options.timeoutMs, options.signal);
+    return broker.publish(messages, { ...options, timeoutMs: Math.max(1, options.timeoutMs - (performance.now() - startedMs)) });
+  }
+
+  async prepareResults(): Promise<string | null> {
+    // Only answers by queue need to be prepared; a client that never asks for a result should open no store.
+    return this.#answersByQueue ? (await this.#results.get()).prepare() : null;
+  }
+
+  async getResults(ids: readonly string[]): Promise<readonly (string | null)[]> {
+    return (await this.#results.get()).get(ids);
+  }
+
+  async waitResult(id: string, signal: AbortSignal, onUpdate?: (meta: string) => void): Promise<string> {
+    const store = await abortable(this.#results.get(), signal);
+    return store.wait(id, { signal }, onUpdate);
+  }
+
+  async forgetResults(ids: readonly string[]): Promise<void> {
+    await (await this.#results.get()).forget(ids);
+  }
+
+  async close(): Promise<void> {
+    const closed = await Promise.allSettled([this.#broker.close(), this.#results.close()]);
+    for (const outcome of closed) if (outcome.status === 'rejected') throw outcome.reason;
+  }
+}

@@ -1,0 +1,123 @@
+/** The options of an app, checked and with every default filled in. Inner code never repeats a default. */
+import { type Duration, durationMs } from '../core/duration.js';
+import { ConfigError } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+import { createLogger } from '../core/log-output.js';
+import { defaultResultUrl } from '../results/from-url.js';
+import { CONFIG_SCHEMA, type ConfigEntry, checkConfigValue, checkKeys, checkObject } from './config-schema.js';
+import { type Middleware, type ResolvedMiddleware, resolveMiddleware } from './middleware.js';
+import { checkQueueName, createRouter, type Router, type Routes } from './router.js';
+
+/** The options of `createApp`; see `docs/reference/config.md`. `undefined` counts as not given. */
+export interface AppOptions {
+  /** Name of the app, for logs and monitors. @defaultValue `'lovage'` */
+  readonly name?: string | undefined;
+  /** Broker URL. @defaultValue `LOVAGE_BROKER_URL`, else `'file:./.lovage/queue.db'` */
+  readonly broker?: string | undefined;
+  /** Result store URL. @defaultValue `LOVAGE_RESULT_URL`, else the store that fits the broker */
+  readonly results?: string | undefined;
+  /** Queue of tasks that name none. @defaultValue `'lovage'` */
+  readonly defaultQueue?: string | undefined;
+  /** Task name patterns to queues; the first that fits counts. */
+  readonly routes?: Routes | undefined;
+  /** How long results are kept; `false` for ever. @defaultValue `'1d'` @remarks Source: Celery setting `result_expires`. */
+  readonly resultTtl?: Duration | false | undefined;
+  /** Largest message in bytes. @defaultValue 1 MiB */
+  readonly maxMessageSize?: number | undefined;
+  /** `'plain'` writes what Celery 5.2 reads. @defaultValue `'tagged'` */
+  readonly json?: 'tagged' | 'plain' | undefined;
+  /** Total time that a `send()` may take. @defaultValue `'5s'` */
+  readonly sendTimeout?: Duration | undefined;
+  /** How many sends may wait for the broker at once. @defaultValue 100,000 */
+  readonly maxPendingSends?: number | undefined;
+  /** For `file:` brokers: `'normal'` survives `kill -9` but not a power cut. @defaultValue `'full'` */
+  readonly fileSync?: 'full' | 'normal' | undefined;
+  /** Middleware in order, the first outermost. */
+  readonly middleware?: readonly Middleware[] | undefined;
+  readonly logger?: Logger | undefined;
+}
+
+/** Resolved options. */
+export interface AppConfig {
+  readonly name: string;
+  readonly brokerUrl: string;
+  readonly resultUrl: string;
+  readonly defaultQueue: string;
+  readonly routes: Routes;
+  readonly router: Router;
+  /** `null`: for ever. */
+  readonly resultTtlMs: number | null;
+  readonly maxMessageSize: number;
+  readonly json: 'tagged' | 'plain';
+  readonly sendTimeoutMs: number;
+  readonly maxPendingSends: number;
+  readonly middleware: ResolvedMiddleware;
+  readonly logger: Logger;
+}
+
+const KNOWN: ReadonlySet<string> = new Set(Object.keys(CONFIG_SCHEMA));
+
+/** `fileSync` travels in the URL, because that is all a driver gets. */
+function withFileSync(url: string, sync: 'full' | 'normal'): string {
+  if (sync === 'full' || !/^file:/i.test(url) || /[?&]sync=/.test(url)) return url;
+  return `${url}${url.includes('?') ? '&' : '?'}sync=${sync}`;
+}
+
+/** A URL without a scheme is found here, where the option's name is known; the driver checks the rest. */
+function checkUrl(url: string, key: string): string {
+  if (/^[a-z][a-z0-9+.-]*:/i.test(url)) return url;
+  throw new ConfigError('E_CONFIG_URL', `${key} is ${JSON.stringify(url)}: a URL starts with its scheme, for example file:./queue.db, redis://localhost:6379/0 or amqp://localhost`);
+}
+
+/**
+ * Option, else environment, else default.
+ * @throws ConfigError `E_CONFIG_*`
+ */
+export function resolveConfig(options: AppOptions, env: Readonly<Record<string, string | undefined>> = process.env): AppConfig {
+  checkObject(options, 'createApp()');
+  checkKeys(options, KNOWN, 'createApp()');
+  const value = <T>(key: keyof typeof CONFIG_SCHEMA): T => {
+    const entry: ConfigEntry = CONFIG_SCHEMA[key];
+    const given: unknown = options[key];
+    if (given !== undefined) {
+      checkConfigValue(key, entry, given);
+      return given as T;
+    }
+    // An empty variable is how shells and compose files say "not set".
+    return ((entry.env !== null && env[entry.env]) || entry.default) as T;
+  };
+  const sync = value<'full' | 'normal'>('fileSync');
+  const brokerUrl = withFileSync(checkUrl(value('broker'), 'broker'), sync);
+  const resultUrl = value<string | null>('results');
+  const resultTtl = value<Duration | false>('resultTtl');
+  const routes = value<Routes | null>('routes') ?? {};
+  const defaultQueue = value<string>('defaultQueue');
+  checkQueueName(defaultQueue, 'defaultQueue');
+  const sendTimeoutMs = durationMs(value('sendTimeout'), 'sendTimeout');
+  if (sendTimeoutMs <= 0) throw new ConfigError('E_CONFIG_RANGE', 'sendTimeout is 0: a send needs some time');
+  let logger = value<Logger | null>('logger');
+  return Object.freeze({
+    name: value<string>('name'),
+    brokerUrl,
+    resultUrl: resultUrl === null ? defaultResultUrl(brokerUrl) : withFileSync(resolveRpc(checkUrl(resultUrl, 'results'), brokerUrl), sync),
+    defaultQueue,
+    routes,
+    router: createRouter(routes),
+    resultTtlMs: resultTtl === false ? null : durationMs(resultTtl, 'resultTtl'),
+    maxMessageSize: value<number>('maxMessageSize'),
+    json: value<'tagged' | 'plain'>('json'),
+    sendTimeoutMs,
+    maxPendingSends: value<number>('maxPendingSends'),
+    middleware: resolveMiddleware(value<readonly Middleware[] | null>('middleware') ?? []),
+    get logger(): Logger {
+      // Made at the first line: an app that logs nothing opens nothing.
+      logger ??= createLogger();
+      return logger;
+    },
+  });
+}
+
+/** `rpc:` alone means: over the broker. */
+function resolveRpc(url: string, brokerUrl: string): string {
+  return /^rpc:(\/\/)?$/i.test(url) ? `rpc:${brokerUrl}` : url;
+}

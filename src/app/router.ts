@@ -1,0 +1,64 @@
+/** Which queue a task goes to. Order: the call, the task, the first route that fits, the app's default queue. Pure. */
+import { ConfigError } from '../core/errors.js';
+import { checkKeys, checkObject } from './config-schema.js';
+
+/** Where tasks of a pattern go. */
+export interface Route {
+  readonly queue?: string;
+  /** 0 to 9, higher = sooner. */
+  readonly priority?: number;
+}
+
+/** Task name patterns to routes. `*` stands for any characters, also none; everything else is literal. */
+export type Routes = Readonly<Record<string, Route>>;
+
+/** Routes ready to be asked. */
+export interface Router {
+  /** The first route that fits, in the order of the table. */
+  find(taskName: string): Route | null;
+}
+
+const ROUTE_KEYS: ReadonlySet<string> = new Set(['queue', 'priority']);
+
+/** @throws ConfigError `E_CONFIG_RANGE` unless it is a whole number from 0 to 9 */
+export function checkPriority(priority: unknown, name: string): void {
+  if (typeof priority === 'number' && Number.isInteger(priority) && priority >= 0 && priority <= 9) return;
+  throw new ConfigError('E_CONFIG_RANGE', `${name} is ${JSON.stringify(priority)}: it must be a whole number from 0 (last) to 9 (soonest)`);
+}
+
+/** @throws ConfigError `E_CONFIG_RANGE` unless it is a name that every broker takes */
+export function checkQueueName(queue: unknown, name: string): void {
+  if (typeof queue === 'string' && queue !== '' && Buffer.byteLength(queue) <= 255) return;
+  throw new ConfigError('E_CONFIG_RANGE', `${name} is ${JSON.stringify(queue)}: a queue name has 1 to 255 bytes`);
+}
+
+/**
+ * Compiles the table once; unknown keys and wrong values are found at the start and not at the first send.
+ * @throws ConfigError `E_CONFIG_UNKNOWN_KEY`, `E_CONFIG_TYPE`, `E_CONFIG_RANGE`
+ */
+export function createRouter(routes: Routes): Router {
+  const compiled = Object.entries(routes).map(([pattern, route]) => {
+    const what = `routes[${JSON.stringify(pattern)}]`;
+    checkObject(route, what);
+    checkKeys(route, ROUTE_KEYS, what);
+    if (route.queue !== undefined) checkQueueName(route.queue, `${what}.queue`);
+    if (route.priority !== undefined) checkPriority(route.priority, `${what}.priority`);
+    return { parts: pattern.split('*'), route };
+  });
+  return { find: (taskName) => compiled.find(({ parts }) => matches(taskName, parts))?.route ?? null };
+}
+
+/** Greedy from the left; no regular expression, so no pattern can be slow. */
+function matches(name: string, parts: readonly string[]): boolean {
+  const first = parts[0] as string;
+  if (parts.length === 1) return name === first;
+  const last = parts[parts.length - 1] as string;
+  if (!name.startsWith(first) || !name.endsWith(last) || name.length < first.length + last.length) return false;
+  let at = first.length;
+  for (const part of parts.slice(1, -1)) {
+    const found = name.indexOf(part, at);
+    if (found < 0) return false;
+    at = found + part.length;
+  }
+  return at <= name.length - last.length;
+}

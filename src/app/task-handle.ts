@@ -1,0 +1,154 @@
+/** What `send()` gives: the id of a task that was sent, and ways to its result. Holds no connection. */
+import { type Duration, durationMs } from '../core/duration.js';
+import { ConfigError, ResultError, TaskFailedError } from '../core/errors.js';
+import { decodeException } from '../wire/exception-info.js';
+import { decodeResultMeta, type ResultMeta } from '../wire/result-meta.js';
+import { holdsException } from '../wire/task-states.js';
+import { checkKeys, checkObject } from './config-schema.js';
+import type { Gateway } from './gateway.js';
+import { activeRun } from './task-context.js';
+
+/** Options of `handle.result()`. */
+export interface ResultOptions {
+  /** How long to wait; required, because a task may never run. */
+  readonly timeout: Duration;
+  /** Gives up the wait; the task is not touched. */
+  readonly signal?: AbortSignal;
+  /** Hears of states before the last, such as PROGRESS. */
+  readonly onUpdate?: (status: TaskStatus) => void;
+  /** Opens waiting inside a task, which takes a slot from the task that is waited for. @defaultValue false */
+  readonly allowWaitInsideTask?: boolean;
+}
+
+/** What is stored about a task. */
+export interface TaskStatus {
+  readonly id: string;
+  /** PENDING (nothing known), STARTED, RETRY, SUCCESS, FAILURE, REVOKED, or a state of the task's own such as PROGRESS. */
+  readonly state: string;
+  /** The result of a SUCCESS; `undefined` otherwise. */
+  readonly result: unknown;
+  /** What the task told with `progress()` or `updateState()`. */
+  readonly info: unknown;
+  /** The error of a FAILURE, RETRY or REVOKED. */
+  readonly error: { readonly type: string; readonly message: string } | null;
+  /** Stack or Python traceback. */
+  readonly traceback: string | null;
+  readonly finishedAt: Date | null;
+  /** Ids of what the task sent. */
+  readonly children: readonly string[];
+}
+
+/** A task that was sent. */
+export interface TaskHandle<R> {
+  readonly id: string;
+  /**
+   * Waits for the result.
+   * @throws TaskFailedError `E_TASK_FAILED`; ResultError `E_RESULT_TIMEOUT`, `E_TASK_REVOKED`, `E_RESULT_NOT_KEPT`, `E_WAIT_INSIDE_TASK`
+   */
+  result(options: ResultOptions): Promise<R>;
+  /** The state's name; `PENDING` also for an id that nobody knows. */
+  state(): Promise<string>;
+  /** All that is stored. */
+  status(): Promise<TaskStatus>;
+  /** Removes the stored result. */
+  forget(): Promise<void>;
+}
+
+const RESULT_KEYS: ReadonlySet<string> = new Set(['timeout', 'signal', 'onUpdate', 'allowWaitInsideTask']);
+
+/** The handle of an id. One is made for each send, so it has three fields and no closures. */
+export class ResultHandle<R> implements TaskHandle<R> {
+  readonly id: string;
+  readonly #keepsResult: boolean;
+  readonly #gateway: () => Gateway;
+
+  constructor(id: string, keepsResult: boolean, gateway: () => Gateway) {
+    this.id = id;
+    this.#keepsResult = keepsResult;
+    this.#gateway = gateway;
+  }
+
+  async result(options: ResultOptions): Promise<R> {
+    checkObject(options, 'result()');
+    checkKeys(options, RESULT_KEYS, 'result()');
+    if (options.timeout === undefined) throw new ConfigError('E_CONFIG_TYPE', "result() needs a timeout, for example { timeout: '10s' }: a task may never run");
+    const timeoutMs = durationMs(options.timeout, 'timeout');
+    if (!this.#keepsResult) {
+      throw new ResultError('E_RESULT_NOT_KEPT', `task ${this.id} was sent with ignoreResult, so there is no result to wait for`);
+    }
+    if (options.allowWaitInsideTask !== true && activeRun.getStore() !== undefined) {
+      throw new ResultError(
+        'E_WAIT_INSIDE_TASK',
+        'a task that waits for another holds a slot which that one may need: use a chain or a chord to continue with its result, or pass allowWaitInsideTask: true',
+      );
+    }
+    return outcomeOf(this.id, decodeResultMeta(await this.#wait(options, timeoutMs))) as R;
+  }
+
+  async #wait(options: ResultOptions, timeoutMs: number): Promise<string> {
+    const { signal: given, onUpdate } = options;
+    given?.throwIfAborted();
+    const controller = new AbortController();
+    const timer = setTimeout(() => {
+      controller.abort(new ResultError('E_RESULT_TIMEOUT', `no result of task ${this.id} within ${options.timeout}; it may still run`));
+    }, Math.min(timeoutMs, 2_147_000_000));
+    const onAbort = (): void => controller.abort(given?.reason);
+    given?.addEventListener('abort', onAbort, { once: true });
+    try {
+      const hear = onUpdate && ((meta: string) => onUpdate(statusOf(this.id, decodeResultMeta(meta))));
+      return await this.#gateway().waitResult(this.id, controller.signal, hear);
+    } finally {
+      clearTimeout(timer);
+      given?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async state(): Promise<string> {
+    return (await this.status()).state;
+  }
+
+  async status(): Promise<TaskStatus> {
+    const [meta] = await this.#gateway().getResults([this.id]);
+    return meta == null ? PENDING(this.id) : statusOf(this.id, decodeResultMeta(meta));
+  }
+
+  forget(): Promise<void> {
+    return this.#gateway().forgetResults([this.id]);
+  }
+}
+
+const PENDING = (id: string): TaskStatus => ({
+  id,
+  state: 'PENDING',
+  result: undefined,
+  info: null,
+  error: null,
+  traceback: null,
+  finishedAt: null,
+  children: [],
+});
+
+function statusOf(id: string, meta: ResultMeta): TaskStatus {
+  const { status: state } = meta;
+  const error = holdsException(state) ? decodeException(meta.result) : null;
+  return {
+    id,
+    state,
+    result: state === 'SUCCESS' ? meta.result : undefined,
+    info: state === 'SUCCESS' || error !== null ? null : meta.result,
+    error: error && { type: error.type, message: error.message },
+    traceback: meta.traceback,
+    finishedAt: meta.dateDone,
+    children: meta.children ?? [],
+  };
+}
+
+/** The result of a final meta, or its error thrown. */
+function outcomeOf(id: string, meta: ResultMeta): unknown {
+  if (meta.status === 'SUCCESS') return meta.result;
+  const { type, message } = decodeException(meta.result);
+  if (meta.status === 'REVOKED') {
+    throw new ResultError('E_TASK_REVOKED', `task ${id} was revoked or had expired${message === '' ? '' : `: ${message}`}`);
+  }
+  throw new TaskFailedError(message === '' ? type : `${type}: ${message}`, { type, traceback: meta.traceback, taskId: id });
+}

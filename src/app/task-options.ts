@@ -1,0 +1,114 @@
+/** The options of a task (`app.task`, `app.fn`), checked once at its definition. */
+import { type Duration, durationMs } from '../core/duration.js';
+import { ConfigError } from '../core/errors.js';
+import { checkKeys, checkObject } from './config-schema.js';
+import type { ResolvedTaskOptions } from './definition.js';
+import { type ErrorMatcher, errorMatcher, type RetryOptions, resolveRetry } from './retry-policy.js';
+import { checkPriority, checkQueueName } from './router.js';
+import type { TaskContext } from './task-context.js';
+
+/** What a sender must know of a task; all that `app.remote` takes. */
+export interface RemoteTaskOptions {
+  /** Queue of this task. A queue at the call comes first, then this, then routes, then the app's default queue. */
+  readonly queue?: string;
+  /** 0 to 9, higher = sooner on every broker. @defaultValue the broker's default */
+  readonly priority?: number;
+  /** No result is stored or can be waited for. @defaultValue false @remarks Source: Celery `ignore_result`. */
+  readonly ignoreResult?: boolean;
+}
+
+/** What every own task can have; `R` is its result. */
+export interface TaskOptions<R = unknown> extends RemoteTaskOptions {
+  /** `true`: 3 retries, exponential from 1 s, at most 10 min, full jitter. Without it the first failure is final. */
+  readonly retry?: boolean | RetryOptions;
+  /** After this `ctx.signal` aborts. @remarks Source: Celery `soft_time_limit`. */
+  readonly softTimeLimit?: Duration;
+  /** After this the run is ended, also one that never yields. @remarks Source: Celery `time_limit`. */
+  readonly timeLimit?: Duration;
+  /** `'late'` (after the run; at least once) or `'early'` (before it; at most once). @defaultValue `'late'` @remarks Source: Celery `acks_late`, which is off by default. */
+  readonly ack?: 'late' | 'early';
+  /** How long the result is kept; `false` for ever. @defaultValue the app's `resultTtl` */
+  readonly resultTtl?: Duration | false;
+  /** Store the state STARTED. @defaultValue false @remarks Source: Celery `track_started`. */
+  readonly trackStarted?: boolean;
+  /** Errors that are expected: logged in one line, without a stack. @remarks Source: Celery `throws`. */
+  readonly expected?: ErrorMatcher | readonly ErrorMatcher[];
+  /** After a success, before its result is stored. What hooks throw is logged and changes nothing. */
+  readonly onSuccess?: (result: R, context: TaskContext) => unknown;
+  /** After the last failure. */
+  readonly onFailure?: (error: unknown, context: TaskContext) => unknown;
+  /** After a failure that is followed by another try. */
+  readonly onRetry?: (error: unknown, context: TaskContext) => unknown;
+}
+
+/** Resolved options, and what only the sender needs. */
+export interface ResolvedOwnOptions {
+  readonly options: ResolvedTaskOptions;
+  readonly priority: number | undefined;
+}
+
+const REMOTE_KEYS = ['queue', 'priority', 'ignoreResult'] as const;
+const OWN_KEYS = [
+  ...REMOTE_KEYS,
+  ...(['retry', 'softTimeLimit', 'timeLimit', 'ack', 'resultTtl', 'trackStarted', 'expected', 'onSuccess', 'onFailure', 'onRetry'] as const),
+];
+
+/** Keys of each constructor, for the check. */
+export const REMOTE_OPTION_KEYS: ReadonlySet<string> = new Set(REMOTE_KEYS);
+export const FN_OPTION_KEYS: ReadonlySet<string> = new Set([...OWN_KEYS, 'params']);
+export const OBJECT_OPTION_KEYS: ReadonlySet<string> = new Set([...OWN_KEYS, 'name', 'input', 'output', 'run']);
+
+/** @throws ConfigError `E_CONFIG_TYPE` */
+export function checkBoolean(value: unknown, name: string): void {
+  if (value === undefined || typeof value === 'boolean') return;
+  throw new ConfigError('E_CONFIG_TYPE', `${name} is ${JSON.stringify(value) ?? typeof value}: it must be true or false`);
+}
+
+function optionalMs(value: Duration | undefined, name: string): number | null {
+  if (value === undefined) return null;
+  const ms = durationMs(value, name);
+  if (ms <= 0) throw new ConfigError('E_CONFIG_RANGE', `${name} is ${value}: it must be longer than nothing`);
+  return ms;
+}
+
+/** @throws ConfigError `E_CONFIG_*`, with the task's name */
+export function checkRemoteOptions(name: string, given: RemoteTaskOptions, known: ReadonlySet<string> = REMOTE_OPTION_KEYS): void {
+  const what = `task ${name}`;
+  checkObject(given, what);
+  checkKeys(given, known, what);
+  if (given.queue !== undefined) checkQueueName(given.queue, `${what}: queue`);
+  if (given.priority !== undefined) checkPriority(given.priority, `${what}: priority`);
+  checkBoolean(given.ignoreResult, `${what}: ignoreResult`);
+}
+
+/**
+ * @param resultTtlMs the app's, for tasks that have none
+ * @throws ConfigError `E_CONFIG_*`, with the task's name
+ */
+export function resolveTaskOptions(name: string, given: TaskOptions<never>, known: ReadonlySet<string>, resultTtlMs: number | null): ResolvedTaskOptions {
+  checkRemoteOptions(name, given, known);
+  const what = `task ${name}`;
+  checkBoolean(given.trackStarted, `${what}: trackStarted`);
+  const softTimeLimitMs = optionalMs(given.softTimeLimit, `${what}: softTimeLimit`);
+  const timeLimitMs = optionalMs(given.timeLimit, `${what}: timeLimit`);
+  if (softTimeLimitMs !== null && timeLimitMs !== null && softTimeLimitMs >= timeLimitMs) {
+    throw new ConfigError('E_CONFIG_CONFLICT', `${what}: softTimeLimit (${given.softTimeLimit}) must be shorter than timeLimit (${given.timeLimit})`);
+  }
+  if (given.ack !== undefined && given.ack !== 'late' && given.ack !== 'early') {
+    throw new ConfigError('E_CONFIG_RANGE', `${what}: ack is ${JSON.stringify(given.ack)}: use 'late' or 'early'`);
+  }
+  for (const hook of ['onSuccess', 'onFailure', 'onRetry'] as const) {
+    if (given[hook] !== undefined && typeof given[hook] !== 'function') throw new ConfigError('E_CONFIG_TYPE', `${what}: ${hook} is not a function`);
+  }
+  return Object.freeze({
+    queue: given.queue ?? null,
+    retry: resolveRetry(given.retry),
+    softTimeLimitMs,
+    timeLimitMs,
+    ack: given.ack ?? 'late',
+    ignoreResult: given.ignoreResult ?? false,
+    resultTtlMs: given.resultTtl === undefined ? resultTtlMs : given.resultTtl === false ? null : optionalMs(given.resultTtl, `${what}: resultTtl`),
+    trackStarted: given.trackStarted ?? false,
+    isExpected: given.expected === undefined ? () => false : errorMatcher(given.expected, `${what}: expected`),
+  });
+}

@@ -1,0 +1,90 @@
+/** Types only: what a task looks like to its callers. Made by `task.ts`; the constructors are on `app.ts`. */
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import type { CallOptions } from './call-options.js';
+import type { TaskContext } from './task-context.js';
+import type { TaskHandle } from './task-handle.js';
+import type { RemoteTaskOptions, TaskOptions } from './task-options.js';
+import type { WireSafeArguments, WireSafeResult } from './wire-safe.js';
+
+/** One row of `sendMany`. Deadline and signal are those of the whole call: `task.with({ timeout, signal }).sendMany(rows)`. */
+export interface SendRow<A extends readonly unknown[]> {
+  readonly args: A;
+  readonly options?: Omit<CallOptions, 'timeout' | 'signal'>;
+}
+
+/** A task with call options: `task.with({ … })`. */
+export interface BoundTask<A extends readonly unknown[], R> {
+  /**
+   * Sends the task; resolves once the broker has confirmed.
+   * @throws ArgumentError `E_ARGUMENTS`, `E_NOT_SERIALISABLE`, `E_MESSAGE_TOO_LARGE`: nothing was sent
+   * @throws PublishError `E_PUBLISH_FAILED`, `E_PUBLISH_TIMEOUT`, …, with `taskId` and `outcome`; repeat it with `with({ id })`
+   */
+  send(...args: A): Promise<TaskHandle<R>>;
+  /**
+   * Sends many at once, a thousand rows a round trip, and settles each row by itself. The deadline counts for each thousand.
+   * @throws SendManyError if a row failed; `results` tells which, and the other rows were sent
+   */
+  sendMany(rows: readonly SendRow<A>[]): Promise<TaskHandle<R>[]>;
+}
+
+/** A task that can be sent. Not callable, so a forgotten `send` does not compile. */
+export interface RemoteTask<A extends readonly unknown[], R, N extends string = string> extends BoundTask<A, R> {
+  readonly name: N;
+  /**
+   * Options for the calls made with what this returns.
+   * @throws ConfigError `E_CONFIG_*`
+   */
+  with(options: CallOptions): BoundTask<A, R>;
+}
+
+/** A task of this app: it can be sent, and run in place. */
+export interface Task<A extends readonly unknown[], R, N extends string = string> extends RemoteTask<A, R, N> {
+  /**
+   * Runs the handler here and now, without broker, worker, retries or limits: for unit tests. Inside a running task it
+   * shares that task's context.
+   */
+  run(...args: A): Promise<R>;
+}
+
+/** Input and output types of a schema. */
+export type InputOf<S extends StandardSchemaV1> = StandardSchemaV1.InferInput<S>;
+export type OutputOf<S extends StandardSchemaV1> = StandardSchemaV1.InferOutput<S>;
+
+/** Any schema whose input is an object: its fields travel as keywords. */
+export type ObjectSchema = StandardSchemaV1<object, unknown>;
+
+/** Definition of an object task without output schema. */
+export interface ObjectTask<S extends ObjectSchema, R, N extends string> extends TaskOptions<NoInfer<R>> {
+  readonly name: N;
+  /** Validates at `send()`, which sends what was given, and parses on the worker. */
+  readonly input: S & WireSafeArguments<readonly [InputOf<S>]>;
+  readonly output?: undefined;
+  readonly run: (input: OutputOf<S>, context: TaskContext) => (R & WireSafeResult<R>) | Promise<R & WireSafeResult<R>>;
+}
+
+/** Definition of an object task whose result is parsed on the worker. */
+export interface CheckedObjectTask<S extends ObjectSchema, O extends StandardSchemaV1, N extends string> extends TaskOptions<OutputOf<NoInfer<O>>> {
+  readonly name: N;
+  /** Validates at `send()`, which sends what was given, and parses on the worker. */
+  readonly input: S & WireSafeArguments<readonly [InputOf<S>]>;
+  /** Parses what `run` returned; what comes out travels. */
+  readonly output: O & WireSafeResult<OutputOf<O>>;
+  readonly run: (input: OutputOf<S>, context: TaskContext) => InputOf<O> | Promise<InputOf<O>>;
+}
+
+/** Options of `app.fn`. */
+export interface FnOptions<R> extends TaskOptions<R> {
+  /**
+   * Names of the parameters in order, so that callers (Python's, above all) can use keywords. `'name?'` is optional, a
+   * last `'...name'` takes any number, and `'**name'` lets other keywords through to `taskContext().kwargs`.
+   */
+  readonly params?: readonly string[];
+}
+
+/** Arguments of a remote task: a tuple goes by position, an object by keyword. */
+export type RemoteArguments<A extends object> = A extends readonly unknown[] ? A : [input: A];
+
+/** Types are gone at run time, so a task that takes keywords says so. */
+export type RemoteRest<A extends object> = A extends readonly unknown[]
+  ? [options?: RemoteTaskOptions & { readonly by?: 'position' }]
+  : [options: RemoteTaskOptions & { readonly by: 'keyword' }];

@@ -1,0 +1,53 @@
+/** The public face of a worker. The worker itself lives in `worker/`, which the app must not know; `index.ts` joins them. */
+import type { Duration } from '../core/duration.js';
+import type { Logger } from '../core/logger.js';
+
+/** Options of `app.worker()`; the command line has the same. */
+export interface WorkerOptions {
+  /** Node name; `%h` is the host, `%p` the process id. @defaultValue `'lovage@%h'` */
+  readonly name?: string;
+  /**
+   * Queues to consume, with their shares of the slots: `{ celery: 40, slow: 10 }`, `['celery', 'slow']` or `'celery:40,slow:10'`.
+   * Without numbers no queue may take the last slot.
+   * @defaultValue the app's default queue
+   */
+  readonly queues?: string | readonly string[] | Readonly<Record<string, number>>;
+  /**
+   * Where user code runs: `'threads'` (worker threads; the connections stay on this thread), `'async'` (this thread; the
+   * connections move to a thread of their own) or `'inline'` (one loop for both: quick, and without that protection).
+   * @defaultValue `'threads'` with `module`, else `'async'` (`'inline'` on a `memory:` broker)
+   */
+  readonly pool?: 'threads' | 'async' | 'inline';
+  /** Number of threads. @defaultValue 2 */
+  readonly threads?: number;
+  /** How many tasks may run at once in all. @defaultValue the shares of the queues, at least 10 a thread */
+  readonly concurrency?: number;
+  /** `import.meta.url` of the module that exports the app: threads load it. */
+  readonly module?: string;
+  /** How long running tasks may still finish after a stop. @defaultValue `'25s'` @remarks Source: Celery `worker_soft_shutdown_timeout`. */
+  readonly grace?: Duration;
+  /** How long a task stays ours without a sign of life: after a crash others wait this long. @defaultValue `'15s'` */
+  readonly lease?: Duration;
+  /** How long a task that is not registered here waits for a worker that knows it. @defaultValue `'10m'` */
+  readonly unknownTaskPatience?: Duration;
+  readonly logger?: Logger;
+}
+
+/** What a worker has done and is doing. */
+export interface WorkerStats {
+  readonly received: number;
+  readonly succeeded: number;
+  readonly failed: number;
+  readonly retried: number;
+  readonly active: number;
+}
+
+/** A running worker. */
+export interface Worker {
+  /** Stops taking tasks, lets running ones finish within `grace`, hands the rest back. Calling it again hurries. */
+  close(): Promise<void>;
+  /** Resolves when the worker has ended, for whatever reason. */
+  readonly done: Promise<{ readonly exitCode: number }>;
+  stats(): Promise<WorkerStats>;
+  [Symbol.asyncDispose](): Promise<void>;
+}

@@ -1,0 +1,43 @@
+/** The public names of `lovage`, one by one. Joins the app to the worker, which do not know each other. */
+import { App } from './app/app.js';
+import type { AppOptions } from './app/config.js';
+
+export { App, type ExecutorHook, type ExecutorScope } from './app/app.js';
+export type { CallOptions } from './app/call-options.js';
+export type { AppOptions } from './app/config.js';
+export type { ExecuteMiddleware, HeaderValue, Middleware, PublishMiddleware, PublishRequest } from './app/middleware.js';
+export { type ErrorClass, type ErrorMatcher, NonRetryableError, type RetryOptions } from './app/retry-policy.js';
+export type { Route, Routes } from './app/router.js';
+export { SendManyError, type SendManyResult } from './app/send-many-error.js';
+export { Ignore, Reject, type RetrySignal, type TaskContext, taskContext } from './app/task-context.js';
+export type { ResultOptions, TaskHandle, TaskStatus } from './app/task-handle.js';
+export type { RemoteTaskOptions, TaskOptions } from './app/task-options.js';
+export type { BoundTask, CheckedObjectTask, FnOptions, ObjectTask, RemoteTask, SendRow, Task } from './app/task-types.js';
+export type { ArgumentsAreNotWireSafe, IsWireSafe, ResultIsNotWireSafe, WireScalar, WireValue } from './app/wire-safe.js';
+export type { Worker, WorkerOptions, WorkerStats } from './app/worker-types.js';
+export type { Duration } from './core/duration.js';
+export type { ErrorCode } from './core/error-codes.js';
+export {
+  ArgumentError,
+  BrokerError,
+  ConfigError,
+  codeOf,
+  LovageError,
+  PublishError,
+  ResultError,
+  type SendOutcome,
+  TaskError,
+  TaskFailedError,
+  WireError,
+} from './core/errors.js';
+export type { Logger } from './core/logger.js';
+export { WireDate, WireDecimal, WireTime, WireUuid } from './wire/typed-values.js';
+
+/**
+ * Makes an app. Nothing connects until the first send or worker.
+ * @throws ConfigError `E_CONFIG_*` for options that are unknown or wrong
+ */
+export function createApp(options: AppOptions = {}): App {
+  // The worker is loaded when one is started: a client that only sends should not pay for it.
+  return new App(options, { startWorker: async (app, workerOptions) => (await import('./worker/worker.js')).startWorker(app, workerOptions) });
+}
