@@ -25,6 +25,8 @@ export interface BrokerCapabilities {
   readonly countsLosses: true | string;
   /** Python Celery nodes can share the queues. */
   readonly celery: true | string;
+  /** How exactly `defer` keeps its time, in milliseconds; absent = to the millisecond. The engine holds what is nearer than this itself. */
+  readonly delayPrecisionMs?: number;
 }
 
 /** A message on its way in. */

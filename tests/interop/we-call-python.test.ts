@@ -25,7 +25,7 @@ describe.each<readonly [FleetName, '5.2' | '5.6']>(CASES)('%s, Celery %s', (name
 
   test('calls by position and by keyword', async () => {
     expect(await (await remote<[number, number], number>('add').send(2, 3)).result({ timeout: '20s' })).toBe(5);
-    const byKeyword = app.remote<{ x: number; y: number }, number>('py.add', { queue: 'python' });
+    const byKeyword = app.remote<{ x: number; y: number }, number>('py.add', { queue: 'python', by: 'keyword' });
     expect(await (await byKeyword.send({ x: 4, y: 5 })).result({ timeout: '20s' })).toBe(9);
   });
 

@@ -20,7 +20,7 @@ export type PoolName = 'inline' | 'async' | 'threads';
 /** Each harness loads its own copy of the fixture app, so that tests share nothing. */
 export async function openHarness(pool: PoolName, brokerUrl?: string): Promise<Harness> {
   const folder = mkdtempSync(join(tmpdir(), 'lovage-worker-'));
-  const url = brokerUrl ?? `file:${join(folder, 'queue.db')}`;
+  const url = brokerUrl ?? process.env.LOVAGE_DEBUG_BROKER ?? `file:${join(folder, 'queue.db')}`;
   const ledger = join(folder, 'ledger');
   process.env.LOVAGE_TEST_BROKER = url;
   process.env.LOVAGE_TEST_LEDGER = ledger;

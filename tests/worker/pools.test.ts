@@ -85,7 +85,7 @@ describe.each<PoolName>(['inline', 'async', 'threads'])('pool %s', (pool) => {
     await harness.worker();
     const handle = await harness.tasks.parent.send();
     const childId = await handle.result({ timeout: '10s' });
-    const child = harness.tasks.app.result<Record<string, unknown>>(childId);
+    const child = harness.tasks.app.handle<Record<string, unknown>>(childId);
     expect(await child.result({ timeout: '10s' })).toMatchObject({ id: childId, parentId: handle.id, rootId: handle.id });
   });
 
