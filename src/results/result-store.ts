@@ -31,7 +31,7 @@ export interface ResultWrite {
 /** `stored`; `final`: a SUCCESS stands there already and is kept; `fenced`: somebody claimed a higher epoch. */
 export type WriteResult = 'stored' | 'final' | 'fenced';
 
-/** What a claim found: a new epoch, or a result that is final already (then the task must not run again). */
+/** What a claim found: a new epoch, or the meta of a result that is final already (then the task must not run again). */
 export type Claim = { readonly epoch: number } | { readonly final: string };
 
 export interface WaitOptions {

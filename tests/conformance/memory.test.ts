@@ -2,7 +2,10 @@
 import { crashMemoryBroker, holdMemorySpace, openMemoryBroker } from '../../src/brokers/memory/index.js';
 import type { Broker } from '../../src/brokers/broker.js';
 import { silentLogger } from '../../src/core/logger.js';
+import { holdMemoryResults, openMemoryResults } from '../../src/results/memory/index.js';
+import type { ResultStore } from '../../src/results/result-store.js';
 import { brokerConformance, type BrokerFixture } from '../../src/testing/broker-conformance.js';
+import { resultStoreConformance, type ResultStoreFixture } from '../../src/testing/result-store-conformance.js';
 
 let count = 0;
 
@@ -40,3 +43,26 @@ brokerConformance('memory', openBrokerFixture, {
     { capability: 'restart', why: 'it ends with its process' },
   ],
 });
+
+async function openResultsFixture(): Promise<ResultStoreFixture> {
+  count += 1;
+  const options = { url: `memory:conformance-${count}`, logger: silentLogger, role: 'engine' } as const;
+  const space = holdMemoryResults(options.url);
+  const stores: ResultStore[] = [];
+  const another = async (): Promise<ResultStore> => {
+    const store = await openMemoryResults(options);
+    stores.push(store);
+    return store;
+  };
+  return {
+    store: await another(),
+    another,
+    openWaits: async () => space.waits(),
+    async close() {
+      for (const store of stores) await store.close();
+      space.release();
+    },
+  };
+}
+
+resultStoreConformance('memory', openResultsFixture, { gaps: [{ capability: 'connections', why: 'it has none' }] });

@@ -1,0 +1,27 @@
+/**
+ * The result-store conformance suite: every sentence of `results/result-store.ts` as a test. A driver is finished when
+ * it passes. Gaps are named with a reason, printed in the test's name, and must be declared by the driver. The tests are
+ * in `conformance/storing.ts` and `conformance/waiting.ts`.
+ */
+import { describe } from 'vitest';
+import { defineResultSuite, type ResultStoreConformanceOptions, type ResultStoreFixture } from './conformance/result-fixture.js';
+import { storingSuite } from './conformance/storing.js';
+import { waitingSuite } from './conformance/waiting.js';
+
+export type { ResultStoreConformanceOptions, ResultStoreFixture, ResultStoreGap } from './conformance/result-fixture.js';
+
+/**
+ * Registers the suite with vitest.
+ * @param open makes a fixture for each test; it is closed after it, whatever happens
+ */
+export function resultStoreConformance(
+  name: string,
+  open: () => Promise<ResultStoreFixture>,
+  options: ResultStoreConformanceOptions = { gaps: [] },
+): void {
+  describe(`result store ${name}`, () => {
+    const suite = defineResultSuite(open, options);
+    storingSuite(suite);
+    waitingSuite(suite);
+  });
+}
