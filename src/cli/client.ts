@@ -1,0 +1,59 @@
+/**
+ * A client for commands: sends tasks by their names with positions and keywords together, which typed tasks have no
+ * need for. Made of the app's own parts, so that routes, limits and encoding are those of the app.
+ */
+import { type CallOptions, resolveCallOptions } from '../app/call-options.js';
+import { ClientGateway } from '../app/client-gateway.js';
+import { type PreparedCall, Publisher } from '../app/publish.js';
+import { checkTaskName } from '../app/registry.js';
+import { ResultHandle, type TaskHandle } from '../app/task-handle.js';
+import { systemClock } from '../core/clock.js';
+import type { Connection } from './options.js';
+
+/** A task to send by its name. */
+export interface NamedCall {
+  readonly task: string;
+  readonly args: readonly unknown[];
+  readonly kwargs: Readonly<Record<string, unknown>>;
+  readonly options: CallOptions;
+}
+
+export interface CommandClient {
+  /** Checks the name and options. @throws ConfigError `E_CONFIG_*` */
+  prepare(call: NamedCall): PreparedCall;
+  /** Sends what was prepared; resolves once the broker has confirmed. @throws ArgumentError, PublishError */
+  send(prepared: PreparedCall, call: NamedCall): Promise<TaskHandle<unknown>>;
+  handle(id: string): TaskHandle<unknown>;
+  close(): Promise<void>;
+}
+
+/** @param waits whether results will be waited for; without it an `rpc:` store is not opened, because nobody will listen */
+export function openClient({ app, config, timeoutMs }: Connection, waits: boolean): CommandClient {
+  const gateway = new ClientGateway(config);
+  const publisher = new Publisher(config, () => gateway, systemClock);
+  const handle = (id: string): TaskHandle<unknown> => new ResultHandle(id, true, () => gateway);
+  const answersOnlyUs = /^rpc:/i.test(config.resultUrl);
+  return {
+    prepare({ task, options: given }) {
+      checkTaskName(task);
+      const options = resolveCallOptions(given, `task ${task}`);
+      const route = config.router.find(task);
+      const ofTask = app?.registry.get(task)?.options.queue ?? null;
+      return {
+        task,
+        queue: options.queue ?? ofTask ?? route?.queue ?? config.defaultQueue,
+        priority: options.priority ?? route?.priority,
+        // An id that was given may be a repetition: the worker then asks the store before it runs the task.
+        headers: options.id === null ? options.headers : { ...options.headers, lovage_resent: true },
+        ignoreResult: options.ignoreResult ?? (!waits && answersOnlyUs),
+        timeoutMs: options.timeoutMs ?? timeoutMs,
+        keywordsName: 'kwargs',
+        options,
+        handle,
+      };
+    },
+    send: (prepared, { args, kwargs }) => publisher.send(prepared, args, kwargs),
+    handle,
+    close: () => gateway.close(),
+  };
+}

@@ -1,0 +1,20 @@
+/** The commands of `lovage`, in the order of the help. A command's file is loaded only when it is called. */
+import type { Command } from 'commander';
+
+/** Adds options, arguments, help and the action to an empty command. */
+export type DefineCommand = (command: Command) => void;
+
+export interface CommandEntry {
+  readonly name: string;
+  readonly summary: string;
+  load(): Promise<DefineCommand>;
+}
+
+export const COMMANDS: readonly CommandEntry[] = [
+  { name: 'worker', summary: 'run the tasks of an app file', load: async () => (await import('./worker.js')).defineWorker },
+  { name: 'send', summary: 'send a task by its name, or a file of tasks', load: async () => (await import('./send.js')).defineSend },
+  { name: 'result', summary: 'show or await the result of a task', load: async () => (await import('./result.js')).defineResult },
+  { name: 'queues', summary: 'list queues, look into one, back up the queue file', load: async () => (await import('./queues.js')).defineQueues },
+  { name: 'purge', summary: 'remove everything that waits in queues', load: async () => (await import('./purge.js')).definePurge },
+  { name: 'completion', summary: 'print a completion script for your shell', load: async () => (await import('./completion.js')).defineCompletion },
+];

@@ -1,0 +1,73 @@
+/** `lovage worker`: runs an app file until it is asked to stop. The worker itself is `worker/worker.ts`. */
+import { type Command, Option } from 'commander';
+import type { Duration } from '../../core/duration.js';
+import type { LogFormat, LogLevel } from '../../core/log-output.js';
+import { parseAppFile } from '../../worker/executor/load-app.js';
+import type { PoolName } from '../../worker/options.js';
+import { runWorkerFromFile } from '../../worker/worker.js';
+import { readConfigFile } from '../config-file.js';
+import { UsageError } from '../exit-codes.js';
+import { appOption, duration, wholeNumber } from '../options.js';
+
+interface WorkerFlags {
+  readonly app?: string;
+  readonly broker?: string;
+  readonly results?: string;
+  readonly queues?: string;
+  readonly pool: PoolName;
+  readonly threads?: number;
+  readonly concurrency?: number;
+  readonly name?: string;
+  readonly grace: Duration;
+  readonly lease: Duration;
+  readonly unknownTaskPatience: Duration;
+  readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
+}
+
+export function defineWorker(command: Command): void {
+  command
+    .addOption(appOption())
+    .option('--queues <list>', "queues to consume: 'celery,slow', or with each one's share of the slots 'celery:40,slow:10' (default: the app's default queue)")
+    .addOption(new Option('--pool <pool>', 'where tasks run').choices(['threads', 'async', 'inline']).default('threads'))
+    .option('--threads <n>', 'worker threads (pool threads; default: 2)', wholeNumber(1))
+    .option('--concurrency <n>', 'tasks at once in all (default: the shares of the queues, at least 10 a thread)', wholeNumber(1))
+    .option('--name <name>', 'node name; %h is the host, %p the process id (default: lovage@%h)')
+    .addOption(new Option('--grace <duration>', 'how long running tasks may finish after TERM or INT').argParser(duration).default('25s'))
+    .addOption(new Option('--lease <duration>', 'after a crash, others take over its tasks within this time').argParser(duration).default('15s'))
+    .addOption(new Option('--unknown-task-patience <duration>', 'how long a task unknown here waits for a worker that knows it').argParser(duration).default('10m'))
+    .option('--broker <url>', "broker URL (default: the app's own)")
+    .option('--results <url>', "result store URL (default: the app's own)")
+    .addOption(new Option('--log-level <level>', 'least level to log').choices(['debug', 'info', 'warn', 'error', 'silent']).default('info'))
+    .addOption(new Option('--log-format <format>', 'auto: readable on a terminal, else JSON').choices(['auto', 'json', 'human']).default('auto'))
+    .addHelpText(
+      'after',
+      `
+TERM or INT stops it: it takes nothing more, lets running tasks finish within --grace, hands the rest back and exits 0.
+A second signal hurries. Logs go to standard error.
+
+Examples:
+  $ lovage worker --app ./tasks.ts
+  $ lovage worker --app ./tasks.ts --queues celery:40,slow:10 --threads 4 --name w1@%h
+  $ lovage worker --app ./tasks.ts --pool async --broker redis://localhost:6379/0`,
+    )
+    .action(async (flags: WorkerFlags) => {
+      const file = await readConfigFile();
+      const { app = file.app, broker = file.broker, results = file.results, queues, threads, concurrency, name, ...rest } = flags;
+      if (app === undefined) throw new UsageError('lovage worker needs an app file: --app ./tasks.ts, or LOVAGE_APP, or "app" in lovage.config.ts');
+      const { file: appFile, exportName } = parseAppFile(app);
+      const code = await runWorkerFromFile({
+        appFile,
+        exportName,
+        ...(broker === undefined ? {} : { broker }),
+        ...(results === undefined ? {} : { results }),
+        ...(queues === undefined ? {} : { queues }),
+        ...(threads === undefined ? {} : { threads }),
+        ...(concurrency === undefined ? {} : { concurrency }),
+        ...(name === undefined ? {} : { name }),
+        ...rest,
+      });
+      // Whatever user code left open must not keep a stopped worker alive.
+      process.exit(code);
+    });
+}
