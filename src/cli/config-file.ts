@@ -23,7 +23,7 @@ export async function readConfigFile(): Promise<CommandLineConfig> {
   let exports: Readonly<Record<string, unknown>>;
   try {
     const file = resolve(name);
-    exports = await loadModule(file, prepareLoader(file));
+    exports = await loadModule(file, await prepareLoader(file));
   } catch (thrown) {
     throw new ConfigError('E_CONFIG_TYPE', `${name} could not be loaded: ${toError(thrown).message}`, { cause: thrown });
   }

@@ -25,8 +25,10 @@ export async function createProgram(load: string | undefined): Promise<Command> 
       'after',
       `
 Environment:
-  LOVAGE_APP, LOVAGE_BROKER_URL, LOVAGE_RESULT_URL stand for --app, --broker and --results;
-  a lovage.config.ts (or .js, .mjs) in the current folder may export "config" with app, broker and results.
+  LOVAGE_APP                            stands for --app
+  LOVAGE_BROKER_URL, LOVAGE_RESULT_URL  are used where neither a flag nor the app file names a URL
+  lovage.config.ts (or .js, .mjs)       in the current folder may export "config" with app, broker and results,
+                                        which stand for the flags
 
 Exit codes:
 ${exitCodeHelp()}

@@ -75,6 +75,7 @@ function loadFailure(file: string, error: Error, loader: ModuleLoader | null): C
   if (code === 'ERR_REQUIRE_ESM' || /Cannot use import statement|Unexpected token 'export'/.test(error.message)) {
     return says('It is an ES module in a CommonJS package: set "type": "module" in package.json, or name the file .mts or .mjs');
   }
+  if (/does not provide an export named/.test(error.message)) return says('Correct the import; a type needs "import type"');
   if (error.name === 'TransformError' || error instanceof SyntaxError || /^Transform failed/.test(error.message)) {
     const where = error.message.split('\n').slice(1, 4).join(' ').trim();
     return fail(`app file ${shown(file)} could not be loaded: ${where || first}. Correct the syntax error`, error);
@@ -115,7 +116,7 @@ export async function loadAppFile(spec: string, exportName: string | null = null
   let loader: ModuleLoader | null = null;
   let exports: Readonly<Record<string, unknown>>;
   try {
-    loader = prepareLoader(file);
+    loader = await prepareLoader(file);
     exports = await loadModule(file, loader);
   } catch (thrown) {
     const code = codeOf(thrown);

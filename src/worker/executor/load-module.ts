@@ -50,12 +50,27 @@ function isCommonJs(file: string): boolean {
   }
 }
 
-/** The `require` of `from` if it reaches a tsx that has the interface we use (4.10 and later). */
-function requireWithTsx(from: string): NodeJS.Require | undefined {
-  const require = createRequire(from);
+/** What we use of tsx, as files to import. */
+interface Tsx {
+  readonly esm: string;
+  readonly cjs: string;
+}
+
+/**
+ * The tsx that `from` would get, if it has the interface we use (4.10 and later). Its exports are read by hand: we need
+ * the files for `import` (on Node 20 the ones for `require` look for their hooks in the wrong folder), and a `require`
+ * resolves the others.
+ */
+function findTsx(from: string): Tsx | undefined {
   try {
-    require.resolve('tsx/esm/api');
-    return require;
+    const manifest = createRequire(from).resolve('tsx/package.json');
+    const { exports } = JSON.parse(readFileSync(manifest, 'utf8')) as { readonly exports: Readonly<Record<string, unknown>> };
+    const file = (entry: unknown): string => {
+      if (typeof entry === 'string') return join(dirname(manifest), entry);
+      const { import: chosen, default: fallback } = entry as { readonly import?: unknown; readonly default?: unknown };
+      return file(chosen ?? fallback);
+    };
+    return { esm: file(exports['./esm/api']), cjs: file(exports['./cjs/api']) };
   } catch {
     return undefined;
   }
@@ -78,15 +93,15 @@ function keepLovageSingle(native: RequireExtension): void {
 /** Hooks are per thread and cannot be stacked: one registration serves every later import of the thread. */
 let registered: ModuleLoader | undefined;
 
-function registerTsx(require: NodeJS.Require, file: string): void {
+async function registerTsx(tsx: Tsx, file: string): Promise<void> {
   const tsconfig = findUp('tsconfig.json', dirname(file));
   const native = requireExtensions['.js'] as RequireExtension;
   // The CommonJS half takes its tsconfig from this variable only, and reads it once.
   const before = process.env.TSX_TSCONFIG_PATH;
   if (tsconfig !== undefined) process.env.TSX_TSCONFIG_PATH = tsconfig;
   try {
-    (require('tsx/cjs/api') as TsxCjsApi).register();
-    (require('tsx/esm/api') as TsxEsmApi).register({ tsconfig: tsconfig ?? false });
+    ((await import(pathToFileURL(tsx.cjs).href)) as TsxCjsApi).register();
+    ((await import(pathToFileURL(tsx.esm).href)) as TsxEsmApi).register({ tsconfig: tsconfig ?? false });
   } finally {
     if (before === undefined) delete process.env.TSX_TSCONFIG_PATH;
     else process.env.TSX_TSCONFIG_PATH = before;
@@ -98,13 +113,13 @@ function registerTsx(require: NodeJS.Require, file: string): void {
  * Chooses, and where needed registers, what runs this file in this thread.
  * @throws NoLoaderError when the file is TypeScript and nothing here can run it
  */
-export function prepareLoader(file: string): ModuleLoader {
+export async function prepareLoader(file: string): Promise<ModuleLoader> {
   if (!TYPESCRIPT.test(file)) return 'none';
   if (registered !== undefined) return registered;
-  const projects = requireWithTsx(file);
-  const tsx = projects ?? requireWithTsx(fileURLToPath(import.meta.url));
+  const projects = findTsx(file);
+  const tsx = projects ?? findTsx(fileURLToPath(import.meta.url));
   if (tsx !== undefined) {
-    registerTsx(tsx, file);
+    await registerTsx(tsx, file);
     registered = projects === undefined ? 'own-tsx' : 'project-tsx';
     return registered;
   }
