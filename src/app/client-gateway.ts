@@ -6,7 +6,7 @@ import { openResultStore } from '../results/from-url.js';
 import type { ResultStore } from '../results/result-store.js';
 import type { AppConfig } from './config.js';
 import type { Gateway } from './gateway.js';
-import { within } from './publish.js';
+import { within } from './within.js';
 
 /** Something opened once, on demand; a failed opening is tried again by the next caller. */
 class Lazy<T extends { close(): Promise<void> }> {
