@@ -1,0 +1,89 @@
+/**
+ * Holds back what the broker has pushed beyond the credit. Pure.
+ *
+ * AMQP's prefetch counts unacknowledged messages of one subscription. The seam's credit is another thing: it is per queue *and* in
+ * total, and comes back when a slot is free, which may be before or after the acknowledgement. So prefetch only bounds what waits
+ * here, and this gate decides what the engine gets; queues take turns, so that a full one cannot starve the others.
+ */
+
+interface Line<T> {
+  readonly name: string;
+  credit: number;
+  /** Waiting from `head` on. Bounded by the prefetch of the queue's subscriptions. */
+  items: T[];
+  head: number;
+}
+
+/** Credit by queue and in total, with what waits for it. */
+export class CreditGate<T> {
+  readonly #lines: Line<T>[];
+  readonly #byName: Map<string, Line<T>>;
+  #total: number;
+  #turn = 0;
+
+  constructor(queues: readonly { readonly name: string; readonly credit: number }[], total: number) {
+    this.#lines = queues.map(({ name, credit }) => ({ name, credit, items: [], head: 0 }));
+    this.#byName = new Map(this.#lines.map((line) => [line.name, line]));
+    this.#total = total;
+  }
+
+  /** Items that wait for credit. */
+  get waiting(): number {
+    return this.#lines.reduce((sum, line) => sum + line.items.length - line.head, 0);
+  }
+
+  offer(queue: string, item: T): void {
+    this.#byName.get(queue)?.items.push(item);
+  }
+
+  grant(queue: string, count: number): void {
+    const line = this.#byName.get(queue);
+    if (!line) return;
+    line.credit += count;
+    this.#total += count;
+  }
+
+  /** How many more of this queue the engine would take now, if nothing of it waits here: what a too small prefetch keeps from it. */
+  starving(queue: string): number {
+    const line = this.#byName.get(queue);
+    return !line || line.head < line.items.length ? 0 : Math.min(line.credit, this.#total);
+  }
+
+  /** Takes what the credit allows, one of each queue in turn. */
+  take(): T[] {
+    const taken: T[] = [];
+    const count = this.#lines.length;
+    for (let passed = 0; this.#total > 0 && passed < count; ) {
+      const line = this.#lines[this.#turn]!;
+      this.#turn = this.#turn + 1 === count ? 0 : this.#turn + 1;
+      if (line.credit <= 0 || line.head === line.items.length) {
+        passed += 1;
+        continue;
+      }
+      passed = 0;
+      line.credit -= 1;
+      this.#total -= 1;
+      taken.push(line.items[line.head]!);
+      line.head += 1;
+      if (line.head === line.items.length) {
+        line.items = [];
+        line.head = 0;
+      } else if (line.head >= 1_024) {
+        line.items = line.items.slice(line.head);
+        line.head = 0;
+      }
+    }
+    return taken;
+  }
+
+  /** Empties the lines, in the order in which the items came for each queue. */
+  clear(): T[] {
+    const rest: T[] = [];
+    for (const line of this.#lines) {
+      for (let index = line.head; index < line.items.length; index += 1) rest.push(line.items[index]!);
+      line.items = [];
+      line.head = 0;
+    }
+    return rest;
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * Celery's native delayed delivery (5.5 and later) as names, keys and declarations: pure, no connection.
+ *
+ * Level L holds a message for 2^L seconds; the 28 bits of the delay are the first words of the routing key, and each level
+ * either holds a message (bit 1) or hands it down (bit 0). Whole seconds are all it can do, so a stage of ours in front of it
+ * holds the remaining tenths: without it a retry after 0.2 s would take a second.
+ */
+import { createHash } from 'node:crypto';
+import type { AmqpArguments, ExchangeKind } from './topology.js';
+
+/** Levels 0 to 27: up to 2^28 - 1 s, 8.5 years. Longer delays come back early and are deferred again by the worker. */
+export const DELAY_LEVELS = 28;
+/** Where Celery's ladder ends and worker queues are bound. */
+export const DELIVERY_EXCHANGE = 'celery_delayed_delivery';
+const LONGEST_S = 2 ** DELAY_LEVELS - 1;
+const STEP_MS = 100;
+/** 28 words of bits with their dots; a routing key has at most 255 bytes. */
+const LONGEST_WORD = 255 - 2 * DELAY_LEVELS;
+const ANY_BITS = '*.'.repeat(DELAY_LEVELS);
+
+/** Where to publish so that a message comes to its queue after a delay. */
+export interface DelayRoute {
+  readonly exchange: string;
+  readonly routingKey: string;
+  /** The stage of tenths that must exist first; `null` = none. */
+  readonly stageMs: number | null;
+}
+
+/** What has to exist, in order. */
+export type Declaration =
+  | { readonly kind: 'exchange'; readonly name: string; readonly type: ExchangeKind }
+  | { readonly kind: 'queue'; readonly name: string; readonly arguments: AmqpArguments }
+  | { readonly kind: 'bind-queue'; readonly queue: string; readonly exchange: string; readonly key: string }
+  | { readonly kind: 'bind-exchange'; readonly to: string; readonly from: string; readonly key: string };
+
+/**
+ * The queue's part of the delayed routing key. The name itself wherever that is unambiguous; a digest for names that would be
+ * wildcards in a topic pattern or do not fit.
+ */
+export function delayWord(queue: string): string {
+  const wild = queue.includes('*') || queue.includes('#');
+  return wild || Buffer.byteLength(queue) > LONGEST_WORD ? `lovage-${createHash('sha256').update(queue).digest('hex').slice(0, 40)}` : queue;
+}
+
+/** The pattern that binds a queue: exactly 28 bits before its name. Celery's `#.name` would give queue `b` what is meant for `a.b`. */
+export const delayBinding = (queue: string): string => ANY_BITS + delayWord(queue);
+
+/** The 28 bits of a number of seconds, most significant first, joined by dots. */
+export function delayBits(seconds: number): string {
+  return seconds.toString(2).padStart(DELAY_LEVELS, '0').split('').join('.');
+}
+
+/** The route for a delay; rounded up to a tenth of a second, so that nothing is ever early. */
+export function delayRoute(delayMs: number, queue: string): DelayRoute {
+  const tenths = Math.ceil(delayMs / STEP_MS);
+  const seconds = Math.floor(tenths / 10);
+  const routingKey = `${delayBits(Math.min(seconds, LONGEST_S))}.${delayWord(queue)}`;
+  const stageMs = (tenths % 10) * STEP_MS;
+  return stageMs === 0 || seconds > LONGEST_S
+    ? { exchange: `celery_delayed_${DELAY_LEVELS - 1}`, routingKey, stageMs: null }
+    : { exchange: stageName(stageMs), routingKey, stageMs };
+}
+
+const stageName = (stageMs: number): string => `lovage_delayed_${stageMs}ms`;
+
+function holding(ttlMs: number, next: string): AmqpArguments {
+  return {
+    'x-queue-type': 'quorum',
+    'x-overflow': 'reject-publish',
+    'x-message-ttl': ttlMs,
+    'x-dead-letter-exchange': next,
+    'x-dead-letter-strategy': 'at-least-once',
+  };
+}
+
+/** Celery's ladder, equal to what a Celery 5.5 worker declares. From the end to the start, so that no message falls through. */
+export function ladder(): readonly Declaration[] {
+  const parts: Declaration[] = [{ kind: 'exchange', name: DELIVERY_EXCHANGE, type: 'topic' }];
+  for (let level = 0; level < DELAY_LEVELS; level += 1) {
+    const name = `celery_delayed_${level}`;
+    const next = level === 0 ? DELIVERY_EXCHANGE : `celery_delayed_${level - 1}`;
+    const stars = '*.'.repeat(DELAY_LEVELS - 1 - level);
+    parts.push(
+      { kind: 'exchange', name, type: 'topic' },
+      { kind: 'queue', name, arguments: holding(2 ** level * 1_000, next) },
+      { kind: 'bind-queue', queue: name, exchange: name, key: `${stars}1.#` },
+      { kind: 'bind-exchange', to: next, from: name, key: `${stars}0.#` },
+    );
+  }
+  return parts;
+}
+
+/** Our stage for a part of a second: every key goes through it, unchanged, to the top of the ladder. */
+export function stage(stageMs: number): readonly Declaration[] {
+  const name = stageName(stageMs);
+  return [
+    { kind: 'exchange', name, type: 'fanout' },
+    { kind: 'queue', name, arguments: holding(stageMs, `celery_delayed_${DELAY_LEVELS - 1}`) },
+    { kind: 'bind-queue', queue: name, exchange: name, key: '' },
+  ];
+}

@@ -1,0 +1,140 @@
+/**
+ * Hearing broadcasts: control requests, replies, events. Each listener has a channel and an exclusive queue of its own, which
+ * vanish with the connection and are made again after it; what was sent in between is missed, as broadcasts are.
+ */
+import { randomUUID } from 'node:crypto';
+import type { AmqpLink, Channel, ChannelModel, ConsumeMessage } from '../../clients/amqp.js';
+import { reconnectDelayMs } from '../../core/backoff.js';
+import { toError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import type { Broadcast, Subscription } from '../broker.js';
+import { decode } from './codec.js';
+import { broadcastExchange } from './topology.js';
+
+/** As Celery's queues for the same purpose, plus a cap: a listener that hangs must not fill the broker. */
+const QUEUE_ARGUMENTS = { 'x-expires': 60_000, 'x-message-ttl': 60_000, 'x-max-length': 10_000 } as const;
+const STARTED_MS = 10_000;
+
+/** Listens until closed; resolves once the first subscription stands, or rejects if the broker refuses it. */
+export async function listen(
+  link: AmqpLink,
+  logger: Logger,
+  exchange: string,
+  pattern: string,
+  onBroadcast: (broadcast: Broadcast) => void,
+): Promise<Subscription> {
+  const listener = new Listener(link, logger, exchange, pattern, onBroadcast);
+  try {
+    await listener.first;
+  } catch (error) {
+    await listener.close();
+    throw error;
+  }
+  return listener;
+}
+
+class Listener implements Subscription {
+  readonly first: Promise<void>;
+  readonly #link: AmqpLink;
+  readonly #logger: Logger;
+  readonly #exchange: string;
+  readonly #pattern: string;
+  readonly #onBroadcast: (broadcast: Broadcast) => void;
+  readonly #stopListening: () => void;
+  #channel: Channel | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #tries = 0;
+  #closed = false;
+  #ready: () => void = () => undefined;
+  #failed: (error: Error) => void = () => undefined;
+
+  constructor(link: AmqpLink, logger: Logger, exchange: string, pattern: string, onBroadcast: (broadcast: Broadcast) => void) {
+    this.#link = link;
+    this.#logger = logger;
+    this.#exchange = exchange;
+    this.#pattern = pattern;
+    this.#onBroadcast = onBroadcast;
+    this.first = new Promise((resolve, reject) => {
+      this.#ready = resolve;
+      this.#failed = reject;
+    });
+    this.first.catch(() => undefined);
+    link.connected(STARTED_MS).catch(this.#failed);
+    this.#stopListening = link.listen({
+      onUp: (model) => {
+        this.#tries = 0;
+        void this.#build(model);
+      },
+      onDown: () => {
+        this.#channel = undefined;
+        clearTimeout(this.#timer);
+      },
+    });
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#stopListening();
+    const channel = this.#channel;
+    this.#channel = undefined;
+    // With the subscription the queue goes: it is auto-delete.
+    await Promise.resolve(channel)
+      .then((open) => open?.close())
+      .catch(() => undefined);
+  }
+
+  async #build(model: ChannelModel): Promise<void> {
+    let channel: Channel | undefined;
+    try {
+      channel = await model.createChannel();
+      let cause: Error | undefined;
+      channel.on('error', (error: Error) => (cause = error));
+      channel.on('close', () => {
+        if (this.#channel !== channel) return;
+        this.#channel = undefined;
+        this.#retry(model, cause ?? new Error('channel closed'));
+      });
+      const { type, durable } = broadcastExchange(this.#exchange);
+      await channel.assertExchange(this.#exchange, type, { durable });
+      const name = `${randomUUID()}.${this.#exchange}.lovage`;
+      await channel.assertQueue(name, { durable: false, exclusive: true, autoDelete: true, arguments: QUEUE_ARGUMENTS });
+      await channel.bindQueue(name, this.#exchange, type === 'fanout' ? '' : this.#pattern);
+      await channel.consume(name, (message) => this.#receive(message, channel, model), { noAck: true });
+      if (this.#closed) return void channel.close().catch(() => undefined);
+      this.#channel = channel;
+      this.#ready();
+    } catch (error) {
+      this.#failed(toError(error));
+      await Promise.resolve(channel)
+        .then((open) => open?.close())
+        .catch(() => undefined);
+      this.#retry(model, toError(error));
+    }
+  }
+
+  #retry(model: ChannelModel, cause: Error): void {
+    if (this.#closed || this.#link.model !== model) return;
+    this.#logger.warn({ exchange: this.#exchange, error: cause.message }, 'listening broke, trying again');
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void (this.#link.model === model && !this.#closed && this.#build(model)), reconnectDelayMs(this.#tries, Math.random()));
+    this.#tries += 1;
+  }
+
+  #receive(received: ConsumeMessage | null, channel: Channel | undefined, model: ChannelModel): void {
+    if (received === null) {
+      // The queue was deleted under us.
+      this.#channel = undefined;
+      void Promise.resolve(channel).then((open) => open?.close()).catch(() => undefined);
+      return this.#retry(model, new Error('the broker cancelled the subscription'));
+    }
+    const decoded = decode(received);
+    if (!('message' in decoded)) return; // not a Celery message: nobody can answer it
+    try {
+      this.#onBroadcast({ exchange: received.fields.exchange, routingKey: received.fields.routingKey, message: decoded.message });
+    } catch (error) {
+      this.#logger.error({ exchange: this.#exchange, err: toError(error) }, 'a broadcast listener threw');
+    }
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * Settlements that need a copy elsewhere before the original may go: to the back of the queue, into the delay ladder, to the dead
+ * letters. A copy is confirmed before the original is acknowledged, so a crash between the two makes a duplicate, never a loss.
+ */
+import type { AmqpOutgoing, ConfirmPublisher } from '../../clients/amqp-publisher.js';
+import { sleep } from '../../core/clock.js';
+import { reconnectDelayMs } from '../../core/backoff.js';
+import { toError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import type { Delivery, Settlement } from '../broker.js';
+import { encodeCopy, encodeDead, encodeForQueue, rawCopy } from './codec.js';
+import type { Held } from './consumer.js';
+import { delayRoute } from './delay.js';
+import { DEAD_QUEUE, type Topology } from './topology.js';
+
+/** One try; what fails is tried again for as long as the delivery is ours. */
+const TRY_MS = 10_000;
+
+export class Settler {
+  readonly #publisher: ConfirmPublisher;
+  readonly #topology: Topology;
+  readonly #logger: Logger;
+  readonly #nowMs: () => number;
+
+  constructor(publisher: ConfirmPublisher, topology: Topology, logger: Logger, nowMs: () => number) {
+    this.#publisher = publisher;
+    this.#topology = topology;
+    this.#logger = logger;
+    this.#nowMs = nowMs;
+  }
+
+  /**
+   * Publishes the copies until the broker has confirmed them, or `stillOurs` says that the delivery is lost. True = confirmed.
+   * Never rejects.
+   */
+  async copy(wanted: readonly { readonly settlement: Settlement; readonly held: Held }[], stillOurs: (each: number) => boolean): Promise<readonly boolean[]> {
+    const done = new Array<boolean>(wanted.length).fill(false);
+    let open = wanted.map((_, each) => each);
+    for (let tries = 0; open.length > 0; tries += 1) {
+      if (tries > 0) await sleep(reconnectDelayMs(tries, Math.random()));
+      open = open.filter(stillOurs);
+      try {
+        const messages: AmqpOutgoing[] = [];
+        for (const each of open) messages.push(await this.#copyOf(wanted[each]!.settlement, wanted[each]!.held));
+        const failures = await this.#publisher.publish(messages, { timeoutMs: TRY_MS });
+        open = open.filter((each, position) => {
+          const failure = failures[position];
+          if (!failure) done[each] = true;
+          else {
+            if (failure.missing) this.#topology.forget();
+            this.#logger.warn({ error: failure.message, queue: wanted[each]!.held.arrival.queue }, 'a copy was not confirmed, trying again');
+          }
+          return failure !== null;
+        });
+      } catch (error) {
+        this.#logger.warn({ error: toError(error).message }, 'settling failed, trying again');
+      }
+    }
+    return done;
+  }
+
+  async #copyOf(settlement: Settlement, held: Held): Promise<AmqpOutgoing> {
+    const { queue } = settlement.arrival;
+    switch (settlement.kind) {
+      case 'defer': {
+        const delivery = settlement.arrival;
+        return this.#later(settlement.message ?? delivery.message, settlement.untilMs, settlement.to?.queue ?? queue);
+      }
+      case 'park': {
+        await this.#topology.dead(TRY_MS);
+        const original = held.received ? rawCopy(held.received) : encodeCopy((settlement.arrival as Delivery).message);
+        return { exchange: '', routingKey: DEAD_QUEUE, ...encodeDead(original, settlement.reason, queue, this.#nowMs()) };
+      }
+      default:
+        await this.#topology.queue(queue, TRY_MS);
+        return { exchange: '', routingKey: queue, ...encodeCopy((settlement.arrival as Delivery).message) };
+    }
+  }
+
+  async #later(message: Delivery['message'], untilMs: number, queue: string): Promise<AmqpOutgoing> {
+    const delayMs = untilMs - this.#nowMs();
+    if (delayMs <= 0) {
+      if (!this.#topology.hasQueue(queue)) await this.#topology.queue(queue, TRY_MS);
+      return { exchange: '', routingKey: queue, ...encodeForQueue(message, undefined, 'queue') };
+    }
+    const { exchange, routingKey, stageMs } = delayRoute(delayMs + 1, queue);
+    if (!this.#topology.hasDelay(queue, stageMs)) await this.#topology.delay(queue, stageMs, TRY_MS);
+    return { exchange, routingKey, ...encodeForQueue(message, undefined, 'delay') };
+  }
+}

@@ -1,0 +1,170 @@
+/**
+ * What must exist on the broker: worker queues equal to Celery's, the delay ladder, the dead-letter queue, broadcast exchanges.
+ *
+ * Everything is declared when it is first needed and once a connection. A queue or exchange that is there with other arguments is
+ * adopted as it is: whoever made it had a reason, and dying over it is what makes mixed estates fail at deploy time.
+ */
+import { AMQP_NOT_FOUND, AMQP_PRECONDITION_FAILED, AMQP_RESOURCE_LOCKED, amqpCode, type SetupChannel } from '../../clients/amqp-setup.js';
+import type { AmqpUrlOptions } from '../../clients/amqp-url.js';
+import { BrokerError, toError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import { type Declaration, DELIVERY_EXCHANGE, delayBinding, ladder, stage } from './delay.js';
+
+export type ExchangeKind = 'direct' | 'fanout' | 'topic';
+export type AmqpArguments = Readonly<Record<string, string | number>>;
+
+/** Where parked messages wait for a human. Durable, no limit: dropping one would lose it. */
+export const DEAD_QUEUE = 'lovage.dead';
+
+/** How many names are remembered as declared; beyond it they are declared again when used. */
+const REMEMBERED = 10_000;
+
+/** A broadcast exchange with the type and durability that Celery gives it (wire section 5.1). */
+export function broadcastExchange(name: string): { readonly type: ExchangeKind; readonly durable: boolean } {
+  if (name.endsWith('.pidbox')) return { type: name.startsWith('reply.') ? 'direct' : 'fanout', durable: false };
+  return { type: 'topic', durable: name === 'celeryev' };
+}
+
+/** Declares, adopts and remembers. */
+export class Topology {
+  readonly #setup: () => SetupChannel;
+  readonly #options: AmqpUrlOptions;
+  readonly #logger: Logger;
+  /** Promises too, so that a hundred sends of one tick declare once. */
+  readonly #done = new Map<string, Promise<void> | true>();
+  /** Queues declared since the start, for `queues()`; survives reconnects. */
+  readonly #queues = new Set<string>();
+
+  constructor(setup: () => SetupChannel, options: AmqpUrlOptions, logger: Logger) {
+    this.#setup = setup;
+    this.#options = options;
+    this.#logger = logger;
+  }
+
+  /** Worker queues that this client has declared, sorted: AMQP has no way to list those of others. */
+  get queues(): readonly string[] {
+    return [...this.#queues].sort();
+  }
+
+  /** True if nothing has to be declared: the fast path of publishing. */
+  hasQueue(queue: string): boolean {
+    return this.#done.get(`q:${queue}`) === true;
+  }
+
+  /** True if a delayed message would find its way to the queue. */
+  hasDelay(queue: string, stageMs: number | null): boolean {
+    return this.#done.get(`d:${queue}`) === true && (stageMs === null || this.#done.get(`s:${stageMs}`) === true);
+  }
+
+  /** After a reconnect, or when something turned out to be missing: the next use declares again. */
+  forget(): void {
+    this.#done.clear();
+  }
+
+  /** The queue, its direct exchange of the same name and their binding, as Celery declares them. */
+  queue(queue: string, timeoutMs: number): Promise<void> {
+    return this.#once(`q:${queue}`, async () => {
+      const declared = await this.#declare({ kind: 'queue', name: queue, arguments: this.#queueArguments() }, timeoutMs);
+      if (declared === 'adopted') this.#logger.info({ queue }, 'queue exists with other arguments and is used as it is');
+      if (this.#queues.size < REMEMBERED) this.#queues.add(queue);
+      // An exchange of that name with another type belongs to somebody: then the default exchange alone reaches the queue.
+      if ((await this.#declare({ kind: 'exchange', name: queue, type: 'direct' }, timeoutMs)) === 'declared') {
+        await this.#declare({ kind: 'bind-queue', queue, exchange: queue, key: queue }, timeoutMs);
+      }
+    });
+  }
+
+  /** The way from the delay ladder to this queue, and the stage for tenths of a second if one is needed. */
+  async delay(queue: string, stageMs: number | null, timeoutMs: number): Promise<void> {
+    await this.#once('ladder', () => this.#all(ladder(), timeoutMs));
+    if (stageMs !== null) await this.#once(`s:${stageMs}`, () => this.#all(stage(stageMs), timeoutMs));
+    await this.queue(queue, timeoutMs);
+    await this.#once(`d:${queue}`, () =>
+      this.#all([{ kind: 'bind-queue', queue, exchange: DELIVERY_EXCHANGE, key: delayBinding(queue) }], timeoutMs),
+    );
+  }
+
+  /** The queue of parked messages. */
+  dead(timeoutMs: number): Promise<void> {
+    return this.#once('dead', () => this.#all([{ kind: 'queue', name: DEAD_QUEUE, arguments: {} }], timeoutMs));
+  }
+
+  /** An exchange for broadcasts. */
+  broadcast(exchange: string, timeoutMs: number): Promise<void> {
+    return this.#once(`b:${exchange}`, async () => {
+      const { type, durable } = broadcastExchange(exchange);
+      await this.#adopting(timeoutMs, exchange, 'exchange', (channel) => channel.assertExchange(exchange, type, { durable }));
+    });
+  }
+
+  #queueArguments(): AmqpArguments {
+    const { maxPriority, queueType } = this.#options;
+    if (queueType !== null) return { 'x-queue-type': queueType };
+    return maxPriority === null ? {} : { 'x-max-priority': maxPriority };
+  }
+
+  #once(key: string, declare: () => Promise<void>): Promise<void> {
+    const known = this.#done.get(key);
+    if (known) return known === true ? Promise.resolve() : known;
+    if (this.#done.size >= REMEMBERED) this.#done.clear();
+    const running = declare().then(
+      () => void (this.#done.get(key) === running && this.#done.set(key, true)),
+      (error: unknown) => {
+        if (this.#done.get(key) === running) this.#done.delete(key);
+        throw error;
+      },
+    );
+    this.#done.set(key, running);
+    return running;
+  }
+
+  async #all(declarations: readonly Declaration[], timeoutMs: number): Promise<void> {
+    for (const declaration of declarations) await this.#declare(declaration, timeoutMs);
+  }
+
+  #declare(what: Declaration, timeoutMs: number): Promise<'declared' | 'adopted'> {
+    switch (what.kind) {
+      case 'queue':
+        return this.#adopting(timeoutMs, what.name, 'queue', (channel) =>
+          channel.assertQueue(what.name, { durable: true, arguments: what.arguments }),
+        );
+      case 'exchange':
+        return this.#adopting(timeoutMs, what.name, 'exchange', (channel) => channel.assertExchange(what.name, what.type, { durable: true }));
+      case 'bind-queue':
+        return this.#adopting(timeoutMs, what.queue, 'queue', (channel) => channel.bindQueue(what.queue, what.exchange, what.key));
+      case 'bind-exchange':
+        return this.#adopting(timeoutMs, what.to, 'exchange', (channel) => channel.bindExchange(what.to, what.from, what.key));
+    }
+  }
+
+  async #adopting(
+    timeoutMs: number,
+    name: string,
+    kind: 'queue' | 'exchange',
+    declare: (channel: Parameters<Parameters<SetupChannel['run']>[1]>[0]) => Promise<unknown>,
+  ): Promise<'declared' | 'adopted'> {
+    try {
+      await this.#setup().run(timeoutMs, declare);
+      return 'declared';
+    } catch (error) {
+      // 406 = it is there with other arguments: the channel has gone, the thing stays as it was.
+      if (amqpCode(error) === AMQP_PRECONDITION_FAILED) return 'adopted';
+      throw declarationError(error, kind, name);
+    }
+  }
+}
+
+/** The broker's refusal in words of ours. */
+export function declarationError(error: unknown, kind: 'queue' | 'exchange', name: string): Error {
+  const cause = toError(error);
+  switch (amqpCode(error)) {
+    case 403:
+      return new BrokerError('E_BROKER_AUTH', `the broker does not let this user declare or use ${kind} ${name}: ${cause.message}`, { cause });
+    case AMQP_NOT_FOUND:
+      return new BrokerError('E_QUEUE_MISSING', `${kind} ${name} does not exist on this broker`, { cause });
+    case AMQP_RESOURCE_LOCKED:
+      return new BrokerError('E_NOT_SUPPORTED', `${kind} ${name} is exclusive to another connection: choose another name`, { cause });
+    default:
+      return cause;
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * amqp:// URLs: what we hand to the client, what may be shown in logs, and our own options in the query.
+ * Pure. RabbitMQ's own names are used for TLS (`cacertfile`, `certfile`, `keyfile`, `verify`, `heartbeat`).
+ */
+import { readFileSync } from 'node:fs';
+import { ConfigError } from '../core/errors.js';
+
+/** What may stand behind the `?` of an amqp URL. */
+export interface AmqpUrlOptions {
+  /** `x-max-priority` of the queues that we create; `null` = plain queues, equal to Celery's default. */
+  readonly maxPriority: number | null;
+  /** `x-queue-type` of the queues that we create; `null` = the virtual host's default, as Celery. */
+  readonly queueType: 'classic' | 'quorum' | null;
+}
+
+/** A parsed broker URL. */
+export interface AmqpTarget {
+  /** One or several (`amqp://a;amqp://b`), tried in turn. They hold the password: never log them. */
+  readonly urls: readonly string[];
+  /** The first URL without password and query. */
+  readonly shown: string;
+  readonly options: AmqpUrlOptions;
+  /** Options for the TLS or TCP socket. */
+  readonly socket: Readonly<Record<string, unknown>>;
+}
+
+const KNOWN = ['max_priority', 'queue_type', 'heartbeat', 'cacertfile', 'certfile', 'keyfile', 'verify'] as const;
+/** A dead peer is noticed in two to three of these. The server's default of 60 s would take minutes. */
+const HEARTBEAT_S = 10;
+
+function bad(url: string, why: string): ConfigError {
+  return new ConfigError('E_CONFIG_URL', `broker URL ${hidePassword(url)}: ${why}`);
+}
+
+const hidePassword = (url: string): string => url.replace(/(:\/\/[^:@/]*):[^@/]*@/g, '$1:***@');
+
+function wholeNumber(url: string, name: string, text: string, min: number, max: number): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < min || value > max) throw bad(url, `${name} is ${JSON.stringify(text)}, not a whole number from ${min} to ${max}`);
+  return value;
+}
+
+/** @throws ConfigError `E_CONFIG_URL` when it is malformed or has an unknown option */
+export function parseAmqpUrl(text: string): AmqpTarget {
+  const parts = text
+    .split(';')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
+  const parsed = parts.map((part) => {
+    try {
+      return new URL(part);
+    } catch (error) {
+      throw new ConfigError('E_CONFIG_URL', `broker URL ${hidePassword(part)} is malformed: write amqp://user:password@host:5672/vhost`, { cause: error });
+    }
+  });
+  const first = parsed[0];
+  if (!first) throw new ConfigError('E_CONFIG_URL', 'the broker URL is empty: write amqp://user:password@host:5672/vhost');
+  const query = first.searchParams;
+  for (const key of query.keys()) {
+    if (!(KNOWN as readonly string[]).includes(key)) throw bad(text, `unknown option ${key}; known are ${KNOWN.join(', ')}`);
+  }
+  const queueType = query.get('queue_type');
+  if (queueType !== null && queueType !== 'classic' && queueType !== 'quorum') throw bad(text, `queue_type is ${queueType}: use classic or quorum`);
+  const maxPriority = query.get('max_priority');
+  if (maxPriority !== null && queueType === 'quorum') throw bad(text, 'max_priority has no effect on quorum queues: choose one of the two');
+  const heartbeat = wholeNumber(text, 'heartbeat', query.get('heartbeat') ?? String(HEARTBEAT_S), 0, 3_600);
+  const verify = query.get('verify');
+  if (verify !== null && verify !== 'verify_peer' && verify !== 'verify_none') throw bad(text, `verify is ${verify}: use verify_peer or verify_none`);
+
+  const socket: Record<string, unknown> = {};
+  for (const [option, name] of [['ca', 'cacertfile'], ['cert', 'certfile'], ['key', 'keyfile']] as const) {
+    const path = query.get(name);
+    if (path === null) continue;
+    try {
+      socket[option] = readFileSync(path);
+    } catch (error) {
+      throw new ConfigError('E_CONFIG_URL', `broker URL ${hidePassword(text)}: ${name} cannot be read: ${(error as Error).message}`, { cause: error });
+    }
+  }
+  if (verify === 'verify_none') socket['rejectUnauthorized'] = false;
+
+  return {
+    urls: parsed.map((url) => {
+      if (url.protocol !== 'amqp:' && url.protocol !== 'amqps:') throw bad(text, `scheme ${url.protocol} is not amqp: or amqps:`);
+      if (url.hostname === '') throw bad(text, 'it names no host');
+      const clean = new URL(url);
+      clean.search = `?heartbeat=${heartbeat}`;
+      return clean.href;
+    }),
+    shown: `${first.protocol}//${first.host}${first.pathname === '/' ? '' : first.pathname}`,
+    options: {
+      maxPriority: maxPriority === null ? null : wholeNumber(text, 'max_priority', maxPriority, 1, 255),
+      queueType,
+    },
+    socket,
+  };
+}

@@ -1,0 +1,232 @@
+/**
+ * One AMQP connection that comes back for ever: URL, TLS, connect, reconnect with backoff and jitter, close.
+ *
+ * The only importer of amqplib (an optional peer, loaded when an amqp URL asks for it). We recover ourselves and do not use
+ * the client's own recovery: it hides for how long it tries, and channels die with the connection either way.
+ * It owns no channel: those are made by whoever listens to `onUp` (`amqp-setup.ts`, `amqp-publisher.ts`, `brokers/rabbitmq/consumer.ts`).
+ */
+import type { ChannelModel } from 'amqplib';
+import { reconnectDelayMs } from '../core/backoff.js';
+import { BrokerError, ConfigError, toError } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+import type { AmqpTarget } from './amqp-url.js';
+
+export type { Channel, ChannelModel, ConfirmChannel, ConsumeMessage, GetMessage, Message, MessageProperties, Options } from 'amqplib';
+
+/** A TCP connect and AMQP handshake that takes longer than this is given up and tried again. */
+const CONNECT_TIMEOUT_MS = 10_000;
+/** How long a polite goodbye may take before the socket is destroyed. */
+const GOODBYE_MS = 2_000;
+
+type Amqplib = typeof import('amqplib');
+
+async function loadAmqplib(): Promise<Amqplib> {
+  try {
+    const loaded = (await import('amqplib')) as Amqplib & { readonly default?: Amqplib };
+    return loaded.default ?? loaded; // CommonJS: the names live on `default`
+  } catch (error) {
+    throw new ConfigError('E_DRIVER_MISSING', 'an amqp:// URL needs the package amqplib, which is not installed: npm i amqplib', { cause: error });
+  }
+}
+
+/** Who is told about the connection. Both are called on every up and down, in the order in which they were added. */
+export interface LinkListener {
+  onUp(model: ChannelModel): void;
+  onDown(cause: Error): void;
+}
+
+interface Waiter {
+  resolve(model: ChannelModel): void;
+  reject(error: Error): void;
+}
+
+const isRefusal = (error: Error): boolean => /\b(403|530)\b|ACCESS.REFUSED|NOT.ALLOWED/.test(error.message);
+
+/** A connection that reconnects until it is closed. Nothing happens before `open()` or `connected()`. */
+export class AmqpLink {
+  readonly #target: AmqpTarget;
+  readonly #name: string;
+  readonly #logger: Logger;
+  readonly #listeners = new Set<LinkListener>();
+  readonly #waiters = new Set<Waiter>();
+  #model: ChannelModel | undefined;
+  #state: 'new' | 'running' | 'closed' = 'new';
+  #tries = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #lastError: Error | undefined;
+  #blocked: string | null = null;
+
+  /** @param name shown in the broker's list of connections and in our logs */
+  constructor(target: AmqpTarget, name: string, logger: Logger) {
+    this.#target = target;
+    this.#name = name;
+    this.#logger = logger.child({ connection: name, broker: target.shown });
+  }
+
+  /** The connection if it is up now. */
+  get model(): ChannelModel | undefined {
+    return this.#model;
+  }
+
+  /** The broker's reason while it refuses to read publishers (memory or disk alarm); otherwise `null`. */
+  get blocked(): string | null {
+    return this.#blocked;
+  }
+
+  /** The broker's version, for example `3.13.7`; `null` while it is not known. */
+  get serverVersion(): string | null {
+    return this.#model?.connection.serverProperties.version ?? null;
+  }
+
+  /** Tells `listener` about every connection from now on; at once if there is one. The returned function stops that. */
+  listen(listener: LinkListener): () => void {
+    this.#listeners.add(listener);
+    if (this.#model) listener.onUp(this.#model);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  /** Starts to connect; returns at once. */
+  open(): void {
+    if (this.#state !== 'new') return;
+    this.#state = 'running';
+    void this.#connect();
+  }
+
+  /**
+   * The connection, waiting for it at most `timeoutMs`.
+   * @throws BrokerError `E_BROKER_UNREACHABLE`, `E_BROKER_AUTH`, `E_CLOSED`; ConfigError `E_DRIVER_MISSING`
+   */
+  connected(timeoutMs: number): Promise<ChannelModel> {
+    if (this.#state === 'closed') return Promise.reject(this.#closedError());
+    this.open();
+    if (this.#model) return Promise.resolve(this.#model);
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => waiter.reject(this.#unreachable()), timeoutMs);
+      const end = (): void => {
+        clearTimeout(timer);
+        this.#waiters.delete(waiter);
+      };
+      const waiter: Waiter = {
+        resolve: (model) => (end(), resolve(model)),
+        reject: (error) => (end(), reject(error)),
+      };
+      this.#waiters.add(waiter);
+    });
+  }
+
+  /** Gives the connection up because it looks alive but does not answer; a new one follows. */
+  abandon(cause: Error): void {
+    if (this.#model) destroySocket(this.#model, cause);
+  }
+
+  /** Closes for good, politely for at most `timeoutMs`. */
+  async close(timeoutMs = GOODBYE_MS): Promise<void> {
+    if (this.#state === 'closed') return;
+    this.#state = 'closed';
+    clearTimeout(this.#timer);
+    for (const waiter of [...this.#waiters]) waiter.reject(this.#closedError());
+    const model = this.#model;
+    this.#model = undefined;
+    if (!model) return;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<'late'>((resolve) => {
+      timer = setTimeout(() => resolve('late'), timeoutMs);
+    });
+    const goodbye = model.close().catch(() => undefined);
+    if ((await Promise.race([goodbye, late])) === 'late') destroySocket(model, new Error('closed'));
+    clearTimeout(timer);
+    for (const listener of [...this.#listeners]) listener.onDown(this.#closedError());
+  }
+
+  async #connect(): Promise<void> {
+    const url = this.#target.urls[this.#tries % this.#target.urls.length]!;
+    try {
+      const amqplib = await loadAmqplib();
+      const model = await amqplib.connect(url, {
+        ...this.#target.socket,
+        // Without it a confirmed publish can wait 40 ms for a delayed TCP acknowledgement.
+        noDelay: true,
+        keepAlive: true,
+        keepAliveDelay: 30_000,
+        timeout: CONNECT_TIMEOUT_MS,
+        clientProperties: { connection_name: this.#name },
+      });
+      if (this.#state === 'closed') return void model.close().catch(() => undefined);
+      this.#up(model);
+    } catch (error) {
+      this.#failed(toError(error));
+    }
+  }
+
+  #up(model: ChannelModel): void {
+    this.#model = model;
+    this.#tries = 0;
+    this.#blocked = null;
+    let cause: Error | undefined;
+    // Without a listener for 'error' Node would throw; 'close' follows each of them.
+    model.on('error', (error: Error) => (cause ??= error));
+    model.on('blocked', (reason: string) => {
+      this.#blocked = reason;
+      this.#logger.warn({ reason }, 'the broker stopped reading from publishers; sends wait');
+    });
+    model.on('unblocked', () => {
+      this.#blocked = null;
+      this.#logger.info({}, 'the broker reads from publishers again');
+    });
+    model.on('close', (error?: Error) => {
+      if (this.#model !== model) return;
+      this.#model = undefined;
+      this.#blocked = null;
+      const reason = cause ?? error ?? new Error('connection closed');
+      this.#logger.warn({ error: reason.message }, 'connection to the broker lost, reconnecting');
+      for (const listener of [...this.#listeners]) listener.onDown(reason);
+      if (this.#state === 'running') this.#retry(reason);
+    });
+    this.#logger.debug({ version: this.serverVersion }, 'connected');
+    for (const waiter of [...this.#waiters]) waiter.resolve(model);
+    for (const listener of [...this.#listeners]) listener.onUp(model);
+  }
+
+  #failed(error: Error): void {
+    if (this.#state === 'closed') return;
+    if (error instanceof ConfigError) {
+      // A missing package will not appear while we wait.
+      this.#state = 'new';
+      for (const waiter of [...this.#waiters]) waiter.reject(error);
+      return;
+    }
+    // Somebody who waits for a first connection learns at once that the credentials are wrong; a running worker keeps trying.
+    if (isRefusal(error)) {
+      const refused = new BrokerError('E_BROKER_AUTH', `${this.#target.shown} refused the user, password or virtual host: ${error.message}`, {
+        cause: error,
+      });
+      for (const waiter of [...this.#waiters]) waiter.reject(refused);
+    }
+    this.#logger.debug({ error: error.message, tries: this.#tries + 1 }, 'no connection to the broker yet');
+    this.#retry(error);
+  }
+
+  #retry(error: Error): void {
+    this.#lastError = error;
+    // The timer keeps the process alive on purpose: a worker that lost its broker has nothing else that would.
+    this.#timer = setTimeout(() => void this.#connect(), reconnectDelayMs(this.#tries, Math.random()));
+    this.#tries += 1;
+  }
+
+  #closedError(): BrokerError {
+    return new BrokerError('E_CLOSED', `the connection ${this.#name} to ${this.#target.shown} was closed`);
+  }
+
+  #unreachable(): BrokerError {
+    const last = this.#lastError ? `: ${this.#lastError.message || String((this.#lastError as NodeJS.ErrnoException).code)}` : '';
+    return new BrokerError('E_BROKER_UNREACHABLE', `no connection to ${this.#target.shown}${last}. Is the broker running, and is the URL right?`, {
+      cause: this.#lastError,
+    });
+  }
+}
+
+/** The client has no call for this: `close()` waits for an answer that a dead peer never gives, for two heartbeats. */
+function destroySocket(model: ChannelModel, cause: Error): void {
+  const { stream } = model.connection as { readonly stream?: { destroy?(error: Error): void } };
+  stream?.destroy?.(cause);
+}
