@@ -21,6 +21,8 @@ const PING_EVERY_MS = 20_000;
 const PING_ANSWER_MS = 10_000;
 /** How long a queue may be out of prefetch while the engine has credit for it, before its window is widened. */
 const WIDEN_AFTER_MS = 20;
+/** How long prefetched messages may wait here for credit before others get them. */
+const RETURN_AFTER_MS = 100;
 const LARGEST_PREFETCH = 65_535;
 /** RabbitMQ closes the channel of a delivery that is not acknowledged within 30 minutes; a week, where it can be asked for. */
 const CONSUMER_TIMEOUT_MS = 7 * 86_400_000;
@@ -32,7 +34,20 @@ export interface Held {
   readonly received: ConsumeMessage | null;
   readonly deliveryTag: number;
   readonly session: Session;
-  handed: boolean;
+  readonly window: Window;
+}
+
+/** The subscriptions to one queue: together they let the broker have `size` deliveries out, and `open` are. */
+interface Window {
+  readonly tags: string[];
+  size: number;
+  open: number;
+}
+
+/** Everybody who waits for the same flush. */
+interface Flush {
+  readonly done: Promise<boolean>;
+  end(reached: boolean): void;
 }
 
 /** One life of the channel. */
@@ -40,10 +55,12 @@ interface Session {
   readonly channel: Channel;
   readonly number: number;
   readonly acks: AckBatch;
+  /** Deliveries that the engine has, by tag. */
   readonly held: Map<string, Held>;
-  /** Subscriptions and the sum of their prefetch, by queue. */
-  readonly windows: Map<string, { tags: string[]; size: number }>;
+  readonly windows: Map<string, Window>;
   flushing: boolean;
+  /** The flush after the running one. */
+  next: Flush | undefined;
   open: boolean;
 }
 
@@ -67,6 +84,7 @@ export class RabbitmqConsumer implements Consumer {
   #tries = 0;
   #retryTimer: NodeJS.Timeout | undefined;
   #widenTimer: NodeJS.Timeout | undefined;
+  #returnTimer: NodeJS.Timeout | undefined;
   #pingTimer: NodeJS.Timeout;
   #lastAliveMs = performance.now();
   #settling = 0;
@@ -113,27 +131,38 @@ export class RabbitmqConsumer implements Consumer {
     return this.#session?.held.has(tag) === true;
   }
 
-  settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
+  async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
     const results = new Array<SettleResult>(settlements.length).fill('lost');
+    const quick: number[] = [];
     let slow: { index: number; settlement: Settlement; held: Held }[] | undefined;
-    for (let index = 0; index < settlements.length; index += 1) {
+    const session = this.#session;
+    for (let index = 0; session && index < settlements.length; index += 1) {
       const settlement = settlements[index]!;
-      const held = this.#session?.held.get(settlement.arrival.tag);
+      const held = session.held.get(settlement.arrival.tag);
       if (!held) continue;
-      if (settlement.kind === 'ack') {
-        this.#ack(held);
-        results[index] = 'held';
-      } else if (settlement.kind === 'requeue' && settlement.where === 'front') {
-        if (this.#requeue(held)) results[index] = 'held';
+      if (settlement.kind === 'ack' || (settlement.kind === 'requeue' && settlement.where === 'front')) {
+        if (settlement.kind === 'ack') this.#ack(held);
+        else this.#requeue(held);
+        quick.push(index);
       } else (slow ??= []).push({ index, settlement, held });
     }
-    return slow ? this.#settleSlowly(slow, results) : Promise.resolve(results);
+    if (!session || (quick.length === 0 && !slow)) return results;
+    this.#settling += 1;
+    try {
+      if (quick.length > 0 && (await this.#flush(session))) for (const index of quick) results[index] = 'held';
+      if (slow) await this.#settleSlowly(session, slow, results);
+      return results;
+    } finally {
+      this.#settling -= 1;
+      if (this.#settling === 0) this.#settled?.();
+    }
   }
 
   async pause(): Promise<void> {
     if (this.#phase !== 'running') return;
     this.#phase = 'paused';
     clearTimeout(this.#widenTimer);
+    clearTimeout(this.#returnTimer);
     const session = this.#session;
     if (!session) return;
     const tags = [...session.windows.values()].flatMap((window) => window.tags);
@@ -157,6 +186,8 @@ export class RabbitmqConsumer implements Consumer {
     this.#phase = 'closed';
     this.#stopListening();
     clearTimeout(this.#retryTimer);
+    clearTimeout(this.#widenTimer);
+    clearTimeout(this.#returnTimer);
     clearInterval(this.#pingTimer);
     this.#triedOnce();
     const session = this.#session;
@@ -165,8 +196,9 @@ export class RabbitmqConsumer implements Consumer {
     if (session?.open) {
       session.open = false;
       count = session.held.size;
+      session.held.clear();
       try {
-        this.#flush(session);
+        this.#writeAcks(session);
         // In the order of their tags, which is the order of their queues: the first goes back to the front.
         if (count > 0) session.channel.nackAll(true);
         await within(session.channel.close());
@@ -198,6 +230,7 @@ export class RabbitmqConsumer implements Consumer {
         held: new Map(),
         windows: new Map(),
         flushing: false,
+        next: undefined,
         open: true,
       };
       let cause: Error | undefined;
@@ -235,18 +268,20 @@ export class RabbitmqConsumer implements Consumer {
   }
 
   async #subscribe(session: Session, queue: string, prefetch: number): Promise<void> {
-    const window = session.windows.get(queue) ?? { tags: [], size: 0 };
+    const window: Window = session.windows.get(queue) ?? { tags: [], size: 0, open: 0 };
     session.windows.set(queue, window);
     window.size += prefetch;
     // Two frames one after the other on one channel: the limit is that of the subscriptions made after it.
     const [, consumed] = await Promise.all([
       session.channel.prefetch(Math.min(prefetch, LARGEST_PREFETCH), false),
-      session.channel.consume(queue, (message) => this.#onMessage(session, queue, message), {
+      session.channel.consume(queue, (message) => this.#onMessage(session, queue, window, message), {
         noAck: false,
         arguments: takesConsumerTimeout(this.#link.serverVersion) ? { 'x-consumer-timeout': CONSUMER_TIMEOUT_MS } : {},
       }),
     ]);
-    window.tags.push(consumed.consumerTag);
+    // Cancelled meanwhile: then this one is cancelled too.
+    if (session.windows.get(queue) === window) window.tags.push(consumed.consumerTag);
+    else if (session.open) await session.channel.cancel(consumed.consumerTag);
   }
 
   /** The broker stops a subscription when its queue is deleted: the others on the channel go on, and this one comes back. */
@@ -270,7 +305,7 @@ export class RabbitmqConsumer implements Consumer {
 
   // Deliveries in
 
-  #onMessage(session: Session, queue: string, received: ConsumeMessage | null): void {
+  #onMessage(session: Session, queue: string, window: Window, received: ConsumeMessage | null): void {
     if (received === null) return void this.#cancelled(session, queue);
     this.#lastAliveMs = performance.now();
     const { deliveryTag, redelivered } = received.fields;
@@ -281,7 +316,8 @@ export class RabbitmqConsumer implements Consumer {
         ? { kind: 'delivery', tag, queue, message: decoded.message, redelivered, losses: 0 }
         : { kind: 'garbage', tag, queue, raw: decoded.raw, fault: decoded.fault };
     session.acks.deliver(deliveryTag);
-    this.#gate.offer(queue, { arrival, received: arrival.kind === 'garbage' ? received : null, deliveryTag, session, handed: false });
+    window.open += 1;
+    this.#gate.offer(queue, { arrival, received: arrival.kind === 'garbage' ? received : null, deliveryTag, session, window });
     this.#scheduleHanding();
   }
 
@@ -295,11 +331,12 @@ export class RabbitmqConsumer implements Consumer {
       const arrivals: Arrival[] = [];
       for (const held of this.#gate.take()) {
         if (!held.session.open) continue;
-        held.handed = true;
         held.session.held.set(held.arrival.tag, held);
         arrivals.push(held.arrival);
       }
       if (arrivals.length > 0) this.#options.onArrivals(arrivals);
+      this.#watchWindow();
+      this.#watchWaiting(arrivals.length > 0);
     });
   }
 
@@ -313,27 +350,63 @@ export class RabbitmqConsumer implements Consumer {
    * If that lasts, a further subscription widens the window; each at least doubles it, so there are only a few.
    */
   #watchWindow(): void {
-    if (this.#widenTimer !== undefined || !this.#options.queues.some(({ name }) => this.#tooNarrow(name) > 0)) return;
+    const session = this.#session;
+    if (!session?.open || this.#phase !== 'running') return;
+    let narrow = false;
+    for (const { name } of this.#options.queues) {
+      const missing = this.#missingPrefetch(session, name);
+      if (missing === 0) continue;
+      if (session.windows.has(name)) narrow = true;
+      else this.#widen(session, name, missing); // it was given up for want of credit, or never had any
+    }
+    if (!narrow || this.#widenTimer !== undefined) return;
     this.#widenTimer = setTimeout(() => {
       this.#widenTimer = undefined;
-      const session = this.#session;
-      if (!session?.open || this.#phase !== 'running') return;
+      if (!session.open || this.#phase !== 'running') return;
       for (const { name } of this.#options.queues) {
-        const missing = this.#tooNarrow(name);
-        if (missing === 0) continue;
-        const size = session.windows.get(name)?.size ?? 0;
-        this.#subscribe(session, name, Math.max(missing, Math.min(size, LARGEST_PREFETCH))).catch(() => undefined); // a broken channel is made again anyway
+        const missing = this.#missingPrefetch(session, name);
+        if (missing > 0) this.#widen(session, name, Math.max(missing, session.windows.get(name)?.size ?? 0));
       }
     }, WIDEN_AFTER_MS);
   }
 
-  #tooNarrow(queue: string): number {
-    const session = this.#session;
+  #widen(session: Session, queue: string, prefetch: number): void {
+    this.#subscribe(session, queue, Math.min(prefetch, LARGEST_PREFETCH)).catch(() => undefined); // a broken channel is made again anyway
+  }
+
+  /** How many deliveries the engine would take that the broker may not send, because the window is used up. */
+  #missingPrefetch(session: Session, queue: string): number {
     const starving = this.#gate.starving(queue);
-    if (!session?.open || starving === 0) return 0;
     const window = session.windows.get(queue);
-    if (!window) return this.#options.queues.some((each) => each.name === queue && Math.min(each.credit, this.#options.credit) === 0) ? starving : 0;
-    return session.acks.open >= window.size ? Math.max(0, session.acks.open + starving - window.size) : 0;
+    if (!window) return starving;
+    return window.open >= window.size ? starving : 0;
+  }
+
+  /**
+   * Messages that were prefetched and then find no credit (the slots went to another queue) are hostages: an idle worker elsewhere
+   * could run them. After a moment they go back, and the queue is left until there is credit for it again.
+   */
+  #watchWaiting(progress: boolean): void {
+    if (progress || this.#gate.waiting === 0) {
+      clearTimeout(this.#returnTimer);
+      this.#returnTimer = undefined;
+    }
+    if (this.#gate.waiting === 0 || this.#returnTimer !== undefined) return;
+    this.#returnTimer = setTimeout(() => {
+      this.#returnTimer = undefined;
+      const session = this.#session;
+      if (!session?.open || this.#phase !== 'running') return;
+      for (const { name } of this.#options.queues) {
+        if (!this.#gate.hasWaiting(name)) continue;
+        const window = session.windows.get(name);
+        session.windows.delete(name);
+        const cancelled = (window?.tags ?? []).map((tag) => session.channel.cancel(tag));
+        Promise.all(cancelled).catch(() => undefined).then(() => {
+          // Those that were on their way when we cancelled have come by now.
+          for (const held of this.#gate.clear(name, (each) => each.window === window).reverse()) if (held.session.open) this.#requeue(held);
+        });
+      }
+    }, RETURN_AFTER_MS);
   }
 
   // Settling
@@ -342,51 +415,69 @@ export class RabbitmqConsumer implements Consumer {
     const { session } = held;
     session.held.delete(held.arrival.tag);
     session.acks.finish(held.deliveryTag);
-    if (session.flushing) return;
-    session.flushing = true;
-    setImmediate(() => {
-      session.flushing = false;
-      if (session.open) this.#flush(session);
-    });
+    held.window.open -= 1;
   }
 
-  #flush(session: Session): void {
-    try {
-      session.acks.flush((deliveryTag, upTo) => session.channel.ack({ fields: { deliveryTag } } as ConsumeMessage, upTo));
-    } catch {
-      // The channel has closed under us: the broker delivers these again, and `close` tells the engine about the rest.
-    }
-  }
-
-  #requeue(held: Held): boolean {
+  #requeue(held: Held): void {
     const { session } = held;
     session.held.delete(held.arrival.tag);
     session.acks.drop(held.deliveryTag);
+    held.window.open -= 1;
     try {
       session.channel.nack({ fields: { deliveryTag: held.deliveryTag } } as ConsumeMessage, false, true);
-      return true;
     } catch {
-      return false;
+      // The channel has closed under us, and the broker has put it back itself.
     }
   }
 
-  /** Those that publish a copy first: confirmed, then the original is acknowledged. */
-  async #settleSlowly(slow: readonly { index: number; settlement: Settlement; held: Held }[], results: SettleResult[]): Promise<readonly SettleResult[]> {
-    this.#settling += 1;
-    try {
-      const stillOurs = (each: number): boolean => this.#phase !== 'closed' && slow[each]!.held.session.open;
-      const copied = await this.#settler.copy(slow, stillOurs);
-      for (let each = 0; each < slow.length; each += 1) {
-        const { held, index } = slow[each]!;
-        if (!copied[each] || !held.session.held.has(held.arrival.tag)) continue;
-        this.#ack(held);
-        results[index] = 'held';
-      }
-      return results;
-    } finally {
-      this.#settling -= 1;
-      if (this.#settling === 0) this.#settled?.();
+  /**
+   * Writes what is finished; true once the broker has read it. AMQP does not answer acknowledgements, so a question that changes
+   * nothing follows them. What finishes meanwhile is written together afterwards: the busier, the larger the batches.
+   */
+  #flush(session: Session): Promise<boolean> {
+    session.next ??= newFlush();
+    const { done } = session.next;
+    if (!session.flushing) {
+      session.flushing = true;
+      setImmediate(() => void this.#flushAll(session));
     }
+    return done;
+  }
+
+  async #flushAll(session: Session): Promise<void> {
+    while (session.next) {
+      const flush = session.next;
+      session.next = undefined;
+      try {
+        this.#writeAcks(session);
+        await session.channel.prefetch(1, false);
+        this.#lastAliveMs = performance.now();
+        flush.end(true);
+      } catch {
+        flush.end(false); // the channel has gone: the broker gives these to somebody else
+      }
+    }
+    session.flushing = false;
+  }
+
+  #writeAcks(session: Session): void {
+    session.acks.flush((deliveryTag, upTo) => session.channel.ack({ fields: { deliveryTag } } as ConsumeMessage, upTo));
+  }
+
+  /** Those that publish a copy first: confirmed, then the original is acknowledged. */
+  async #settleSlowly(
+    session: Session,
+    slow: readonly { index: number; settlement: Settlement; held: Held }[],
+    results: SettleResult[],
+  ): Promise<void> {
+    const copied = await this.#settler.copy(slow, (each) => session.held.has(slow[each]!.held.arrival.tag));
+    const acked: number[] = [];
+    slow.forEach(({ held, index }, each) => {
+      if (!copied[each] || !session.held.has(held.arrival.tag)) return;
+      this.#ack(held);
+      acked.push(index);
+    });
+    if (acked.length > 0 && (await this.#flush(session))) for (const index of acked) results[index] = 'held';
   }
 
   // Losing the channel
@@ -396,7 +487,8 @@ export class RabbitmqConsumer implements Consumer {
     this.#session = undefined;
     session.open = false;
     clearTimeout(this.#widenTimer);
-    this.#widenTimer = undefined;
+    clearTimeout(this.#returnTimer);
+    this.#widenTimer = this.#returnTimer = undefined;
     this.#gate.clear();
     const tags = [...session.held.keys()];
     session.held.clear();
@@ -424,4 +516,10 @@ export class RabbitmqConsumer implements Consumer {
 export function takesConsumerTimeout(version: string | null): boolean {
   const [major = 0, minor = 0, patch = 0] = (version ?? '').split('.').map((part) => Number.parseInt(part, 10) || 0);
   return major > 3 || (major === 3 && (minor > 11 || (minor === 11 && patch >= 15)));
+}
+
+function newFlush(): Flush {
+  let end: (reached: boolean) => void = () => undefined;
+  const done = new Promise<boolean>((resolve) => (end = resolve));
+  return { done, end };
 }

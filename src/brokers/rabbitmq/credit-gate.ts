@@ -76,14 +76,21 @@ export class CreditGate<T> {
     return taken;
   }
 
-  /** Empties the lines, in the order in which the items came for each queue. */
-  clear(): T[] {
-    const rest: T[] = [];
+  hasWaiting(queue: string): boolean {
+    const line = this.#byName.get(queue);
+    return line !== undefined && line.head < line.items.length;
+  }
+
+  /** Takes out what waits, of one queue or of all, in the order in which it came; `only` leaves the rest. */
+  clear(queue?: string, only: (item: T) => boolean = () => true): T[] {
+    const out: T[] = [];
     for (const line of this.#lines) {
-      for (let index = line.head; index < line.items.length; index += 1) rest.push(line.items[index]!);
-      line.items = [];
+      if (queue !== undefined && line.name !== queue) continue;
+      const waiting = line.items.slice(line.head);
       line.head = 0;
+      line.items = waiting.filter((item) => !only(item));
+      for (const item of waiting) if (only(item)) out.push(item);
     }
-    return rest;
+    return out;
   }
 }

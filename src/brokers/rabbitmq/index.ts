@@ -86,7 +86,7 @@ class RabbitmqBroker implements Broker {
     // Under an alarm a publishing connection answers nothing, so an engine declares and asks on the other one.
     this.#topology = new Topology(() => this.#setup(), target.options, options.logger);
     this.#settler = new Settler(this.#publisher, this.#topology, options.logger, Date.now);
-    const forget = { onUp: () => this.#topology.forget(), onDown: () => undefined };
+    const forget = { onUp: () => undefined, onDown: () => this.#topology.forget() };
     this.#publishLink.listen(forget);
     this.#consumeLink.listen(forget);
   }
