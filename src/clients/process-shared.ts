@@ -12,6 +12,12 @@ export interface SharedUse<T> {
 /** A registry that makes a value at its first use and forgets it when its last user has released it. */
 export class ProcessShared<T> {
   readonly #entries = new Map<string, { readonly value: T; users: number }>();
+  readonly #dispose: (value: T) => void;
+
+  /** @param dispose called with a value that is being forgotten */
+  constructor(dispose: (value: T) => void = () => {}) {
+    this.#dispose = dispose;
+  }
 
   /** How many names are in use. */
   get size(): number {
@@ -33,7 +39,9 @@ export class ProcessShared<T> {
         if (released) return;
         released = true;
         used.users -= 1;
-        if (used.users === 0) this.#entries.delete(name);
+        if (used.users > 0) return;
+        this.#entries.delete(name);
+        this.#dispose(used.value);
       },
     };
   }

@@ -7,6 +7,7 @@ import { describe } from 'vitest';
 import { broadcastingSuite } from './conformance/broadcasting.js';
 import { defineBrokerSuite, type BrokerConformanceOptions, type BrokerFixture } from './conformance/broker-fixture.js';
 import { consumingSuite } from './conformance/consuming.js';
+import { deferringSuite } from './conformance/deferring.js';
 import { publishingSuite } from './conformance/publishing.js';
 import { queuesSuite } from './conformance/queues.js';
 import { recoverySuite } from './conformance/recovery.js';
@@ -24,6 +25,7 @@ export function brokerConformance(name: string, open: () => Promise<BrokerFixtur
     publishingSuite(suite);
     consumingSuite(suite);
     settlingSuite(suite);
+    deferringSuite(suite);
     recoverySuite(suite);
     queuesSuite(suite);
     broadcastingSuite(suite);

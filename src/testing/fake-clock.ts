@@ -15,6 +15,9 @@ export interface FakeClock extends Clock {
   readonly timers: number;
 }
 
+/** A timer that sets itself again without delay would never let time go on. */
+const MOST_TIMERS = 100_000;
+
 interface Timer {
   readonly atMs: number;
   readonly order: number;
@@ -39,8 +42,11 @@ export function createFakeClock(startMs: number): FakeClock {
     return first;
   };
   const runUntil = (endMs: number): void => {
+    let ran = 0;
     // looked up anew each time: a timer may set or cancel others
     for (let timer = next(); timer && timer.atMs <= endMs; timer = next()) {
+      if (ran === MOST_TIMERS) throw new RangeError(`${MOST_TIMERS} timers ran in one move of a fake clock: does one set itself again without delay?`);
+      ran += 1;
       timers.delete(timer);
       elapsedMs = Math.max(elapsedMs, timer.atMs);
       timer.callback();

@@ -24,7 +24,7 @@ import { MemorySpace, type DeadLetter, type Listener, type MemorySpaceOptions } 
 
 export type { DeadLetter, MemoryLimits, MemorySpaceOptions } from './space.js';
 
-const SPACES = new ProcessShared<MemorySpace>();
+const SPACES = new ProcessShared<MemorySpace>((space) => space.dispose());
 const PURGE_STEP = 1_000;
 
 const CAPABILITIES: BrokerCapabilities = {

@@ -56,6 +56,7 @@ export class MemorySpace {
   #pumping = false;
   #armedAtMs = Infinity;
   #disarm: (() => void) | null = null;
+  #disposed = false;
 
   constructor(options: MemorySpaceOptions = {}) {
     this.clock = options.clock ?? systemClock;
@@ -145,6 +146,13 @@ export class MemorySpace {
     });
   }
 
+  /** Nobody uses it any more: no timer may keep what still waits in it. */
+  dispose(): void {
+    this.#disposed = true;
+    this.#disarm?.();
+    this.#disarm = null;
+  }
+
   /** Moves what is due to the back of its queue. */
   #promote(): void {
     const nowMs = this.clock.nowMs();
@@ -157,7 +165,7 @@ export class MemorySpace {
 
   #arm(): void {
     const atMs = this.delays.nextAtMs;
-    if (atMs === this.#armedAtMs) return;
+    if (atMs === this.#armedAtMs || this.#disposed) return;
     this.#disarm?.();
     this.#disarm = null;
     this.#armedAtMs = atMs;

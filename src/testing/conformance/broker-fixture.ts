@@ -4,6 +4,7 @@
  */
 import { describe, expect, test } from 'vitest';
 import type { Broker, BrokerCapabilities } from '../../brokers/broker.js';
+import { until } from './broker-kit.js';
 
 /** A parked message as the driver keeps it. */
 export interface ParkedEntry {
@@ -14,7 +15,11 @@ export interface ParkedEntry {
   readonly raw: Uint8Array;
 }
 
-/** A broker to try, made anew for each test. Queue names are unique, so fixtures may share a server. */
+/**
+ * A broker to try, made anew for each test. Queue names are unique, so fixtures may share a server. Tests that wait for
+ * the clock run side by side, each with its fixture; what may hit the fixtures of others (`loseDeliveries`,
+ * `breakConnections`, `outage`, `restart`) is called only in tests that run alone.
+ */
 export interface BrokerFixture {
   readonly broker: Broker;
   /** Another connection to the same queues, of the same role, as another process would have it. `close` closes it too. */
@@ -121,4 +126,21 @@ async function expectGap(fixture: BrokerFixture, capability: BrokerGap['capabili
     return;
   }
   expect(fixture.broker.capabilities[capability as keyof BrokerCapabilities]).not.toBe(true);
+}
+
+/** The reason that the suite parks with. */
+export const PARK_REASON = { code: 'E_DECODE', reason: 'the suite says so: "naïve"' } as const;
+
+/** Parked entries of one queue, waited for. */
+export async function parked(fixture: BrokerFixture, queue: string, count: number): Promise<readonly ParkedEntry[]> {
+  let entries: readonly ParkedEntry[] = [];
+  await until(
+    async () => {
+      entries = (await fixture.dead()).filter((entry) => entry.queue === queue);
+      return entries.length >= count;
+    },
+    () => `${count} parked entries, there are ${entries.length}`,
+  );
+  expect(entries).toHaveLength(count);
+  return entries;
 }

@@ -186,6 +186,14 @@ export class Collector {
   }
 }
 
+/** Sends the ids and holds as many of them as the credit allows; all by default. */
+export async function holdingIds(broker: Broker, queue: string, list: readonly string[], credit = list.length): Promise<Collector> {
+  await sendIds(broker, queue, list);
+  const collector = await Collector.open(broker, { [queue]: credit });
+  await collector.got(Math.min(credit, list.length));
+  return collector;
+}
+
 /** Takes `count` messages off the queue; their ids in the order of delivery. Leaves nothing of its own behind. */
 export async function drain(broker: Broker, queue: string, count: number, patienceMs = 10_000): Promise<string[]> {
   const collector = await Collector.open(broker, { [queue]: 50 }, { acking: true });

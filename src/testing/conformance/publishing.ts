@@ -173,7 +173,7 @@ export function publishingSuite({ it, can, patienceMs }: BrokerSuite): void {
     });
   });
 
-  describe('times and priorities', () => {
+  describe.concurrent('times and priorities', () => {
     can('delayedPublish', 'delivers no sooner than asked, and in the order of the times', async ({ broker }) => {
       const queue = uniqueQueue('delayed');
       const startMs = Date.now();

@@ -18,7 +18,8 @@ export function recoverySuite({ it, can, leaseMs, patienceMs }: BrokerSuite): vo
     return { broker, collector };
   };
 
-  describe('a consumer that dies', () => {
+  // side by side, because each waits for leases most of its time; nothing here may touch the fixtures of others
+  describe.concurrent('a consumer that dies', () => {
     it('loses what it held to the others, soon after its lease, marked as redelivered', async (fixture) => {
       const queue = uniqueQueue('crash');
       await sendIds(fixture.broker, queue, ids(queue, 1, 5));
@@ -92,10 +93,27 @@ export function recoverySuite({ it, can, leaseMs, patienceMs }: BrokerSuite): vo
         await heir.ack(heir.delivery(0));
       },
     );
-  });
 
-  describe('a consumer that lives', () => {
-    it('keeps what it holds for many leases, though others wait for work', async (fixture) => {
+    it('leaves 200 messages to two heirs, once each', async (fixture) => {
+      const queue = uniqueQueue('heirs');
+      const wanted = ids(queue, 1, 200);
+      await sendIds(fixture.broker, queue, wanted);
+      const { broker } = await holder(fixture, queue, 200, 'dying@host');
+      await fixture.crash(broker);
+      const heirs = [
+        await Collector.open(fixture.broker, { [queue]: 20 }, { leaseMs, acking: true, name: 'one@host' }),
+        await Collector.open(await fixture.another(), { [queue]: 20 }, { leaseMs, acking: true, name: 'two@host' }),
+      ];
+      const arrived = (): string[] => heirs.flatMap((heir) => heir.ids);
+      await until(() => arrived().length >= wanted.length, () => `200 messages, ${arrived().length} came`, leaseMs + patienceMs);
+      await expectDepth(fixture.broker, queue, { ready: 0, unacked: 0 });
+      expect(arrived().sort()).toEqual([...wanted].sort());
+      for (const heir of heirs) await heir.consumer.close({ timeoutMs: 5_000 });
+      await sendIds(fixture.broker, queue, ['last']);
+      expect(await drain(fixture.broker, queue, 1)).toEqual(['last']);
+    });
+
+    it('is one that stops renewing: who lives keeps what it holds for many leases, though others wait for work', async (fixture) => {
       const queue = uniqueQueue('renew');
       await sendIds(fixture.broker, queue, ids(queue, 1, 3));
       const { collector } = await holder(fixture, queue, 3, 'slow@host');
@@ -107,7 +125,9 @@ export function recoverySuite({ it, can, leaseMs, patienceMs }: BrokerSuite): vo
       await waiting.got(0);
       await expectDepth(fixture.broker, queue, { ready: 0, unacked: 0 });
     });
+  });
 
+  describe('a consumer that lives', () => {
     it('hears of deliveries that it lost, and cannot touch the new holder’s', async (fixture) => {
       const queue = uniqueQueue('lost');
       await sendIds(fixture.broker, queue, ids(queue, 1, 4));
@@ -210,27 +230,6 @@ export function recoverySuite({ it, can, leaseMs, patienceMs }: BrokerSuite): vo
       if (during[0] === null) expect(times).toBeGreaterThanOrEqual(1);
       else if (during[0]?.outcome === 'not-sent') expect(times).toBe(0);
       expect(collector.ids[0]).toBe('before');
-    });
-  });
-
-  describe('after a crash', () => {
-    it('delivers 200 messages to two heirs once each', async (fixture) => {
-      const queue = uniqueQueue('heirs');
-      const wanted = ids(queue, 1, 200);
-      await sendIds(fixture.broker, queue, wanted);
-      const { broker } = await holder(fixture, queue, 200, 'dying@host');
-      await fixture.crash(broker);
-      const heirs = [
-        await Collector.open(fixture.broker, { [queue]: 20 }, { leaseMs, acking: true, name: 'one@host' }),
-        await Collector.open(await fixture.another(), { [queue]: 20 }, { leaseMs, acking: true, name: 'two@host' }),
-      ];
-      const arrived = (): string[] => heirs.flatMap((heir) => heir.ids);
-      await until(() => arrived().length >= wanted.length, () => `200 messages, ${arrived().length} came`, leaseMs + patienceMs);
-      await expectDepth(fixture.broker, queue, { ready: 0, unacked: 0 });
-      expect(arrived().sort()).toEqual([...wanted].sort());
-      for (const heir of heirs) await heir.consumer.close({ timeoutMs: 5_000 });
-      await sendIds(fixture.broker, queue, ['last']);
-      expect(await drain(fixture.broker, queue, 1)).toEqual(['last']);
     });
   });
 }
