@@ -49,8 +49,10 @@ export {
   type ExtendedMeta,
   encodeResultMeta,
   encodeRpcMeta,
+  type ResultChild,
   type ResultMeta,
   type ResultMetaInput,
+  rpcReplyQueue,
 } from './result-meta.js';
 export { type RetryOptions, retrySuccessor } from './retry-successor.js';
 export { type DecodeJsonLimits, decodeJson, type EncodeJsonOptions, encodeJson, type JsonMode } from './serializers/json.js';

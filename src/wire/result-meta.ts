@@ -6,14 +6,17 @@ import { WireError } from '../core/errors.js';
 import { isoFromMs, parseIsoMs } from './iso-time.js';
 import { type DecodeJsonLimits, decodeJson, encodeJson } from './serializers/json.js';
 
+/** Something sent from inside a task: a task by its id, or a group with its members. */
+export type ResultChild = string | { readonly group: string; readonly members: readonly ResultChild[] };
+
 /** What is written about a task. */
 export interface ResultMetaInput {
   readonly status: string;
   /** The result, progress data or exception, already as JSON text. */
   readonly resultJson: string;
   readonly traceback: string | null;
-  /** Ids of tasks sent from inside; `null` when nothing is known (a revocation). */
-  readonly children: readonly string[] | null;
+  /** What was sent from inside; `null` when nothing is known (a revocation). */
+  readonly children: readonly ResultChild[] | null;
   /** Wall time of the end; `null` for states that are not final. */
   readonly dateDone: number | null;
   readonly taskId: string;
@@ -40,8 +43,10 @@ export interface ResultMeta {
   readonly status: string;
   readonly result: unknown;
   readonly traceback: string | null;
-  /** Ids of tasks sent from inside; groups among them by the id of the group. */
+  /** Ids of tasks sent from inside, those of groups included. */
   readonly children: readonly string[] | null;
+  /** The same with the groups that they belong to. */
+  readonly childTree: readonly ResultChild[] | null;
   readonly dateDone: Date | null;
   readonly taskId: string;
   readonly groupId: string | null;
@@ -70,6 +75,19 @@ export function encodeRpcMeta(
 }
 
 /**
+ * How the reply queue of `rpc:` is declared: by the client that reads it and nobody else, because releases of Celery differ in
+ * `durable` and a second declaration that differs is refused.
+ * @param ttlMs how long an unread result is kept
+ */
+export function rpcReplyQueue(ttlMs: number): {
+  readonly durable: false;
+  readonly autoDelete: true;
+  readonly arguments: { readonly 'x-expires': number };
+} {
+  return { durable: false, autoDelete: true, arguments: { 'x-expires': ttlMs } };
+}
+
+/**
  * Reads a stored result or an `rpc:` result, of Celery 5.2 (times without offset are UTC), 5.6 or ours.
  * @throws WireError `E_DECODE`
  */
@@ -77,11 +95,13 @@ export function decodeResultMeta(text: string, limits?: DecodeJsonLimits): Resul
   const meta = decodeJson(text, limits);
   if (!isObject(meta) || typeof meta.status !== 'string')
     throw new WireError('E_DECODE', 'the stored text is no result: it has no status');
+  const childTree = Array.isArray(meta.children) ? readChildren(meta.children) : null;
   return {
     status: meta.status,
     result: meta.result ?? null,
     traceback: typeof meta.traceback === 'string' ? meta.traceback : null,
-    children: Array.isArray(meta.children) ? meta.children.map(childId).filter((id) => id !== null) : null,
+    children: childTree === null ? null : childTree.flatMap(idsOf),
+    childTree,
     dateDone: dateOf(meta.date_done),
     taskId: textOrNull(meta.task_id) ?? '',
     groupId: textOrNull(meta.group_id),
@@ -102,18 +122,30 @@ function readExtended(meta: Record<string, unknown>): ExtendedMeta | null {
   };
 }
 
-/** The id in a result tuple `[[id, parent], children]`; also of a bare `[id, parent]` or an id alone. */
-function childId(tuple: unknown): string | null {
-  let inner: unknown = tuple;
-  for (let level = 0; level < 2 && Array.isArray(inner); level++) inner = inner[0];
-  return textOrNull(inner);
+/** Result tuples of Celery (wire section 6.5): `[[id, parent], null]` for a task, `[[id, parent], [tuple, …]]` for a group. */
+function readChildren(tuples: readonly unknown[]): ResultChild[] {
+  const children: ResultChild[] = [];
+  for (const tuple of tuples) {
+    const [head, members] = Array.isArray(tuple) ? (tuple as unknown[]) : [tuple, null];
+    const id = textOrNull(Array.isArray(head) ? head[0] : head);
+    if (id !== null) children.push(Array.isArray(members) ? { group: id, members: readChildren(members) } : id);
+  }
+  return children;
 }
 
-/** A result tuple of Celery (wire section 6.5): `[[id, null], null]`. */
-function childrenJson(children: readonly string[] | null): string {
+function idsOf(child: ResultChild): readonly string[] {
+  return typeof child === 'string' ? [child] : child.members.flatMap(idsOf);
+}
+
+function childrenJson(children: readonly ResultChild[] | null): string {
   if (children === null) return 'null';
-  if (children.length === 0) return '[]';
-  return `[${children.map((id) => `[[${quote(id)},null],null]`).join(',')}]`;
+  return children.length === 0 ? '[]' : `[${children.map(childJson).join(',')}]`;
+}
+
+function childJson(child: ResultChild): string {
+  return typeof child === 'string'
+    ? `[[${quote(child)},null],null]`
+    : `[[${quote(child.group)},null],${childrenJson(child.members)}]`;
 }
 
 function extendedJson(extended: ExtendedMeta): string {
