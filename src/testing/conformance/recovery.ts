@@ -2,7 +2,7 @@
 import { describe, expect } from 'vitest';
 import type { Broker } from '../../brokers/broker.js';
 import type { BrokerFixture, BrokerSuite } from './broker-fixture.js';
-import { Collector, drain, expectDepth, ids, message, sendIds, uniqueQueue, until, untilWall } from './broker-kit.js';
+import { Collector, drain, expectDepth, holdingIds, ids, message, sendIds, uniqueQueue, until, untilWall } from './broker-kit.js';
 
 export function recoverySuite({ it, can, leaseMs, patienceMs }: BrokerSuite): void {
   /** A consumer that holds `count` messages, on a connection of its own that may be crashed. */
@@ -230,6 +230,61 @@ export function recoverySuite({ it, can, leaseMs, patienceMs }: BrokerSuite): vo
       if (during[0] === null) expect(times).toBeGreaterThanOrEqual(1);
       else if (during[0]?.outcome === 'not-sent') expect(times).toBe(0);
       expect(collector.ids[0]).toBe('before');
+    });
+  });
+
+  describe('a broker that falls silent', () => {
+    const outage = (fixture: BrokerFixture): Promise<() => Promise<void>> => (fixture.outage as NonNullable<BrokerFixture['outage']>)();
+
+    can('outage', 'is waited for by a settlement, which then holds', async (fixture) => {
+      const queue = uniqueQueue('silent-settle');
+      const collector = await holdingIds(fixture.broker, queue, ids(queue, 1, 2));
+      const end = await outage(fixture);
+      const settling = collector.settle(
+        { kind: 'ack', arrival: collector.delivery(0) },
+        { kind: 'requeue', arrival: collector.delivery(1), where: 'back' },
+      );
+      await untilWall(Date.now() + 400).finally(end);
+      expect(await settling).toEqual(['held', 'held']);
+      await collector.consumer.close({ timeoutMs: 5_000 });
+      expect(await drain(fixture.broker, queue, 1)).toEqual([`${queue}.2`]);
+    });
+
+    can('outage', 'for longer than a lease ends what was held: what holds() has denied once is lost for good', async (fixture) => {
+      const queue = uniqueQueue('silent-lease');
+      await sendIds(fixture.broker, queue, ['x']);
+      const { collector } = await holder(fixture, queue, 1, 'cut-off@host');
+      await collector.consumer.pause();
+      const old = collector.delivery(0);
+      const end = await outage(fixture);
+      await untilWall(Date.now() + leaseMs * 2.5).finally(end);
+      // either the lease is over, or it never was a lease (a channel holds as long as it is open); a driver that renews a
+      // lease which it has denied keeps a message for ever, because the engine has dropped the outcome by then
+      const believed = collector.consumer.holds(old.tag);
+      expect(await collector.settle({ kind: 'ack', arrival: old })).toEqual([believed ? 'held' : 'lost']);
+      if (!believed) {
+        await until(() => collector.lost.includes(old.tag), 'onLost', patienceMs);
+        const heir = await Collector.open(await fixture.another(), { [queue]: 1 });
+        await heir.got(1, leaseMs + patienceMs);
+        expect(heir.delivery(0).redelivered).toBe(true);
+        await heir.ack(heir.delivery(0));
+      }
+      await expectDepth(fixture.broker, queue, { ready: 0, unacked: 0, delayed: 0 });
+    });
+
+    can('outage', 'does not keep close() beyond its time, and what it could not hand back comes back by itself', async (fixture) => {
+      const queue = uniqueQueue('silent-close');
+      await sendIds(fixture.broker, queue, ids(queue, 1, 3));
+      const { collector } = await holder(fixture, queue, 3, 'leaving@host');
+      const end = await outage(fixture);
+      const startMs = performance.now();
+      const handedBack = await collector.consumer.close({ timeoutMs: 500 }).finally(end);
+      expect(performance.now() - startMs).toBeLessThan(500 + 4_000);
+      expect(handedBack).toBeLessThanOrEqual(3);
+      const heir = await Collector.open(await fixture.another(), { [queue]: 10 }, { acking: true });
+      await heir.got(3, leaseMs + patienceMs);
+      await expectDepth(fixture.broker, queue, { ready: 0, unacked: 0 });
+      expect([...heir.ids].sort()).toEqual(ids(queue, 1, 3));
     });
   });
 }
