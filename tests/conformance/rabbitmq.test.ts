@@ -5,6 +5,8 @@ import type { Broker } from '../../src/brokers/broker.js';
 import { DEAD_HEADERS, DEAD_QUEUE, openRabbitmqBroker } from '../../src/brokers/rabbitmq/index.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { brokerConformance, type BrokerFixture, type ParkedEntry } from '../../src/testing/broker-conformance.js';
+import { openRpcResults, type RpcResultStore } from '../../src/results/rpc/index.js';
+import { resultStoreConformance, type ResultStoreFixture } from '../../src/testing/result-store-conformance.js';
 import { type CuttableProxy, openCuttableProxy } from '../rabbitmq/cuttable-proxy.js';
 import { missingRabbitmq, type RabbitmqServer, startRabbitmq } from '../support/rabbitmq-server.js';
 
@@ -80,4 +82,31 @@ describe.skipIf(missing !== null)(`on a private node${missing ? ` [skipped: ${mi
     gaps: [...gaps, { capability: 'priorities', why: 'queues are declared plainly, as Celery does' }],
   });
   brokerConformance('rabbitmq with max_priority', fixture('?max_priority=9'), { gaps });
+
+  const results = async (): Promise<ResultStoreFixture> => {
+    const stores: RpcResultStore[] = [];
+    const proxy = await openCuttableProxy(server.port);
+    const open = async (role: 'client' | 'engine'): Promise<RpcResultStore> => {
+      const store = await openRpcResults({ url: `amqp://guest:guest@127.0.0.1:${proxy.port}`, logger: silentLogger, role });
+      stores.push(store);
+      return store;
+    };
+    return {
+      store: await open('client'),
+      another: () => open('engine'),
+      openWaits: async () => stores.reduce((sum, store) => sum + store.waits, 0),
+      breakConnections: async () => proxy.cut(),
+      async close() {
+        await Promise.all(stores.map((store) => store.close()));
+        await proxy.close();
+      },
+    };
+  };
+  resultStoreConformance('rpc', results, {
+    gaps: [
+      { capability: 'readableByAnyone', why: 'a result goes to its sender and is kept nowhere else' },
+      { capability: 'fence', why: 'there is no store that could refuse one' },
+      { capability: 'ttl', why: 'the sender keeps what arrived for a day, whatever the worker says' },
+    ],
+  });
 });
