@@ -2,7 +2,7 @@
  * A channel for declarations and questions, one operation at a time. In AMQP a wrong question (a queue that is missing or has
  * other arguments) closes its channel, so these never share one with publishes or deliveries; the next operation gets a fresh one.
  */
-import { BrokerError, toError } from '../core/errors.js';
+import { BrokerError, codeOf, toError } from '../core/errors.js';
 import type { AmqpLink, Channel, ChannelModel } from './amqp.js';
 
 /** Codes that a broker closes a channel with. */
@@ -48,6 +48,10 @@ export class SetupChannel {
       return await Promise.race([late, this.#open(model).then(operation)]);
     } catch (error) {
       this.#drop();
+      // The client's own words for a channel that went away ("Channel ended, no reply will be forthcoming") have no code.
+      if (amqpCode(error) === undefined && codeOf(error) === undefined && this.#link.model !== model) {
+        throw new BrokerError('E_CONNECTION_LOST', `the connection broke during a declaration: ${toError(error).message}`, { cause: error });
+      }
       throw error;
     } finally {
       clearTimeout(timer);

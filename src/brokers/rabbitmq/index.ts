@@ -210,8 +210,16 @@ class RabbitmqBroker implements Broker {
   ): Promise<PublishFailure | null> {
     const work = async (): Promise<null> => {
       for (const { queue, delayed, stageMs } of missing) {
-        const leftMs = Math.max(deadlineMs - performance.now(), 1);
-        await (delayed ? this.#topology.delay(queue, stageMs, leftMs) : this.#topology.queue(queue, leftMs));
+        for (;;) {
+          const leftMs = Math.max(deadlineMs - performance.now(), 1);
+          try {
+            await (delayed ? this.#topology.delay(queue, stageMs, leftMs) : this.#topology.queue(queue, leftMs));
+            break;
+          } catch (error) {
+            // We may have joined a declaration whose own deadline ended, or whose connection broke: ours has not.
+            if (codeOf(error) !== 'E_CONNECTION_LOST' || performance.now() >= deadlineMs || signal?.aborted) throw error;
+          }
+        }
       }
       return null;
     };
