@@ -56,9 +56,16 @@ export function shorten(text: string, length: number): string {
   return visible.length > length ? `${visible.slice(0, length - 1)}…` : visible;
 }
 
+/** A thrown value as an error; errors of ours that crossed a thread are plain objects with `code` and `message`. */
+export function errorOf(thrown: unknown): Error {
+  if (thrown instanceof Error || typeof thrown !== 'object' || thrown === null) return toError(thrown);
+  const { message, ...rest } = thrown as { readonly message?: unknown };
+  return typeof message === 'string' ? Object.assign(new Error(message), rest) : toError(thrown);
+}
+
 /** An error for people, or one line of JSON; on standard error either way. A stack only where the error is not one of ours. */
 export function printError(thrown: unknown, json: boolean): void {
-  const error = toError(thrown);
+  const error = errorOf(thrown);
   const code = codeOf(thrown) ?? null;
   if (json) {
     const { type, outcome, taskId } = error as { readonly type?: unknown; readonly outcome?: unknown; readonly taskId?: unknown };
@@ -68,8 +75,6 @@ export function printError(thrown: unknown, json: boolean): void {
   const expected = code !== null || error instanceof UsageError;
   printNote(`${pc.red('error:')} ${expected ? error.message : (error.stack ?? error.message)}`);
   if (code !== null) printNote(pc.dim(`${code}, see docs/reference/errors.md`));
-  const cause = error.cause;
-  if (code === 'E_APP_FILE' && cause instanceof Error && cause.stack) printNote(pc.dim(cause.stack));
 }
 
 export interface Progress {

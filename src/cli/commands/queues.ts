@@ -37,9 +37,9 @@ function describe(peeked: Peeked, position: number): Record<string, unknown> {
 
 function peekRow(peeked: Peeked, position: number): (string | number)[] {
   if ('garbage' in peeked) {
-    return [position, '(no message)', '', shorten(Buffer.from(peeked.garbage.subarray(0, 64)).toString('latin1'), 50), '', `${peeked.garbage.length} bytes`];
+    return [position, '(no message)', `${peeked.garbage.length} bytes`, shorten(Buffer.from(peeked.garbage.subarray(0, 64)).toString('latin1'), 50), ''];
   }
-  const { headers, properties } = peeked.message;
+  const { headers } = peeked.message;
   const text = (value: unknown): string => (typeof value === 'string' ? value : '');
   const args = [text(headers.argsrepr), text(headers.kwargsrepr)].filter((part) => part !== '' && part !== '()' && part !== '[]' && part !== '{}').join(' ');
   return [
@@ -47,7 +47,6 @@ function peekRow(peeked: Peeked, position: number): (string | number)[] {
     shorten(text(headers.id), 36),
     shorten(text(headers.task), 40),
     shorten(args, 50),
-    properties.priority ?? '',
     peeked.notBeforeMs === null ? 'now' : new Date(peeked.notBeforeMs).toISOString(),
   ];
 }
@@ -60,7 +59,7 @@ async function peek(queue: string, flags: ConnectionFlags & { readonly limit: nu
   });
   if (flags.json) return printJson(found.map((peeked, index) => describe(peeked, index + 1)));
   if (found.length === 0) return printNote(`nothing waits in queue ${queue}`);
-  printLine(formatTable(['#', 'ID', 'TASK', 'ARGUMENTS', 'PRIORITY', 'NOT BEFORE'], found.map((peeked, index) => peekRow(peeked, index + 1)), [0]));
+  printLine(formatTable(['#', 'ID', 'TASK', 'ARGUMENTS', 'NOT BEFORE'], found.map((peeked, index) => peekRow(peeked, index + 1)), [0]));
 }
 
 async function backup(destination: string, flags: ConnectionFlags): Promise<void> {

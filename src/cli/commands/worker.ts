@@ -1,13 +1,15 @@
 /** `lovage worker`: runs an app file until it is asked to stop. The worker itself is `worker/worker.ts`. */
 import { type Command, Option } from 'commander';
 import type { Duration } from '../../core/duration.js';
-import type { LogFormat, LogLevel } from '../../core/log-output.js';
+import { codeOf } from '../../core/errors.js';
+import { createLogger, type LogFormat, type LogLevel } from '../../core/log-output.js';
 import { parseAppFile } from '../../worker/executor/load-app.js';
 import type { PoolName } from '../../worker/options.js';
-import { runWorkerFromFile } from '../../worker/worker.js';
+import { type FileWorkerOptions, runWorkerFromFile } from '../../worker/worker.js';
 import { readConfigFile } from '../config-file.js';
-import { UsageError } from '../exit-codes.js';
+import { exitCodeOf, UsageError } from '../exit-codes.js';
 import { appOption, duration, wholeNumber } from '../options.js';
+import { errorOf } from '../output.js';
 
 interface WorkerFlags {
   readonly app?: string;
@@ -23,6 +25,20 @@ interface WorkerFlags {
   readonly unknownTaskPatience: Duration;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
+}
+
+/** The worker's exit code. Its last log line names the cause, in the format of the others: a supervisor keeps nothing else. */
+async function run(options: FileWorkerOptions): Promise<number> {
+  try {
+    return await runWorkerFromFile(options);
+  } catch (thrown) {
+    const error = errorOf(thrown);
+    const code = codeOf(thrown);
+    const exitCode = exitCodeOf(thrown);
+    const logger = createLogger({ level: options.logLevel ?? 'info', format: options.logFormat ?? 'auto' });
+    logger.error(code === undefined ? { exitCode, err: error } : { exitCode, code }, `the worker ended: ${error.message}`);
+    return exitCode;
+  }
 }
 
 export function defineWorker(command: Command): void {
@@ -56,7 +72,7 @@ Examples:
       const { app = file.app, broker = file.broker, results = file.results, queues, threads, concurrency, name, ...rest } = flags;
       if (app === undefined) throw new UsageError('lovage worker needs an app file: --app ./tasks.ts, or LOVAGE_APP, or "app" in lovage.config.ts');
       const { file: appFile, exportName } = parseAppFile(app);
-      const code = await runWorkerFromFile({
+      const code = await run({
         appFile,
         exportName,
         ...(broker === undefined ? {} : { broker }),

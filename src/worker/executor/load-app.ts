@@ -49,6 +49,12 @@ function mustExist(file: string): void {
   throw fail(`app file ${shown(file)} does not exist${near ? `: did you mean ${shown(near)}?` : ': give the path of the file that exports createApp(…)'}`);
 }
 
+/** Where an error comes from, in words; the stack itself does not cross a thread. */
+function origin(error: Error): string {
+  const frame = error.stack?.split('\n').find((line) => /^\s+at .*[/\\]/.test(line) && !line.includes('node:'));
+  return frame === undefined ? '' : ` (${frame.trim()})`;
+}
+
 /** What to do about an import that failed, in words; the cause keeps the stack. */
 function loadFailure(file: string, error: Error, loader: ModuleLoader | null): ConfigError {
   const code = (error as NodeJS.ErrnoException).code ?? '';
@@ -80,7 +86,7 @@ function loadFailure(file: string, error: Error, loader: ModuleLoader | null): C
     const where = error.message.split('\n').slice(1, 4).join(' ').trim();
     return fail(`app file ${shown(file)} could not be loaded: ${where || first}. Correct the syntax error`, error);
   }
-  return fail(`app file ${shown(file)} threw while it was loaded: ${error.name}: ${first}. Its stack is in the cause`, error);
+  return fail(`app file ${shown(file)} threw while it was loaded: ${error.name}: ${first}${origin(error)}`, error);
 }
 
 /** The same symbol in every copy of the package, so that an app of another copy is found too. */
