@@ -1,0 +1,100 @@
+/** What the file broker asks of the database: arguments and answers of `operations.ts`. Types only; all can be cloned. */
+import type { SqliteValue } from '../../clients/sqlite/driver.js';
+
+/** A message to store. `dueMs` 0: at once. */
+export type NewRow = readonly [queue: string, rank: number, dueMs: number, head: string, body: string | Uint8Array];
+
+export interface PopArgument {
+  /** The consumer's holder row; `null` before its first delivery and after it was lost. */
+  readonly holder: number | null;
+  readonly name: string;
+  readonly leaseMs: number;
+  /** In the order of this turn. */
+  readonly queues: readonly { readonly name: string; readonly limit: number }[];
+  readonly limit: number;
+}
+
+/** A claimed message. */
+export interface PoppedRow {
+  readonly id: number;
+  readonly claim: number;
+  readonly queue: string;
+  readonly seen: boolean;
+  readonly losses: number;
+  readonly head: SqliteValue;
+  readonly body: SqliteValue;
+}
+
+export interface PopAnswer {
+  /** Who holds now; another one than asked if that one had been lost. */
+  readonly holder: number | null;
+  readonly rows: readonly PoppedRow[];
+  /** There is more for the credit that is left. */
+  readonly more: boolean;
+}
+
+export interface WatchArgument {
+  readonly queues: readonly string[];
+  readonly holder: number | null;
+}
+
+/** What a consumer must know before it sleeps. */
+export interface WatchAnswer {
+  /** Something can be popped now. */
+  readonly ready: boolean;
+  /** Wall time of the next delayed message or lease expiry, whichever is first; `null` if none. */
+  readonly nextMs: number | null;
+}
+
+export interface SettleArgument {
+  readonly holder: number;
+  /** Ids whose messages go. */
+  readonly acks: readonly number[];
+  /** To the front, in the order in which they are to be served. */
+  readonly fronts: readonly number[];
+  readonly backs: readonly number[];
+  readonly defers: readonly DeferRow[];
+  readonly parks: readonly { readonly id: number; readonly code: string; readonly reason: string }[];
+  /** Claims of which nothing is left. */
+  readonly claims: readonly number[];
+}
+
+/** `successor` takes the place of the message. */
+export interface DeferRow {
+  readonly id: number;
+  readonly untilMs: number;
+  readonly queue: string | null;
+  readonly successor: { readonly rank: number | null; readonly head: string; readonly body: string | Uint8Array } | null;
+}
+
+/** A message in the dead letters. */
+export interface DeadRow {
+  readonly id: number;
+  readonly queue: string;
+  readonly parkedAtMs: number;
+  readonly code: string;
+  readonly reason: string;
+  readonly head: SqliteValue;
+  readonly body: SqliteValue;
+}
+
+export interface PeekRow {
+  readonly head: SqliteValue;
+  readonly body: SqliteValue;
+  readonly dueMs: number | null;
+}
+
+export interface DepthRow {
+  readonly queue: string;
+  readonly ready: number;
+  readonly delayed: number;
+  readonly unacked: number;
+}
+
+export interface BroadcastRow {
+  readonly id: number;
+  readonly exchange: string;
+  readonly routingKey: string;
+  readonly head: SqliteValue;
+  readonly body: SqliteValue;
+}

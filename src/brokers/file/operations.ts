@@ -1,0 +1,25 @@
+/**
+ * The file broker's operations inside a transaction, put together from `store-messages.ts` (in, and looking),
+ * `hand-out.ts` (pop, settle, leases) and `broadcasts.ts`. Loaded by an engine directly and by a writer thread through
+ * its address. See `clients/sqlite/schema.ts` for the tables and their one invariant.
+ */
+import type { OperationModule, PrepareOperations } from '../../clients/sqlite/operations.js';
+import { broadcastOperations } from './broadcasts.js';
+import { handOutOperations } from './hand-out.js';
+import { MessageTable } from './message-table.js';
+import { storeOperations } from './store-messages.js';
+
+export const prepareOperations: PrepareOperations = (connection, context) => {
+  const table = new MessageTable(connection, context);
+  return {
+    calls: {
+      ...storeOperations(connection, table),
+      ...handOutOperations(connection, context, table),
+      ...broadcastOperations(connection, context),
+    },
+    beforeCommit: () => table.flush(),
+    afterRollback: () => table.forget(),
+  };
+};
+
+export const brokerOperations: OperationModule = { name: 'broker', prepareOperations, href: import.meta.url };

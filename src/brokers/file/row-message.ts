@@ -1,0 +1,79 @@
+/**
+ * A message as two columns: `head`, a compact JSON array of all but the body, and `body` as it is. Encoded by the sender
+ * outside any transaction, decoded by the consumer; the database never looks inside. Pure.
+ */
+import { toError, WireError } from '../../core/errors.js';
+import type { SqliteValue } from '../../clients/sqlite/driver.js';
+import type { EncodedBody, MessageProperties, WireMessage } from '../../wire/message.js';
+
+/** What the body column holds. */
+const TEXT = 0;
+const BASE64 = 1;
+const BYTES = 2;
+/** Text that SQLite's text columns cannot give back: with NUL (read only up to it) or lone surrogates. As a JSON string. */
+const QUOTED = 3;
+
+type Head = readonly [kind: number, contentType: string, contentEncoding: string, headers: Record<string, unknown>, properties: MessageProperties];
+
+/** The head column. `priority` is written into the properties, so that a retry made of the message keeps it. */
+export function encodeHead(message: WireMessage, priority: number | undefined): string {
+  const { contentType, contentEncoding, headers, body } = message;
+  const properties = priority === undefined ? message.properties : { ...message.properties, priority };
+  return JSON.stringify([bodyKind(body), contentType, contentEncoding, headers, properties]);
+}
+
+/** The body column. */
+export function encodeBody(body: EncodedBody): string | Uint8Array {
+  return body.encoding === 'utf8' && needsQuotes(body.data) ? JSON.stringify(body.data) : body.data;
+}
+
+function bodyKind(body: EncodedBody): number {
+  if (body.encoding === 'binary') return BYTES;
+  if (body.encoding === 'base64') return BASE64;
+  return needsQuotes(body.data) ? QUOTED : TEXT;
+}
+
+function needsQuotes(text: string): boolean {
+  return text.includes('\0') || !(text as string & { isWellFormed(): boolean }).isWellFormed();
+}
+
+/** Reads both columns. A fault instead of an exception: a bad row must be parked, not thrown about. */
+export function decodeRow(head: SqliteValue | undefined, body: SqliteValue | undefined): WireMessage | WireError {
+  try {
+    if (typeof head !== 'string') throw new TypeError('it has no head');
+    const parsed: unknown = JSON.parse(head);
+    if (!isHead(parsed)) throw new TypeError('its head has another form');
+    const [kind, contentType, contentEncoding, headers, properties] = parsed;
+    return { contentType, contentEncoding, headers, properties, body: decodeBody(kind, body) };
+  } catch (error) {
+    return new WireError('E_DECODE', `a row of the embedded queue is no message: ${toError(error).message}`, { cause: error });
+  }
+}
+
+function isHead(value: unknown): value is Head {
+  if (!Array.isArray(value) || value.length !== 5) return false;
+  const [kind, contentType, contentEncoding, headers, properties] = value as unknown[];
+  return (
+    typeof kind === 'number' && typeof contentType === 'string' && typeof contentEncoding === 'string' && isObject(headers) && isObject(properties)
+  );
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function decodeBody(kind: number, body: SqliteValue | undefined): EncodedBody {
+  if (kind === BYTES && body instanceof Uint8Array) return { encoding: 'binary', data: body };
+  if (typeof body === 'string') {
+    if (kind === TEXT) return { encoding: 'utf8', data: body };
+    if (kind === BASE64) return { encoding: 'base64', data: body };
+    if (kind === QUOTED) return { encoding: 'utf8', data: JSON.parse(body) as string };
+  }
+  throw new TypeError(`its body is not of kind ${kind}`);
+}
+
+/** The bytes of a row that is no message, for the dead letters and for people. */
+export function rawBytes(head: SqliteValue | undefined, body: SqliteValue | undefined): Uint8Array {
+  const parts = [head, body].filter((part) => part !== null && part !== undefined && part !== '');
+  return Buffer.concat(parts.map((part) => (part instanceof Uint8Array ? part : Buffer.from(String(part)))));
+}

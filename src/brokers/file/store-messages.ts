@@ -1,0 +1,98 @@
+/** Storing messages and looking at queues: publish, declare, depth, peek, purge, dead letters. */
+import type { SqliteConnection, SqliteRow } from '../../clients/sqlite/driver.js';
+import type { DeadRow, DepthRow, NewRow, PeekRow } from './call-types.js';
+import type { MessageTable } from './message-table.js';
+
+/** What one step of a purge removes: the lock is free for others in between. */
+const PURGE_STEP = 1_000;
+
+export function storeOperations(connection: SqliteConnection, table: MessageTable) {
+  const names = connection.prepare('SELECT name FROM queues ORDER BY name');
+  const countLine = connection.prepare('SELECT count(*) AS n FROM line WHERE queue = ?');
+  const countLater = connection.prepare('SELECT count(*) AS n FROM later WHERE queue = ?');
+  const countHeld = connection.prepare(
+    'SELECT count(*) AS n FROM claims c, json_each(c.ids) i JOIN messages m ON m.id = i.value WHERE c.queue = ?',
+  );
+  const peekLine = connection.prepare(
+    'SELECT m.head, m.body, NULL AS due FROM line l JOIN messages m ON m.id = l.id WHERE l.queue = ? ORDER BY l.rank, l.id LIMIT ?',
+  );
+  const peekLater = connection.prepare(
+    'SELECT m.head, m.body, l.due FROM later l JOIN messages m ON m.id = l.id WHERE l.queue = ? ORDER BY l.due, l.id LIMIT ?',
+  );
+  const lineIds = connection.prepare('SELECT rank, id FROM line WHERE queue = ? ORDER BY rank, id LIMIT ?');
+  const laterIds = connection.prepare('SELECT due, id FROM later WHERE queue = ? ORDER BY due, id LIMIT ?');
+  const cutLine = connection.prepare('DELETE FROM line WHERE queue = ? AND (rank, id) <= (?, ?)');
+  const cutLater = connection.prepare('DELETE FROM later WHERE queue = ? AND (due, id) <= (?, ?)');
+  const remove = connection.prepare('DELETE FROM messages WHERE id IN (SELECT value FROM json_each(?))');
+  const deadRows = connection.prepare('SELECT id, queue, parked_at, code, reason, head, body FROM dead WHERE id > ? ORDER BY id LIMIT ?');
+  const count = (row: SqliteRow | undefined): number => Number(row?.['n'] ?? 0);
+  const removeIds = (rows: readonly SqliteRow[]): void => void remove.run([JSON.stringify(rows.map(({ id }) => id))]);
+
+  return {
+    publish: (rows: readonly NewRow[]): null => {
+      for (const row of rows) table.add(row);
+      return null;
+    },
+
+    declare: (queue: string): null => {
+      table.queue(queue);
+      return null;
+    },
+
+    queues: (): string[] => names.all([]).map(({ name }) => String(name)),
+
+    depth: (queues: readonly string[]): DepthRow[] =>
+      queues.map((queue) => {
+        const id = table.findQueue(queue);
+        if (id === undefined) return { queue, ready: 0, delayed: 0, unacked: 0 };
+        return { queue, ready: count(countLine.get([id])), delayed: count(countLater.get([id])), unacked: count(countHeld.get([id])) };
+      }),
+
+    peek: ({ queue, limit }: { readonly queue: string; readonly limit: number }): PeekRow[] => {
+      const id = table.findQueue(queue);
+      if (id === undefined) return [];
+      const rows = peekLine.all([id, limit]);
+      if (rows.length < limit) rows.push(...peekLater.all([id, limit - rows.length]));
+      return rows.map(({ head, body, due }) => ({ head: head ?? null, body: body ?? null, dueMs: typeof due === 'number' ? due : null }));
+    },
+
+    /** One step; 0 when nothing is left. */
+    purge: ({ queue, limit }: { readonly queue: string; readonly limit: number }): number => {
+      table.flush();
+      const id = table.findQueue(queue);
+      if (id === undefined) return 0;
+      const ready = lineIds.all([id, Math.min(limit, PURGE_STEP)]);
+      const lastReady = ready.at(-1);
+      if (lastReady) {
+        removeIds(ready);
+        cutLine.run([id, lastReady['rank'] ?? 0, lastReady['id'] ?? 0]);
+        return ready.length;
+      }
+      const delayed = laterIds.all([id, Math.min(limit, PURGE_STEP)]);
+      const lastDelayed = delayed.at(-1);
+      if (lastDelayed) {
+        removeIds(delayed);
+        cutLater.run([id, lastDelayed['due'] ?? 0, lastDelayed['id'] ?? 0]);
+      }
+      return delayed.length;
+    },
+
+    /** Dead letters behind the one with this id, oldest first. */
+    dead: ({ after, limit }: { readonly after: number; readonly limit: number }): DeadRow[] =>
+      deadRows.all([after, limit]).map(({ id, queue, parked_at, code, reason, head, body }) => ({
+        id: Number(id),
+        queue: String(queue),
+        parkedAtMs: Number(parked_at),
+        code: String(code),
+        reason: String(reason),
+        head: head ?? null,
+        body: body ?? null,
+      })),
+
+    /** For tests: bytes that are no message, at the back of a queue. */
+    putRaw: ({ queue, bytes }: { readonly queue: string; readonly bytes: Uint8Array }): null => {
+      table.lineUp(table.insert(table.queue(queue), 9, null, bytes));
+      return null;
+    },
+  };
+}

@@ -1,0 +1,222 @@
+/**
+ * Group commit: whatever is asked of the file in one turn of the loop goes into one transaction, because a commit costs
+ * the same for one row as for a thousand. Owns the order, the waiting for other processes' locks, deadlines, and what
+ * happens when one of many fails. Runs in an engine's loop or in the writer thread; does not know which.
+ */
+import { BrokerError } from '../../core/errors.js';
+import type { Database } from './database.js';
+import type { Doorbell } from './doorbell.js';
+import { isBusy, toBrokerError } from './faults.js';
+import type { BellKind, CallOptions, OperationModule, OperationTable } from './operations.js';
+
+/** A transaction holds the lock against other processes: so many rows, then the next one. */
+const MAX_WEIGHT = 5_000;
+/** Calls that may wait, for example while another process holds the lock. */
+const MAX_WAITING = 100_000;
+const LOCK_PATIENCE_MS = 30_000;
+
+interface Call {
+  readonly operation: (argument: never) => unknown;
+  readonly argument: unknown;
+  readonly options: CallOptions;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class GroupCommit {
+  readonly #database: Database;
+  readonly #bell: Doorbell;
+  readonly #tables: OperationTable[] = [];
+  readonly #operations = new Map<string, (argument: never) => unknown>();
+  readonly #rings = new Set<BellKind>();
+  /** Those of the transaction that is running; they count once it is committed. */
+  readonly #newRings = new Set<BellKind>();
+  #waiting: Call[] = [];
+  #scheduled: NodeJS.Immediate | NodeJS.Timeout | null = null;
+  #lockedSinceMs: number | null = null;
+  #nowMs = 0;
+
+  constructor(database: Database, bell: Doorbell) {
+    this.#database = database;
+    this.#bell = bell;
+  }
+
+  /** Adds a driver's operations; a name that is there already is left alone. */
+  add(module: Pick<OperationModule, 'name' | 'prepareOperations'>): void {
+    if (this.#operations.has(module.name)) return;
+    const table = module.prepareOperations(this.#database.connection, {
+      nowMs: () => this.#nowMs,
+      ring: (kind) => this.#newRings.add(kind),
+      take: (counter, count) => this.#database.take(counter, count),
+    });
+    this.#tables.push(table);
+    this.#operations.set(module.name, () => undefined);
+    for (const [name, operation] of Object.entries(table.calls)) this.#operations.set(`${module.name}.${name}`, operation);
+  }
+
+  call(name: string, argument: unknown, options: CallOptions): Promise<unknown> {
+    return new Promise((resolve, reject) => this.enqueue(name, argument, options, resolve, reject));
+  }
+
+  enqueue(name: string, argument: unknown, options: CallOptions, resolve: (value: unknown) => void, reject: (error: Error) => void): void {
+    const operation = this.#operations.get(name);
+    if (!operation) return reject(new BrokerError('E_INTERNAL', `the embedded file has no operation ${name}`));
+    if (this.#waiting.length >= MAX_WAITING) {
+      return reject(
+        new BrokerError('E_BROKER_UNREACHABLE', `${MAX_WAITING} operations wait for ${this.#database.path} already: another process holds its lock`),
+      );
+    }
+    this.#waiting.push({ operation, argument, options, resolve, reject });
+    this.#scheduled ??= setImmediate(() => this.#run());
+  }
+
+  /** Runs what waits now, once; then nothing more. What could not run is rejected. */
+  close(): void {
+    this.#unschedule();
+    for (let rounds = 0; this.#waiting.length > 0 && rounds < MAX_WAITING; rounds += 1) {
+      this.#run();
+      if (this.#lockedSinceMs !== null) break;
+    }
+    this.#unschedule();
+    const left = this.#waiting;
+    this.#waiting = [];
+    for (const call of left) call.reject(new BrokerError('E_CLOSED', `${this.#database.path} was closed while another process held its lock`));
+  }
+
+  #run(): void {
+    this.#scheduled = null;
+    this.#nowMs = Date.now();
+    const calls = this.#take();
+    const writes: Call[] = [];
+    const reads: Call[] = [];
+    for (const call of calls) (call.options.mode === 'read' ? reads : writes).push(call);
+    const settled: (() => void)[] = [];
+    const locked: Call[] = [];
+    if (writes.length > 0 && !this.#write(writes, settled)) locked.push(...writes);
+    for (const call of reads) this.#read(call, settled, locked);
+    this.#ring();
+    for (const settle of settled) settle();
+    if (writes.length > 0 && locked.length === 0) this.#database.checkpointIfDue();
+    this.#again(locked);
+  }
+
+  /** The calls of the next transaction, without those whose time is over. */
+  #take(): Call[] {
+    const waiting = this.#waiting;
+    const calls: Call[] = [];
+    let weight = 0;
+    let index = 0;
+    for (; index < waiting.length && weight < MAX_WEIGHT; index += 1) {
+      const call = waiting[index] as Call;
+      if (call.options.deadlineMs !== undefined && call.options.deadlineMs <= this.#nowMs) call.reject(this.#tooLate());
+      else {
+        calls.push(call);
+        weight += call.options.weight ?? 1;
+      }
+    }
+    this.#waiting = index === waiting.length ? [] : waiting.slice(index);
+    return calls;
+  }
+
+  /** `false`: another process holds the lock and nothing was done. */
+  #write(calls: readonly Call[], settled: (() => void)[]): boolean {
+    const values: unknown[] = [];
+    try {
+      if (!this.#begin(calls)) return false;
+      for (const call of calls) values.push(call.operation(call.argument as never));
+      for (const table of this.#tables) table.beforeCommit?.();
+      this.#database.commit();
+    } catch (error) {
+      this.#database.rollback();
+      for (const table of this.#tables) table.afterRollback?.();
+      this.#newRings.clear();
+      if (isBusy(error)) return false;
+      this.#afterFailure(calls, error, settled);
+      return true;
+    }
+    for (const kind of this.#newRings) this.#rings.add(kind);
+    this.#newRings.clear();
+    for (let index = 0; index < calls.length; index += 1) {
+      const call = calls[index] as Call;
+      settled.push(() => call.resolve(values[index]));
+    }
+    return true;
+  }
+
+  #begin(calls: readonly Call[]): boolean {
+    try {
+      this.#database.begin(calls.some((call) => call.options.mode === 'durable'));
+      return true;
+    } catch (error) {
+      if (isBusy(error)) return false;
+      throw error;
+    }
+  }
+
+  /** One of several failed and all were undone: each for itself finds the culprit and saves the others. */
+  #afterFailure(calls: readonly Call[], error: unknown, settled: (() => void)[]): void {
+    const [only] = calls;
+    if (only && calls.length === 1) {
+      settled.push(() => only.reject(toBrokerError(error, this.#database.path)));
+      return;
+    }
+    for (const call of calls) {
+      if (!this.#write([call], settled)) this.#waiting.unshift(call);
+    }
+  }
+
+  #read(call: Call, settled: (() => void)[], locked: Call[]): void {
+    try {
+      const value = call.operation(call.argument as never);
+      settled.push(() => call.resolve(value));
+    } catch (error) {
+      if (isBusy(error)) locked.push(call);
+      else settled.push(() => call.reject(toBrokerError(error, this.#database.path)));
+    }
+  }
+
+  #ring(): void {
+    if (this.#rings.size === 0) return;
+    for (const kind of this.#rings) this.#bell.ring(kind);
+    this.#rings.clear();
+  }
+
+  /** Comes back for the rest: at once, or in a moment if the lock is taken. SQLite's own waiting would block the loop. */
+  #again(locked: readonly Call[]): void {
+    if (locked.length === 0) this.#lockedSinceMs = null;
+    else {
+      this.#waiting = [...locked, ...this.#waiting];
+      this.#lockedSinceMs ??= performance.now();
+      if (performance.now() - this.#lockedSinceMs > LOCK_PATIENCE_MS) return this.#giveUp();
+    }
+    if (this.#waiting.length === 0) return;
+    this.#unschedule();
+    const tried = this.#lockedSinceMs === null ? 0 : performance.now() - this.#lockedSinceMs;
+    // Transactions take well under a millisecond: first on the next turn, then every one to four milliseconds.
+    this.#scheduled = tried < 2 ? setImmediate(() => this.#run()) : setTimeout(() => this.#run(), 1 + Math.random() * 3);
+  }
+
+  #giveUp(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    this.#lockedSinceMs = null;
+    const error = new BrokerError(
+      'E_BROKER_UNREACHABLE',
+      `${this.#database.path} stayed locked by another process for ${LOCK_PATIENCE_MS / 1_000} s: look for one that is stopped or stuck`,
+    );
+    for (const call of waiting) call.reject(error);
+  }
+
+  #tooLate(): BrokerError {
+    return new BrokerError('E_PUBLISH_TIMEOUT', `${this.#database.path} was locked by other processes until the deadline; nothing was written`);
+  }
+
+  #unschedule(): void {
+    // the wrong kind of clear is a no-op for either
+    if (this.#scheduled) {
+      clearImmediate(this.#scheduled as NodeJS.Immediate);
+      clearTimeout(this.#scheduled as NodeJS.Timeout);
+    }
+    this.#scheduled = null;
+  }
+}

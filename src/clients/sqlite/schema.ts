@@ -1,0 +1,68 @@
+/**
+ * The tables of the embedded file and their versions. The invariant that all code relies on: the id of a message is in
+ * exactly one place, `line` (ready), `later` (waiting for a time) or the list of one row of `claims` (held), and an id
+ * that leaves a claim never comes back, except by recovery of that claim. So recovery is: every id of the claim that
+ * still has a message goes back to `line`.
+ */
+import { BrokerError } from '../../core/errors.js';
+import type { SqliteConnection } from './driver.js';
+
+/** "Lvge": lets `file(1)` and us tell our files from others. */
+export const APPLICATION_ID = 0x4c766765;
+/** Raised by each change of the tables; a file of a higher version is refused. */
+export const SCHEMA_VERSION = 1;
+
+const MIGRATIONS: readonly (readonly string[])[] = [
+  [
+    // Numbers that are never used twice: ids of messages (SQLite reuses those of deleted rows), seq of results, ...
+    'CREATE TABLE counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID',
+    "INSERT INTO counters VALUES('message', 1), ('front', -1), ('holder', 1), ('claim', 1), ('result', 1), ('broadcast', 1), ('dead', 1)",
+    'CREATE TABLE queues(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)',
+    // Written once and deleted once: pops and settles touch the small tables, not the payload.
+    `CREATE TABLE messages(id INTEGER PRIMARY KEY, queue INTEGER NOT NULL, rank INTEGER NOT NULL, seen INTEGER NOT NULL,
+      losses INTEGER NOT NULL, head TEXT, body BLOB)`,
+    // rank = 9 - priority, so that the order of the key is the order of serving
+    'CREATE TABLE line(queue INTEGER, rank INTEGER, id INTEGER, PRIMARY KEY(queue, rank, id)) WITHOUT ROWID',
+    'CREATE TABLE later(queue INTEGER, due INTEGER, id INTEGER, rank INTEGER NOT NULL, PRIMARY KEY(queue, due, id)) WITHOUT ROWID',
+    'CREATE TABLE holders(id INTEGER PRIMARY KEY, name TEXT NOT NULL, lease_until INTEGER NOT NULL, lease_ms INTEGER NOT NULL)',
+    'CREATE TABLE claims(holder INTEGER, id INTEGER, queue INTEGER NOT NULL, ids TEXT NOT NULL, PRIMARY KEY(holder, id)) WITHOUT ROWID',
+    `CREATE TABLE dead(id INTEGER PRIMARY KEY, queue TEXT NOT NULL, parked_at INTEGER NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL,
+      head TEXT, body BLOB)`,
+    'CREATE TABLE broadcasts(id INTEGER PRIMARY KEY, at INTEGER NOT NULL, exchange TEXT NOT NULL, routing_key TEXT NOT NULL, head TEXT, body BLOB)',
+    // epoch: the highest one claimed; meta_epoch: that of the write that made `meta`
+    `CREATE TABLE results(seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, state TEXT, meta_epoch INTEGER NOT NULL, meta_until INTEGER,
+      epoch INTEGER NOT NULL, epoch_until INTEGER, expires INTEGER, meta TEXT)`,
+    'CREATE INDEX results_expires ON results(expires) WHERE expires IS NOT NULL',
+  ],
+];
+
+/**
+ * Makes or upgrades the tables; call inside a write transaction.
+ * @throws BrokerError `E_BROKER_CORRUPT` for another program's file or a newer version
+ */
+export function migrate(connection: SqliteConnection, path: string): void {
+  const version = pragmaNumber(connection, 'user_version');
+  const application = pragmaNumber(connection, 'application_id');
+  const tables = Number(connection.prepare('SELECT count(*) AS n FROM sqlite_master').get([])?.['n'] ?? 0);
+  if (tables > 0 && application !== APPLICATION_ID) {
+    throw new BrokerError('E_BROKER_CORRUPT', `${path} is an SQLite file of another program: give Lovage a file of its own`);
+  }
+  if (version > SCHEMA_VERSION) {
+    throw new BrokerError(
+      'E_BROKER_CORRUPT',
+      `${path} was written by a newer Lovage (file version ${version}, this one knows ${SCHEMA_VERSION}): upgrade every process that uses it`,
+    );
+  }
+  for (const statements of MIGRATIONS.slice(version)) for (const sql of statements) connection.exec(sql);
+  connection.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
+  connection.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+}
+
+/** Whether the file is ours and up to date, told without writing. */
+export function isCurrent(connection: SqliteConnection): boolean {
+  return pragmaNumber(connection, 'user_version') === SCHEMA_VERSION && pragmaNumber(connection, 'application_id') === APPLICATION_ID;
+}
+
+function pragmaNumber(connection: SqliteConnection, name: 'user_version' | 'application_id'): number {
+  return Number(connection.prepare(`PRAGMA ${name}`).get([])?.[name] ?? 0);
+}
