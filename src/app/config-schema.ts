@@ -133,7 +133,7 @@ function distance(a: string, b: string): number {
 /** The nearest of `known`, if it is near enough to be meant. */
 export function nearest(word: string, known: Iterable<string>): string | null {
   let best: string | null = null;
-  let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1;
+  let bestDistance = Math.min(3, Math.ceil(word.length / 2)) + 1;
   if (word.length > 64) return null;
   for (const candidate of known) {
     const steps = distance(word, candidate);

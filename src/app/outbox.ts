@@ -42,6 +42,8 @@ export interface Batch {
   readonly timeoutMs: number;
   readonly signal: AbortSignal | undefined;
   readonly sends: Outgoing[];
+  /** Whether its sends count against the bound; `sendMany` bounds itself. */
+  readonly bounded: boolean;
 }
 
 /** How many messages one publish takes; beyond it the next batch begins. Bounds the size of a driver's command. */
@@ -90,7 +92,7 @@ export class Outbox {
     }
     // nextTick and not a microtask: it runs when all microtasks have, so sends that continue from one another's promises still share a batch.
     if (open.length === 0) process.nextTick(this.#flush);
-    const batch: Batch = { timeoutMs, signal, sends: [] };
+    const batch: Batch = { timeoutMs, signal, sends: [], bounded: true };
     open.push(batch);
     return batch;
   }
@@ -99,11 +101,7 @@ export class Outbox {
     const batches = this.#open;
     if (batches.length === 0) return;
     this.#open = [];
-    for (const batch of batches) {
-      void this.publish(batch).then(() => {
-        this.#waiting -= batch.sends.length;
-      });
-    }
+    for (const batch of batches) void this.publish(batch);
   };
 
   /** Publishes what waits now, and resolves when all that is under way now has an answer. */
@@ -119,21 +117,27 @@ export class Outbox {
     return done;
   }
 
-  async #publish({ sends, timeoutMs, signal }: Batch): Promise<void> {
-    try {
-      let leftMs = timeoutMs;
-      if (this.replyTo === undefined && sends.some(({ call }) => !call.ignoreResult)) {
-        const startedMs = performance.now();
-        await within(this.#prepare(), timeoutMs, signal);
-        leftMs = Math.max(1, timeoutMs - (performance.now() - startedMs));
-      }
-      const messages = sends.map((send) => this.#addressed(send));
-      const results = await this.#gateway().publish(messages, signal ? { timeoutMs: leftMs, signal } : { timeoutMs: leftMs });
-      for (let index = 0; index < sends.length; index++) settle(sends[index] as Outgoing, results[index]);
-    } catch (thrown) {
-      const cause = toError(thrown);
-      for (const send of sends) send.sink.failed(refused(send, cause), send.index);
+  async #publish(batch: Batch): Promise<void> {
+    const { sends } = batch;
+    const answer = await this.#ask(batch).catch(toError);
+    // Before anybody is told: who hears may send again at once.
+    if (batch.bounded) this.#waiting -= sends.length;
+    for (let index = 0; index < sends.length; index++) {
+      const send = sends[index] as Outgoing;
+      if (answer instanceof Error) send.sink.failed(refused(send, answer), send.index);
+      else settle(send, answer[index]);
     }
+  }
+
+  async #ask({ sends, timeoutMs, signal }: Batch): Promise<readonly PublishResult[]> {
+    let leftMs = timeoutMs;
+    if (this.replyTo === undefined && sends.some(({ call }) => !call.ignoreResult)) {
+      const startedMs = performance.now();
+      await within(this.#prepare(), timeoutMs, signal);
+      leftMs = Math.max(1, timeoutMs - (performance.now() - startedMs));
+    }
+    const messages = sends.map((send) => this.#addressed(send));
+    return this.#gateway().publish(messages, signal ? { timeoutMs: leftMs, signal } : { timeoutMs: leftMs });
   }
 
   /** Messages encoded before the reply queue was known get it here; all others have it. */

@@ -130,7 +130,7 @@ export class Publisher {
       }
     }
     // Deadline and signal are not a row's own, so those of the first are those of all.
-    if (first !== null && sends.length > 0) work.push(this.#outbox.publish({ timeoutMs: first.timeoutMs, signal: first.options.signal, sends }));
+    if (first !== null && sends.length > 0) work.push(this.#outbox.publish({ timeoutMs: first.timeoutMs, signal: first.options.signal, sends, bounded: false }));
     return work;
   }
 

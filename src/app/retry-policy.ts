@@ -83,6 +83,18 @@ function oneOf<T extends string>(value: T, choices: readonly T[], name: string):
   throw new ConfigError('E_CONFIG_RANGE', `${name} is ${JSON.stringify(value)}: use ${choices.map((choice) => `'${choice}'`).join(' or ')}`);
 }
 
+/** Errors that say themselves that another try is useless. */
+function isFinal(error: unknown): boolean {
+  if (typeof error !== 'object' || error === null) return false;
+  try {
+    const { retryable, code } = error as { readonly retryable?: unknown; readonly code?: unknown };
+    return retryable === false || NEVER_RETRIED.has(code);
+  } catch {
+    // A getter or proxy that throws says nothing.
+    return false;
+  }
+}
+
 /**
  * `true` is the recommended policy: 3 retries, exponential from 1 s, at most 10 min, full jitter.
  * @throws ConfigError `E_CONFIG_*`
@@ -104,10 +116,7 @@ export function resolveRetry(retry: boolean | RetryOptions | undefined): Resolve
     baseMs,
     capMs: Math.max(capMs, baseMs),
     isRetryable(error: unknown): boolean {
-      if (typeof error === 'object' && error !== null) {
-        if ((error as { readonly retryable?: unknown }).retryable === false) return false;
-        if (NEVER_RETRIED.has((error as { readonly code?: unknown }).code)) return false;
-      }
+      if (isFinal(error)) return false;
       if (notOn?.(error)) return false;
       return on === null || on(error);
     },

@@ -1,0 +1,69 @@
+/** A gateway for our own unit tests: remembers every call, confirms every message, and lets a test answer otherwise. */
+import type { Gateway } from '../app/gateway.js';
+import type { OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
+import { decodeTaskBody } from '../wire/task-message.js';
+
+/** One call of `publish`. */
+export interface PublishCall {
+  readonly messages: readonly OutgoingMessage[];
+  readonly options: PublishOptions;
+}
+
+export class ScriptedGateway implements Gateway {
+  readonly publishes: PublishCall[] = [];
+  readonly forgotten: string[] = [];
+  closed = false;
+  replyTo: string | null = null;
+  /** Stored metas by id. */
+  readonly metas = new Map<string, string>();
+  onPublish: (call: PublishCall) => Promise<readonly PublishResult[]> | readonly PublishResult[] = ({ messages }) => messages.map(() => null);
+  onPrepare: () => Promise<string | null> = async () => this.replyTo;
+  onWait: (id: string, signal: AbortSignal, onUpdate?: (meta: string) => void) => Promise<string> = async (id) => this.metas.get(id) ?? never();
+
+  /** Every message of every publish, in order. */
+  get sent(): readonly OutgoingMessage[] {
+    return this.publishes.flatMap(({ messages }) => messages);
+  }
+
+  async publish(messages: readonly OutgoingMessage[], options: PublishOptions): Promise<readonly PublishResult[]> {
+    const call = { messages, options };
+    this.publishes.push(call);
+    return this.onPublish(call);
+  }
+
+  prepareResults(): Promise<string | null> {
+    return this.onPrepare();
+  }
+
+  async getResults(ids: readonly string[]): Promise<readonly (string | null)[]> {
+    return ids.map((id) => this.metas.get(id) ?? null);
+  }
+
+  waitResult(id: string, signal: AbortSignal, onUpdate?: (meta: string) => void): Promise<string> {
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(signal.reason);
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+      this.onWait(id, signal, onUpdate).then(resolve, reject);
+    });
+  }
+
+  async forgetResults(ids: readonly string[]): Promise<void> {
+    this.forgotten.push(...ids);
+    for (const id of ids) this.metas.delete(id);
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+  }
+}
+
+function never(): Promise<never> {
+  return new Promise(() => {});
+}
+
+/** Arguments and keywords of a message. */
+export function argumentsOf(outgoing: OutgoingMessage | undefined): { readonly args: readonly unknown[]; readonly kwargs: Readonly<Record<string, unknown>> } {
+  if (outgoing === undefined) throw new Error('no such message was sent');
+  const { args, kwargs } = decodeTaskBody(outgoing.message);
+  return { args, kwargs };
+}
