@@ -65,8 +65,21 @@ export class FileConsumer implements Consumer {
     this.#stir();
   }
 
+  /**
+   * A lease that was denied once is given up for good: the engine has dropped the outcome by then, and renewing it later
+   * would keep the message for ever.
+   */
   holds(tag: string): boolean {
-    return this.#phase !== 'killed' && this.#holdings.holds(tag);
+    if (this.#phase === 'killed' || !this.#holdings.has(tag)) return false;
+    if (this.#holdings.isSure()) return true;
+    const { holder } = this.#holdings;
+    if (holder !== null) {
+      const lost = this.#holdings.lose(holder);
+      queueMicrotask(() => this.#options.onLost(lost));
+      // if this fails, the lease runs out by itself
+      this.#session.call('expire', { holder }, { mode: 'relaxed' }).catch(() => undefined);
+    }
+    return false;
   }
 
   async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {

@@ -183,7 +183,7 @@ export function handOutOperations(connection: SqliteConnection, context: Operati
     /** Hands everything back without a loss; tells how many. */
     leave: ({ holder }: { readonly holder: number }): number => putBack(holder, 0),
 
-    /** For drills and tests: ends a lease as if its time were over. */
+    /** Ends a lease before its time, as a loss. */
     expire: ({ holder }: { readonly holder: number }): number => putBack(holder, 1),
   };
 }

@@ -53,8 +53,13 @@ export class Holdings {
     return this.#held.size + this.#settling;
   }
 
-  holds(tag: string): boolean {
-    return this.#held.has(tag) && systemClock.monotonicMs() < this.#sureUntilMs;
+  has(tag: string): boolean {
+    return this.#held.has(tag);
+  }
+
+  /** Whether nobody can have taken over: by the monotonic clock, counted from before the last renewal. */
+  isSure(): boolean {
+    return systemClock.monotonicMs() < this.#sureUntilMs;
   }
 
   /** Takes popped rows in. A pop renews a lease that has run for more than a third, so two thirds of it are sure. */

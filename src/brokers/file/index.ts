@@ -3,6 +3,7 @@
  * no server. Owns the seam (`broker.ts`): publishing, consuming, looking. Below it: `clients/sqlite/` (transactions,
  * waking, checkpoints) and `operations.ts` (what happens in the database).
  */
+import { backupDatabase } from '../../clients/sqlite/backup.js';
 import type { OperationModule } from '../../clients/sqlite/operations.js';
 import { FileSession } from '../../clients/sqlite/session.js';
 import { BrokerError, WireError } from '../../core/errors.js';
@@ -41,6 +42,14 @@ const CAPABILITIES: BrokerCapabilities = {
 /** Opens the file broker of this URL; the file itself is opened by `connect` or the first use. @throws ConfigError */
 export async function openFileBroker(options: BrokerOptions): Promise<Broker> {
   return new FileBroker(options, brokerOperations);
+}
+
+/**
+ * Copies the file of a `file:` broker while it is in use. `onProgress` hears the share that is done, 0 to 1.
+ * @throws ConfigError, BrokerError as `backupDatabase`
+ */
+export function backupFile(url: string, destination: string, onProgress?: (share: number) => void): Promise<void> {
+  return backupDatabase(url, destination, onProgress);
 }
 
 /** A dead letter of a file broker. */

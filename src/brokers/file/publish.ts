@@ -16,7 +16,7 @@ import { encodeBody, encodeHead } from './row-message.js';
 const CHUNK_MESSAGES = 1_000;
 const CHUNK_LENGTH = 4 * 1_048_576;
 /** The database gives up this much before the caller does, so that its word still arrives. */
-const MARGIN_MS = 100;
+const MARGIN_MS = 25;
 
 interface Failure {
   readonly code: ErrorCode;
