@@ -1,18 +1,10 @@
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { codeOf } from '../core/errors.js';
-import { silentLogger } from '../core/logger.js';
-import { argumentsOf, ScriptedGateway } from '../testing/scripted-gateway.js';
-import { App } from './app.js';
+import { argumentsOf, scriptedApp } from '../testing/scripted-gateway.js';
 import type { Middleware, PublishMiddleware } from './middleware.js';
 
-const opened: App[] = [];
-afterEach(() => Promise.all(opened.splice(0).map((app) => app.close())));
-
 function setUp(...middleware: Middleware[]) {
-  const app = new App({ broker: 'memory:unused', logger: silentLogger, middleware }, { startWorker: () => Promise.reject(new Error('no worker here')) });
-  opened.push(app);
-  const gateway = new ScriptedGateway();
-  app.attachGateway(gateway);
+  const { app, gateway } = scriptedApp({ middleware });
   return { app, gateway, task: app.fn('t', (x: number) => x, { priority: 3 }) };
 }
 

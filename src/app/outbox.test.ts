@@ -1,20 +1,12 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { PublishResult } from '../brokers/broker.js';
 import { BrokerError, PublishError } from '../core/errors.js';
-import { silentLogger } from '../core/logger.js';
-import { ScriptedGateway } from '../testing/scripted-gateway.js';
-import { App } from './app.js';
+import { ScriptedGateway, scriptedApp } from '../testing/scripted-gateway.js';
 import type { AppOptions } from './config.js';
 import { activeRun, MAX_CHILDREN, type TaskContext } from './task-context.js';
 
-const opened: App[] = [];
-afterEach(() => Promise.all(opened.splice(0).map((app) => app.close())));
-
 function setUp(options: AppOptions = {}) {
-  const app = new App({ broker: 'memory:unused', logger: silentLogger, ...options }, { startWorker: () => Promise.reject(new Error('no worker here')) });
-  opened.push(app);
-  const gateway = new ScriptedGateway();
-  app.attachGateway(gateway);
+  const { app, gateway } = scriptedApp(options);
   return { app, gateway, task: app.fn('t', (_x?: number) => 1) };
 }
 

@@ -1,6 +1,10 @@
 /** A gateway for our own unit tests: remembers every call, confirms every message, and lets a test answer otherwise. */
+import { App } from '../app/app.js';
+import type { AppOptions } from '../app/config.js';
 import type { Gateway } from '../app/gateway.js';
 import type { OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
+import type { Clock } from '../core/clock.js';
+import { silentLogger } from '../core/logger.js';
 import { decodeTaskBody } from '../wire/task-message.js';
 
 /** One call of `publish`. */
@@ -66,4 +70,22 @@ export function argumentsOf(outgoing: OutgoingMessage | undefined): { readonly a
   if (outgoing === undefined) throw new Error('no such message was sent');
   const { args, kwargs } = decodeTaskBody(outgoing.message);
   return { args, kwargs };
+}
+
+/** An app on a scripted gateway; it opens nothing, so it needs no closing. */
+export function scriptedApp(options: AppOptions = {}, clock?: Clock): { readonly app: App; readonly gateway: ScriptedGateway } {
+  const app = new App({ broker: 'memory:unused', logger: silentLogger, ...options }, { startWorker: () => Promise.reject(new Error('no worker here')) });
+  const gateway = new ScriptedGateway();
+  app.attachGateway(gateway, clock);
+  return { app, gateway };
+}
+
+/** The error of something that must not succeed. */
+export async function refusal(work: () => unknown): Promise<Error & { readonly code?: string }> {
+  try {
+    await work();
+  } catch (error) {
+    return error as Error;
+  }
+  throw new Error('it was accepted');
 }
