@@ -3,7 +3,7 @@
  * Compares the public names and types of the built package with the reports in `etc/`, one report an entry point of
  * package.json. A change of the API is then a change of a file that a reviewer sees. `--fix` writes the reports.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Extractor, ExtractorConfig } from '@microsoft/api-extractor';
 import { ROOT } from './environment.mjs';
@@ -12,6 +12,7 @@ const fix = process.argv.includes('--fix');
 const packageJson = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
 const base = ExtractorConfig.loadFile(join(ROOT, 'api-extractor.json'));
 
+mkdirSync(join(ROOT, 'etc'), { recursive: true });
 let stale = 0;
 for (const [subpath, target] of Object.entries(packageJson.exports)) {
   if (typeof target === 'string') continue; // package.json itself

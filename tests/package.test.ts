@@ -91,6 +91,15 @@ describe('in a project without any optional package', () => {
     expect(run(`const names = Object.keys(await import('lovage${subpath.slice(1)}')); if (names.length === 0) throw new Error('no names');`)).toBe('');
   });
 
+  test.each(['typescript', 'typescript-5.9'])('its declarations compile with %s even without skipLibCheck', (compiler) => {
+    const imports = subpaths.map((subpath, index) => `export * as part${index} from 'lovage${subpath.slice(1)}';`);
+    writeFileSync(join(project, 'consumer.ts'), imports.join('\n'));
+    const options = ['--strict', '--noEmit', '--target', 'es2022', '--module', 'nodenext', '--lib', 'es2023,esnext.disposable', '--types', 'node', '--skipLibCheck', 'false'];
+    const tsc = spawnSync(process.execPath, [join(ROOT, 'node_modules', compiler, 'bin/tsc'), ...options, 'consumer.ts'], { cwd: project, encoding: 'utf8' });
+    // Only our own files: what other packages declare is theirs.
+    expect(tsc.stdout.split('\n').filter((line) => line.includes('node_modules/lovage/') || line.startsWith('consumer.ts'))).toEqual([]);
+  });
+
   test('require() of the package works on a Node that can require modules', () => {
     const text = `import { createRequire } from 'node:module';
       if (!process.features.require_module) console.log('function'); else console.log(typeof createRequire(import.meta.url)('lovage').createApp);`;
