@@ -1,0 +1,394 @@
+/**
+ * A consumer of several queues: credit, pops, wake-ups and leases. Settling is in `settle.ts`, housekeeping (take-over of
+ * dead workers' messages, delayed messages) in `housekeeping.ts`.
+ *
+ * One command at a time takes messages: a pop while another is under way would spend the same credit twice. A pop that
+ * leaves credit over has found its queues empty, and has armed client tracking on them in the same step; such a queue is
+ * `dry` until a push says otherwise, so an idle consumer sends nothing.
+ */
+import { randomBytes } from 'node:crypto';
+import { redisErrorCode } from '../../clients/redis.js';
+import { codeOf, toError, WireError } from '../../core/errors.js';
+import { decodeEnvelope, queueKeys } from '../../wire/redis-envelope.js';
+import type { Arrival, ConsumeOptions, Consumer, Settlement, SettleResult } from '../broker.js';
+import type { LinkListener, RedisLinks } from './connection.js';
+import { HeldMessages, unframe, type Held } from './held.js';
+import { RedisHousekeeping } from './housekeeping.js';
+import { checkQueueName, queueOf, TAG_PREFIX } from './keys.js';
+import { pop } from './scripts/pop.js';
+import { renew } from './scripts/renew.js';
+import { RedisSettler } from './settle.js';
+
+export interface QueueState {
+  readonly name: string;
+  /** Names of its lists, soonest first, without and with the global prefix. */
+  readonly lists: readonly string[];
+  readonly keys: readonly string[];
+  credit: number;
+  /** Found empty; a push will tell. */
+  isDry: boolean;
+  /** Woken while a pop was under way, whose answer may be older than the wake-up. */
+  wasWoken: boolean;
+}
+
+/** A message taken from Redis, not decoded yet. */
+export interface Taken {
+  readonly tag: string;
+  readonly list: string;
+  readonly raw: Buffer;
+  /** Known for a take-over; `null`: look it up if the envelope says that somebody had it before. */
+  readonly losses: number | null;
+}
+
+type Phase = 'running' | 'paused' | 'closed';
+
+/** The tags that the command under way may use: if its answer is lost, they tell what it took. */
+export interface Asked {
+  readonly tagPrefix: string;
+  readonly first: number;
+  readonly last: number;
+}
+
+const RENEW_TAGS = 4_000;
+/** After a refusal that is no lost connection (loading, read-only, a script error). */
+const REFUSED_AGAIN_MS = 500;
+/** Waking costs a fleet at most this much when it runs for one message. */
+const LARGEST_JITTER_MS = 16;
+
+export class RedisConsumer implements Consumer, LinkListener {
+  readonly options: ConsumeOptions;
+  readonly links: RedisLinks;
+  readonly held = new HeldMessages();
+  readonly queues: readonly QueueState[];
+  readonly #byKey = new Map<string, QueueState>();
+  readonly #settler: RedisSettler;
+  readonly #housekeeping: RedisHousekeeping;
+  readonly #onClosed: () => void;
+  readonly #identity: string;
+  credit: number;
+  lastTag = 0;
+  asked: Asked | null = null;
+  #phase: Phase = 'running';
+  #isUp = false;
+  #busy: Promise<void> | null = null;
+  #pumpPlanned = false;
+  #turn = 0;
+  #jitterMs = 0;
+  #renewTimer: NodeJS.Timeout | undefined;
+  #pumpTimer: NodeJS.Timeout | undefined;
+
+  constructor(links: RedisLinks, options: ConsumeOptions, onClosed: () => void) {
+    this.links = links;
+    this.options = options;
+    this.#onClosed = onClosed;
+    this.credit = options.credit;
+    this.#identity = `${TAG_PREFIX}${options.consumerName}:${randomBytes(5).toString('hex')}`;
+    this.queues = options.queues.map(({ name, credit }) => {
+      checkQueueName(name);
+      const lists = queueKeys(name);
+      return { name, credit, lists, keys: lists.map((list) => links.keys.prefix + list), isDry: false, wasWoken: false };
+    });
+    for (const queue of this.queues) for (const key of queue.keys) this.#byKey.set(key, queue);
+    this.#settler = new RedisSettler(this);
+    this.#housekeeping = new RedisHousekeeping(this);
+    this.#renewTimer = setInterval(() => void this.#renew(), options.leaseMs / 3);
+    links.addConsumer(this);
+  }
+
+  /** Fresh for each connection, so that no tag is ever used twice. */
+  get tagPrefix(): string {
+    return `${this.#identity}:${this.links.commands.epoch}:`;
+  }
+
+  get isRunning(): boolean {
+    return this.#phase === 'running';
+  }
+
+  get isClosed(): boolean {
+    return this.#phase === 'closed';
+  }
+
+  grant(queue: string, count: number): void {
+    const state = this.queues.find(({ name }) => name === queue);
+    if (!state) return;
+    state.credit += count;
+    this.credit += count;
+    this.planPump();
+  }
+
+  holds(tag: string): boolean {
+    return this.held.holds(tag);
+  }
+
+  async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
+    return this.#settler.settle(settlements);
+  }
+
+  async pause(): Promise<void> {
+    if (this.#phase === 'running') this.#phase = 'paused';
+    this.#housekeeping.stop();
+    clearTimeout(this.#pumpTimer);
+    while (this.#busy) await this.#busy;
+  }
+
+  async close(options: { readonly timeoutMs: number }): Promise<number> {
+    if (this.#phase === 'closed') return 0;
+    const deadlineMs = performance.now() + options.timeoutMs;
+    let timer: NodeJS.Timeout | undefined;
+    const timeUp = new Promise<null>((resolve) => {
+      timer = setTimeout(() => resolve(null), options.timeoutMs);
+    });
+    let returned = 0;
+    try {
+      await Promise.race([this.pause(), timeUp]);
+      if (this.held.size > 0 && performance.now() < deadlineMs) {
+        returned = (await Promise.race([this.#settler.handBack(), timeUp])) ?? 0;
+      }
+    } finally {
+      clearTimeout(timer);
+      this.#phase = 'closed';
+      this.#settler.close();
+      clearInterval(this.#renewTimer);
+      clearTimeout(this.#pumpTimer);
+      this.links.removeConsumer(this);
+      this.held.clear();
+      this.#onClosed();
+    }
+    return returned;
+  }
+
+  lastAliveMs(): number {
+    return this.links.commands.lastAliveMs;
+  }
+
+  onUp(): void {
+    this.#isUp = true;
+    this.options.onState('connected');
+    for (const queue of this.queues) queue.isDry = false;
+    void this.#resume();
+  }
+
+  onDown(cause: Error): void {
+    this.#isUp = false;
+    if (this.#phase !== 'closed') this.options.onState('disconnected', cause);
+  }
+
+  onWake(keys: readonly string[] | null): void {
+    let isOurs = keys === null;
+    for (const queue of keys === null ? this.queues : keys.map((key) => this.#byKey.get(key))) {
+      if (!queue) continue;
+      isOurs = true;
+      queue.isDry = false;
+      queue.wasWoken = true;
+    }
+    if (!isOurs || this.#busy) return;
+    // Woken for nothing a moment ago: others were faster, so leave them a little room this time.
+    if (this.#jitterMs > 0) this.#pumpAfter(Math.random() * this.#jitterMs);
+    else this.planPump();
+  }
+
+  /** A delayed message of ours is due at this wall time. */
+  dueAt(wallMs: number): void {
+    this.#housekeeping.dueIn(wallMs - Date.now());
+  }
+
+  /** Looks for work once the current turn of the loop is over: grants come in bursts. */
+  planPump(): void {
+    if (this.#pumpPlanned || this.#phase !== 'running') return;
+    this.#pumpPlanned = true;
+    process.nextTick(() => {
+      this.#pumpPlanned = false;
+      this.#pump();
+    });
+  }
+
+  /** Runs a command that takes messages, alone. Returns false when another is under way or nothing may be taken. */
+  exclusively(step: () => Promise<void>): boolean {
+    if (this.#busy || this.#phase !== 'running' || !this.#isUp) return false;
+    this.#busy = step()
+      .catch((error: unknown) => this.#onRefused(error))
+      .finally(() => {
+        this.#busy = null;
+        this.planPump();
+      });
+    return true;
+  }
+
+  #pumpAfter(delayMs: number): void {
+    clearTimeout(this.#pumpTimer);
+    this.#pumpTimer = setTimeout(() => this.#pump(), delayMs);
+  }
+
+  #pump(): void {
+    if (this.#busy || this.#phase !== 'running' || !this.#isUp) return;
+    if (this.#housekeeping.runIfDue() || this.credit <= 0) return;
+    const from: QueueState[] = [];
+    for (let step = 0; step < this.queues.length; step += 1) {
+      const queue = this.queues[(this.#turn + step) % this.queues.length] as QueueState;
+      if (queue.credit > 0 && !queue.isDry) from.push(queue);
+    }
+    if (from.length > 0) this.exclusively(() => this.#pop(from));
+  }
+
+  async #pop(from: readonly QueueState[]): Promise<void> {
+    this.#turn = (this.#turn + 1) % this.queues.length;
+    const { keys } = this.links;
+    const lists: string[] = [];
+    const names: string[] = [];
+    for (let step = 0; step < (from[0] as QueueState).keys.length; step += 1) {
+      for (const queue of from) {
+        queue.wasWoken = false;
+        lists.push(queue.keys[step] as string);
+        names.push(queue.lists[step] as string);
+      }
+    }
+    const { tagPrefix, credit } = this;
+    const leaseEndsMs = performance.now() + this.options.leaseMs;
+    this.asked = { tagPrefix, first: this.lastTag + 1, last: this.lastTag + credit };
+    const groups = await pop(this.links.commands, {
+      unacked: keys.unacked,
+      unackedIndex: keys.unackedIndex,
+      lists,
+      credits: from.map((queue) => queue.credit),
+      total: credit,
+      leaseMs: this.options.leaseMs,
+      tagPrefix,
+      lastTag: this.lastTag,
+      globalPrefix: keys.prefix,
+    });
+    this.asked = null;
+    const taken: Taken[] = [];
+    for (const group of groups) {
+      const list = names[group.list] as string;
+      if ('fault' in group) {
+        this.options.logger.error({ queue: queueOf(list), list, cause: group.fault }, 'redis: a queue cannot be read; is its key something else than a list?');
+        continue;
+      }
+      for (const raw of group.messages) taken.push({ tag: tagPrefix + ++this.lastTag, list, raw, losses: null });
+    }
+    const ran = this.credit - taken.length;
+    this.take(taken, leaseEndsMs);
+    // Credit left over means that the script found these queues empty and armed tracking on them.
+    if (ran > 0) for (const queue of from) if (queue.credit > 0) queue.isDry = !queue.wasWoken;
+    this.#jitterMs = taken.length > 0 ? 0 : Math.min(LARGEST_JITTER_MS, Math.max(1, this.#jitterMs * 2));
+    if (!this.links.wakes) this.#lookAgain();
+    await this.deliver(taken);
+  }
+
+  /** Without wake-ups (the listening connection is away, or the server refuses tracking) a look a second replaces them. */
+  #lookAgain(): void {
+    clearTimeout(this.#pumpTimer);
+    this.#pumpTimer = setTimeout(() => this.onWake(null), 1_000);
+  }
+
+  /** Counts messages against the credit and holds them. */
+  take(taken: readonly Taken[], leaseEndsMs: number): void {
+    for (const { tag, list, raw, losses } of taken) {
+      const queue = this.#byKey.get(this.links.keys.prefix + list) as QueueState;
+      queue.credit -= 1;
+      this.credit -= 1;
+      this.held.add({ tag, queue: queue.name, list, raw, takenOver: losses !== null, leaseEndsMs, isSettling: false });
+    }
+  }
+
+  /** Decodes and hands over. */
+  async deliver(taken: readonly Taken[]): Promise<void> {
+    if (taken.length === 0) return;
+    const arrivals: Arrival[] = new Array<Arrival>(taken.length);
+    let suspects: { at: number; key: string }[] | null = null;
+    for (let at = 0; at < taken.length; at += 1) {
+      const { tag, list, raw, losses } = taken[at] as Taken;
+      const queue = queueOf(list);
+      try {
+        const { message, deliveryTag, redelivered } = decodeEnvelope(raw);
+        arrivals[at] = { kind: 'delivery', tag, queue, message, redelivered: redelivered || losses !== null, losses: losses ?? 0 };
+        if (redelivered && losses === null && deliveryTag !== '') (suspects ??= []).push({ at, key: this.links.keys.losses + deliveryTag });
+      } catch (error) {
+        const fault = error instanceof WireError ? error : new WireError('E_DECODE', toError(error).message, { cause: error });
+        arrivals[at] = { kind: 'garbage', tag, queue, raw, fault };
+      }
+    }
+    if (suspects) {
+      // A worker may have died with it before it was put back. Unknown is told as none: isolation is lost, not the message.
+      const counts = await this.links.commands.call('mget', suspects.map(({ key }) => key)).catch(() => []);
+      (counts as (Buffer | null)[]).forEach((count, index) => {
+        const { at } = (suspects as { at: number }[])[index] as { at: number };
+        if (count) arrivals[at] = { ...(arrivals[at] as Arrival & { kind: 'delivery' }), losses: Number(count.toString()) };
+      });
+    }
+    this.options.onArrivals(arrivals);
+  }
+
+  /** On a new connection: what we hold is ours while its lease lasts, so renew first; then what a lost answer took; then go on. */
+  async #resume(): Promise<void> {
+    const { asked } = this;
+    this.asked = null;
+    if (this.held.size > 0) await this.#renew();
+    if (asked && this.#phase === 'running') this.exclusively(() => this.#recover(asked));
+    this.#housekeeping.start();
+    this.planPump();
+  }
+
+  /** The connection died with a pop under way. If the pop was done, its messages lie under tags that only we know. */
+  async #recover(asked: Asked): Promise<void> {
+    this.asked = asked;
+    const tags: string[] = [];
+    for (let number = asked.first; number <= asked.last; number += 1) tags.push(asked.tagPrefix + number);
+    const taken: Taken[] = [];
+    const leaseEndsMs = performance.now() + this.options.leaseMs;
+    for (let from = 0; from < tags.length; from += RENEW_TAGS) {
+      const part = tags.slice(from, from + RENEW_TAGS);
+      const gone = new Set(await renew(this.links.commands, this.links.keys.unackedIndex, this.options.leaseMs, part));
+      const values = (await this.links.commands.call('hmget', [this.links.keys.unacked, ...part])) as (Buffer | null)[];
+      values.forEach((value, index) => {
+        const framed = value && !gone.has(index) ? unframe(value) : null;
+        if (framed && this.#byKey.has(this.links.keys.prefix + framed.list)) taken.push({ tag: part[index] as string, ...framed, losses: null });
+      });
+    }
+    this.asked = null;
+    this.lastTag = Math.max(this.lastTag, asked.last);
+    this.take(taken, leaseEndsMs);
+    await this.deliver(taken);
+  }
+
+  async #renew(): Promise<void> {
+    if (this.held.size === 0 || !this.#isUp) return;
+    const all = this.held.all();
+    for (let from = 0; from < all.length; from += RENEW_TAGS) {
+      const part = all.slice(from, from + RENEW_TAGS);
+      const leaseEndsMs = performance.now() + this.options.leaseMs;
+      try {
+        const gone = await renew(
+          this.links.commands,
+          this.links.keys.unackedIndex,
+          this.options.leaseMs,
+          part.map(({ tag }) => tag),
+        );
+        this.#afterRenewal(part, new Set(gone), leaseEndsMs);
+      } catch (error) {
+        // The leases run on; the next round, or the next connection, tries again.
+        this.options.logger.warn({ cause: toError(error).message, held: part.length }, 'redis: leases could not be renewed');
+        return;
+      }
+    }
+  }
+
+  #afterRenewal(part: readonly Held[], gone: ReadonlySet<number>, leaseEndsMs: number): void {
+    const lost: string[] = [];
+    part.forEach((held, index) => {
+      if (!gone.has(index)) held.leaseEndsMs = leaseEndsMs;
+      else if (!held.isSettling && this.held.delete(held.tag)) lost.push(held.tag);
+    });
+    if (lost.length > 0) this.options.onLost(lost);
+  }
+
+  #onRefused(error: unknown): void {
+    // A lost connection is followed by onUp, which goes on.
+    if (codeOf(error) === 'E_CONNECTION_LOST' || codeOf(error) === 'E_CLOSED') return;
+    this.options.logger.error({ cause: toError(error).message, code: redisErrorCode(error) }, 'redis: taking messages failed; trying again');
+    this.asked = null;
+    for (const queue of this.queues) queue.isDry = true;
+    clearTimeout(this.#pumpTimer);
+    this.#pumpTimer = setTimeout(() => this.onWake(null), REFUSED_AGAIN_MS);
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * What a consumer does for everybody now and then: takes over the messages of workers whose lease is over, and moves
+ * delayed messages whose time has come to their queues.
+ *
+ * It knows when to look: each look tells when the next live lease ends and when the next delayed message is due, and at
+ * least once a lease it looks again, because another worker may have taken something since. An idle consumer of 15 s
+ * leases thus sends four commands a minute, whatever its number of queues.
+ */
+import type { QueueState, RedisConsumer, Taken } from './consume.js';
+import { promote } from './scripts/promote.js';
+import { sweep } from './scripts/sweep.js';
+
+/** Looked at in one script. */
+const SWEEP_PAGE = 500;
+/** Moved in one script. */
+const PROMOTE_PAGE = 500;
+/** Each so many passes start from the beginning again: what changed behind the cursor is found then. */
+const FULL_PASS_EVERY = 10;
+/** A look after the end of a lease, not before it. */
+const AFTER_LEASE_MS = 20;
+const SOONEST_MS = 5;
+/** An expired message that only waits for our credit. */
+const BLOCKED_AGAIN_MS = 500;
+/** How long the number of a message's losses is remembered. */
+const LOSS_TTL_MS = 86_400_000;
+
+export class RedisHousekeeping {
+  readonly #consumer: RedisConsumer;
+  readonly #lists: readonly string[];
+  readonly #names: readonly string[];
+  #fromScore = '-inf';
+  #passes = 0;
+  #sweepAtMs = Infinity;
+  #promoteAtMs = Infinity;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(consumer: RedisConsumer) {
+    this.#consumer = consumer;
+    const steps = consumer.queues[0]?.keys.length ?? 0;
+    const inOrder = (of: (queue: QueueState) => readonly string[]): string[] =>
+      Array.from({ length: steps }, (_, step) => consumer.queues.map((queue) => of(queue)[step] as string)).flat();
+    this.#lists = inOrder((queue) => queue.keys);
+    this.#names = inOrder((queue) => queue.lists);
+  }
+
+  /** Looks at once, and from then on by itself. */
+  start(): void {
+    this.#sweepAtMs = 0;
+    this.#arm();
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#sweepAtMs = Infinity;
+    this.#promoteAtMs = Infinity;
+  }
+
+  /** Something becomes due in so many milliseconds. */
+  dueIn(delayMs: number): void {
+    const atMs = performance.now() + Math.max(delayMs, SOONEST_MS);
+    if (atMs >= this.#promoteAtMs) return;
+    this.#promoteAtMs = atMs;
+    this.#arm();
+  }
+
+  /** Runs what is due; false when nothing is. */
+  runIfDue(): boolean {
+    const nowMs = performance.now();
+    if (nowMs >= this.#sweepAtMs) return this.#consumer.exclusively(() => this.#sweep());
+    if (nowMs >= this.#promoteAtMs) return this.#consumer.exclusively(() => this.#promote());
+    // Timers may fire a fraction of a millisecond early; the fired one must not have been the last.
+    if (this.#timer === undefined) this.#arm();
+    return false;
+  }
+
+  #arm(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const atMs = Math.min(this.#sweepAtMs, this.#promoteAtMs);
+    if (atMs === Infinity || !this.#consumer.isRunning) return;
+    const delayMs = Math.min(Math.max(0, Math.ceil(atMs - performance.now())), 0x7fffffff);
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#consumer.planPump();
+    }, delayMs);
+  }
+
+  async #promote(): Promise<void> {
+    this.#promoteAtMs = Infinity;
+    try {
+      const { nextInMs } = await promote(this.#consumer.links.commands, this.#consumer.links.keys, PROMOTE_PAGE);
+      if (nextInMs !== null) this.dueIn(nextInMs);
+    } catch (error) {
+      this.dueIn(1_000);
+      throw error;
+    }
+  }
+
+  async #sweep(): Promise<void> {
+    const { options, links } = this.#consumer;
+    // The next look in any case: whatever goes wrong below must not end the looking.
+    this.#sweepAtMs = performance.now() + options.leaseMs;
+    let skip = 0;
+    let blocked: string | null = null;
+    let started: string | null = null;
+    let isFull = true;
+    while (isFull && this.#consumer.isRunning) {
+      const reply = await this.#page(skip);
+      skip += reply.kept;
+      blocked ??= reply.blockedScore;
+      started ??= reply.nowScore;
+      isFull = reply.looked === SWEEP_PAGE;
+      if (isFull) continue;
+      if (reply.dueInMs !== null) this.dueIn(reply.dueInMs);
+      // A queue that holds something although nobody woke us: the back-stop for a lost wake-up.
+      if (reply.readyLists > 0) this.#consumer.onWake(null);
+      const nextMs = blocked === null ? (reply.leaseEndsInMs ?? Infinity) + AFTER_LEASE_MS : BLOCKED_AGAIN_MS;
+      this.#sweepAtMs = Math.min(this.#sweepAtMs, performance.now() + nextMs);
+    }
+    this.#passes += 1;
+    if (!isFull) this.#fromScore = this.#passes % FULL_PASS_EVERY === 0 ? '-inf' : (blocked ?? started ?? '-inf');
+    if (links.commands.isReady) this.#arm();
+  }
+
+  async #page(skip: number): Promise<Awaited<ReturnType<typeof sweep>>> {
+    const consumer = this.#consumer;
+    const { tagPrefix, credit, options } = consumer;
+    const { keys, commands } = consumer.links;
+    const leaseEndsMs = performance.now() + options.leaseMs;
+    const { lastTag } = consumer;
+    consumer.asked = { tagPrefix, first: lastTag + 1, last: lastTag + Math.max(0, Math.min(credit, SWEEP_PAGE)) };
+    const reply = await sweep(commands, {
+      unacked: keys.unacked,
+      unackedIndex: keys.unackedIndex,
+      delayed: keys.delayed,
+      lists: this.#lists,
+      credits: consumer.queues.map((queue) => queue.credit),
+      total: credit,
+      leaseMs: options.leaseMs,
+      tagPrefix,
+      lastTag,
+      globalPrefix: keys.prefix,
+      fromScore: this.#fromScore,
+      skip,
+      limit: SWEEP_PAGE,
+      lossTtlMs: LOSS_TTL_MS,
+    });
+    consumer.asked = null;
+    const taken: Taken[] = reply.taken.map(({ list, losses, raw }) => ({
+      tag: tagPrefix + ++consumer.lastTag,
+      list: this.#names[list] as string,
+      raw,
+      losses,
+    }));
+    if (taken.length > 0) {
+      options.logger.warn({ taken: taken.length }, 'redis: took over messages of a worker whose lease ended');
+      consumer.take(taken, leaseEndsMs);
+      await consumer.deliver(taken);
+    }
+    return reply;
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * The Redis broker: kombu's layout, so that Python shares the queues, with atomic batched pops, leases and a delay store
+ * of our own (DESIGN: "Redis delivery"). This file only puts the parts together.
+ * Next stops: `publish.ts` for messages going in, `consume.ts` for those coming out.
+ */
+import { parseRedisUrl } from '../../clients/redis-url.js';
+import { BrokerError } from '../../core/errors.js';
+import type {
+  Broadcast,
+  Broker,
+  BrokerCapabilities,
+  BrokerOptions,
+  ConsumeOptions,
+  Consumer,
+  OutgoingMessage,
+  Peeked,
+  PublishOptions,
+  PublishResult,
+  QueueDepth,
+  Subscription,
+} from '../broker.js';
+import { listQueues, peekQueue, purgeQueue, queueDepth } from './admin.js';
+import { addListener, sendBroadcast } from './broadcast.js';
+import { RedisLinks } from './connection.js';
+import { RedisConsumer } from './consume.js';
+import { bindingOf, checkQueueName } from './keys.js';
+import { RedisPublisher } from './publish.js';
+
+const CAPABILITIES: BrokerCapabilities = {
+  shared: true,
+  durable: true,
+  delayedPublish:
+    'a message with a time goes to its queue, so that Python workers see it too; the TypeScript worker that receives it moves it to the delay store at once',
+  priorities: true,
+  peek: true,
+  countsLosses: true,
+  celery: true,
+};
+
+/** For commands that people run, when the broker is away. */
+const REACH_MS = 5_000;
+/** What close() gives its consumers for handing back. */
+const CLOSE_MS = 5_000;
+
+/** Opens the Redis broker of this URL; connects at the first use. @throws ConfigError `E_CONFIG_URL` */
+export async function openRedisBroker(options: BrokerOptions): Promise<Broker> {
+  return new RedisBroker(options);
+}
+
+/** Ends a broker as `kill -9` of its process would: nothing is handed back, renewed or connected again. For tests and drills. */
+export async function crashRedisBroker(broker: Broker): Promise<void> {
+  if (!(broker instanceof RedisBroker)) throw new TypeError('crashRedisBroker() takes a broker that openRedisBroker() opened');
+  await broker.crash();
+}
+
+class RedisBroker implements Broker {
+  readonly name = 'redis';
+  readonly capabilities = CAPABILITIES;
+  readonly #links: RedisLinks;
+  readonly #publisher: RedisPublisher;
+  readonly #consumers = new Set<RedisConsumer>();
+  #closing: Promise<void> | null = null;
+
+  constructor(options: BrokerOptions) {
+    this.#links = new RedisLinks(parseRedisUrl(options.url), options.logger);
+    this.#publisher = new RedisPublisher(this.#links);
+  }
+
+  async connect(options: { readonly timeoutMs: number }): Promise<void> {
+    this.#assertOpen();
+    await this.#links.commands.whenReady(options.timeoutMs);
+  }
+
+  async publish(messages: readonly OutgoingMessage[], options: PublishOptions): Promise<readonly PublishResult[]> {
+    this.#assertOpen();
+    return this.#publisher.publish(messages, options);
+  }
+
+  async consume(options: ConsumeOptions): Promise<Consumer> {
+    this.#assertOpen();
+    const consumer: RedisConsumer = new RedisConsumer(this.#links, options, () => this.#consumers.delete(consumer));
+    this.#consumers.add(consumer);
+    return consumer;
+  }
+
+  async declare(queue: string): Promise<void> {
+    checkQueueName(queue);
+    const [key, member] = bindingOf(this.#links.keys.prefix, queue, queue, queue);
+    await this.#reach();
+    await this.#links.commands.call('sadd', [key, member]);
+  }
+
+  async queues(): Promise<readonly string[]> {
+    await this.#reach();
+    return listQueues(this.#links.commands, this.#links.keys);
+  }
+
+  async depth(queues: readonly string[]): Promise<readonly QueueDepth[]> {
+    await this.#reach();
+    return Promise.all(queues.map((queue) => queueDepth(this.#links.commands, this.#links.keys, queue)));
+  }
+
+  async peek(queue: string, limit: number): Promise<readonly Peeked[]> {
+    await this.#reach();
+    return peekQueue(this.#links.commands, this.#links.keys, queue, limit);
+  }
+
+  async purge(queue: string, onProgress?: (removed: number) => void): Promise<number> {
+    await this.#reach();
+    return purgeQueue(this.#links.commands, this.#links.keys, queue, onProgress);
+  }
+
+  async broadcast(broadcast: Broadcast): Promise<void> {
+    this.#assertOpen();
+    return sendBroadcast(this.#links, broadcast);
+  }
+
+  async listen(exchange: string, pattern: string, onBroadcast: (broadcast: Broadcast) => void): Promise<Subscription> {
+    this.#assertOpen();
+    return addListener(this.#links, exchange, pattern, onBroadcast);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  crash(): Promise<void> {
+    this.#closing ??= this.#crash();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all([...this.#consumers].map((consumer) => consumer.close({ timeoutMs: CLOSE_MS })));
+    this.#publisher.close();
+    await this.#links.close();
+  }
+
+  async #crash(): Promise<void> {
+    const closed = this.#links.close();
+    await Promise.all([...this.#consumers].map((consumer) => consumer.close({ timeoutMs: 0 })));
+    this.#publisher.close();
+    await closed;
+  }
+
+  async #reach(): Promise<void> {
+    this.#assertOpen();
+    await this.#links.commands.whenReady(REACH_MS);
+  }
+
+  #assertOpen(): void {
+    if (this.#closing) throw new BrokerError('E_CLOSED', 'the Redis broker was used after close()');
+  }
+}

@@ -1,0 +1,281 @@
+/**
+ * Publishing to Redis: LPUSH of kombu envelopes. Everything that is sent within one turn of the event loop shares one
+ * command a list, so a caller who sends one by one with many in flight pays for few commands.
+ *
+ * Owns the outbox: what waits to be written, what is written and waits for its answer, and deadlines for both. A command
+ * is never repeated once it may have reached the server: its messages are then reported as `unknown`.
+ */
+import { randomUUID } from 'node:crypto';
+import { redisErrorCode, RedisLinkError } from '../../clients/redis.js';
+import type { ErrorCode } from '../../core/error-codes.js';
+import { PublishError, toError, type SendOutcome } from '../../core/errors.js';
+import { encodeEnvelope, queueKey, redisPriority } from '../../wire/redis-envelope.js';
+import type { OutgoingMessage, PublishOptions, PublishResult } from '../broker.js';
+import type { RedisLinks } from './connection.js';
+import { bindingOf, checkQueueName } from './keys.js';
+
+/** One command holds at most so many messages and about so much text. */
+const CHUNK_MESSAGES = 512;
+const CHUNK_CHARS = 512 * 1024;
+/** A big batch is encoded step by step, so that it never stands in memory twice. */
+const STEP_MESSAGES = 2_048;
+/** Beyond this nothing more is accepted until something left: without a broker a sender could fill the memory within its deadline. */
+const OUTBOX_MESSAGES = 100_000;
+const OUTBOX_CHARS = 256 * 1024 * 1024;
+/** Names remembered as bound on this connection. */
+const BOUND_NAMES = 10_000;
+
+/** One publish() call. */
+interface Batch {
+  readonly messages: readonly OutgoingMessage[];
+  readonly results: PublishResult[];
+  readonly deadlineMs: number;
+  left: number;
+  /** Over: aborted or past its deadline. What is still in the outbox is skipped. */
+  isOver: boolean;
+  /** For each message: 0 waits, 1 written, 2 settled. */
+  readonly states: Uint8Array;
+  finish(): void;
+}
+
+/** Messages for one list, as parallel arrays: an object a message would cost more than the message. */
+interface Chunk {
+  readonly list: string;
+  readonly envelopes: string[];
+  readonly batches: Batch[];
+  readonly positions: number[];
+  chars: number;
+}
+
+export class RedisPublisher {
+  readonly #links: RedisLinks;
+  #waiting: Chunk[] = [];
+  readonly #open = new Map<string, Chunk>();
+  readonly #batches = new Set<Batch>();
+  readonly #bound = new Set<string>();
+  #boundEpoch = -1;
+  #count = 0;
+  #chars = 0;
+  #flushPlanned = false;
+  #timer: NodeJS.Timeout | undefined;
+  #timerAtMs = Infinity;
+
+  constructor(links: RedisLinks) {
+    this.#links = links;
+    links.onUp(() => this.#planFlush());
+  }
+
+  async publish(messages: readonly OutgoingMessage[], options: PublishOptions): Promise<readonly PublishResult[]> {
+    const { signal } = options;
+    if (messages.length === 0) return [];
+    if (signal?.aborted) return messages.map((message) => notSent('E_PUBLISH_FAILED', 'the send was aborted before anything was sent', message, signal.reason));
+    this.#links.commands.open();
+    let finish = (): void => {};
+    const finished = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    const batch: Batch = {
+      messages,
+      results: new Array<PublishResult>(messages.length).fill(null),
+      deadlineMs: performance.now() + options.timeoutMs,
+      left: messages.length,
+      isOver: false,
+      states: new Uint8Array(messages.length),
+      finish,
+    };
+    this.#batches.add(batch);
+    this.#armTimer(batch.deadlineMs);
+    const onAbort = (): void => this.#giveUp(batch, 'E_PUBLISH_FAILED', 'the send was aborted', signal?.reason);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    for (let at = 0; at < messages.length && !batch.isOver; at += 1) {
+      if (at > 0 && at % STEP_MESSAGES === 0) await this.#room(batch);
+      if (!batch.isOver) this.#add(batch, at);
+    }
+    if (batch.left > 0) await finished;
+    signal?.removeEventListener('abort', onAbort);
+    this.#batches.delete(batch);
+    return batch.results;
+  }
+
+  /** Fails whatever waits; called when the broker closes. */
+  close(): void {
+    for (const batch of this.#batches) this.#giveUp(batch, 'E_CLOSED', 'the broker was closed before the message was confirmed');
+    clearTimeout(this.#timer);
+  }
+
+  /** Between the steps of a big batch: lets the loop turn, and waits while much is under way. */
+  async #room(batch: Batch): Promise<void> {
+    do {
+      await new Promise((resolve) => setImmediate(resolve));
+    } while (!batch.isOver && this.#count > 4 * STEP_MESSAGES);
+  }
+
+  #add(batch: Batch, position: number): void {
+    const outgoing = batch.messages[position] as OutgoingMessage;
+    if (this.#count >= OUTBOX_MESSAGES || this.#chars >= OUTBOX_CHARS) {
+      const message = `${this.#count} messages wait for ${this.#links.target.label} already: send again when it answers`;
+      return this.#settle(batch, position, notSent('E_BROKER_FULL', message, outgoing));
+    }
+    const { to, priority } = outgoing;
+    let { message } = outgoing;
+    if (priority !== undefined) message = { ...message, properties: { ...message.properties, priority: redisPriority(priority) } };
+    const exchange = to.exchange ?? '';
+    const routingKey = to.routingKey ?? to.queue;
+    let envelope: string;
+    try {
+      this.#bind(exchange, routingKey, to.queue);
+      envelope = encodeEnvelope(message, { exchange, routingKey, deliveryTag: randomUUID() });
+    } catch (error) {
+      return this.#settle(batch, position, notSent('E_PUBLISH_FAILED', toError(error).message, outgoing, error));
+    }
+    const list = this.#links.keys.prefix + queueKey(to.queue, message.properties.priority ?? 0);
+    let chunk = this.#open.get(list);
+    if (!chunk || chunk.envelopes.length >= CHUNK_MESSAGES || chunk.chars >= CHUNK_CHARS) {
+      chunk = { list, envelopes: [], batches: [], positions: [], chars: 0 };
+      this.#open.set(list, chunk);
+      this.#waiting.push(chunk);
+    }
+    chunk.envelopes.push(envelope);
+    chunk.batches.push(batch);
+    chunk.positions.push(position);
+    chunk.chars += envelope.length;
+    this.#count += 1;
+    this.#chars += envelope.length;
+    this.#planFlush();
+  }
+
+  /** Names are checked, and bindings written, once a connection and queue. */
+  #bind(exchange: string, routingKey: string, queue: string): void {
+    const { commands, keys } = this.#links;
+    if (this.#boundEpoch !== commands.epoch || this.#bound.size > BOUND_NAMES) {
+      this.#bound.clear();
+      this.#boundEpoch = commands.epoch;
+    }
+    const name = exchange === '' && routingKey === queue ? queue : `${exchange}\n${routingKey}\n${queue}`;
+    if (this.#bound.has(name)) return;
+    checkQueueName(queue);
+    if (!commands.isReady) return;
+    this.#bound.add(name);
+    const [key, member] = bindingOf(keys.prefix, exchange || queue, routingKey, queue);
+    // Only kombu's own routing reads it; a refusal (full memory) will be told by the LPUSH that follows.
+    commands.call('sadd', [key, member]).catch(() => this.#bound.delete(name));
+  }
+
+  #planFlush(): void {
+    if (this.#flushPlanned) return;
+    this.#flushPlanned = true;
+    process.nextTick(() => {
+      this.#flushPlanned = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    if (!this.#links.commands.isReady || this.#waiting.length === 0) return;
+    const chunks = this.#waiting;
+    this.#waiting = [];
+    this.#open.clear();
+    for (const chunk of chunks) void this.#write(chunk);
+  }
+
+  async #write(chunk: Chunk): Promise<void> {
+    const { batches, positions, envelopes, list } = chunk;
+    const args: string[] = [list];
+    for (let at = 0; at < envelopes.length; at += 1) {
+      const batch = batches[at] as Batch;
+      if (batch.isOver) continue;
+      batch.states[positions[at] as number] = 1;
+      args.push(envelopes[at] as string);
+    }
+    let failure: { readonly code: ErrorCode; readonly outcome: SendOutcome; readonly error: Error } | null = null;
+    try {
+      if (args.length > 1) await this.#links.commands.call('lpush', args);
+    } catch (thrown) {
+      const error = toError(thrown);
+      const code = redisErrorCode(error);
+      if (thrown instanceof RedisLinkError && !thrown.sent) return this.#again(chunk);
+      if (code === 'OOM') failure = { code: 'E_BROKER_FULL', outcome: 'not-sent', error };
+      else if (code === 'NOAUTH' || code === 'NOPERM') failure = { code: 'E_BROKER_AUTH', outcome: 'not-sent', error };
+      else if (code !== undefined) failure = { code: 'E_PUBLISH_FAILED', outcome: 'not-sent', error };
+      else failure = { code: 'E_CONNECTION_LOST', outcome: 'unknown', error };
+    }
+    this.#count -= envelopes.length;
+    this.#chars -= chunk.chars;
+    for (let at = 0; at < batches.length; at += 1) {
+      const batch = batches[at] as Batch;
+      if (batch.isOver) continue;
+      const position = positions[at] as number;
+      this.#settle(batch, position, failure && publishError(failure.code, failure.outcome, failure.error.message, batch.messages[position], failure.error));
+    }
+  }
+
+  /** Nothing of it was written: back into the outbox, in front, for the next connection or until its deadlines. */
+  #again(chunk: Chunk): void {
+    for (let at = 0; at < chunk.batches.length; at += 1) {
+      const batch = chunk.batches[at] as Batch;
+      const position = chunk.positions[at] as number;
+      if (batch.states[position] === 1) batch.states[position] = 0;
+    }
+    this.#waiting.unshift(chunk);
+    this.#dropOver();
+    if (this.#links.commands.isReady) this.#planFlush();
+  }
+
+  #settle(batch: Batch, position: number, result: PublishResult): void {
+    if (batch.states[position] === 2) return;
+    batch.states[position] = 2;
+    if (result !== null) batch.results[position] = result;
+    batch.left -= 1;
+    if (batch.left === 0) batch.finish();
+  }
+
+  #giveUp(batch: Batch, code: ErrorCode, message: string, cause?: unknown): void {
+    if (batch.isOver) return;
+    batch.isOver = true;
+    for (let at = 0; at < batch.states.length; at += 1) {
+      const state = batch.states[at];
+      if (state !== 2) this.#settle(batch, at, publishError(code, state === 1 ? 'unknown' : 'not-sent', message, batch.messages[at], cause));
+    }
+    this.#dropOver();
+  }
+
+  /** Takes chunks out of the outbox that nobody waits for any more: during an outage nothing else empties it. */
+  #dropOver(): void {
+    this.#waiting = this.#waiting.filter((chunk) => {
+      if (!chunk.batches.every((batch) => batch.isOver)) return true;
+      this.#count -= chunk.envelopes.length;
+      this.#chars -= chunk.chars;
+      if (this.#open.get(chunk.list) === chunk) this.#open.delete(chunk.list);
+      return false;
+    });
+  }
+
+  /** One timer for all batches: at the earliest deadline it looks through what is open. */
+  #armTimer(atMs: number): void {
+    if (atMs >= this.#timerAtMs) return;
+    clearTimeout(this.#timer);
+    this.#timerAtMs = atMs;
+    this.#timer = setTimeout(
+      () => {
+        this.#timerAtMs = Infinity;
+        const nowMs = performance.now();
+        let nextMs = Infinity;
+        for (const batch of this.#batches) {
+          if (batch.deadlineMs <= nowMs) this.#giveUp(batch, 'E_PUBLISH_TIMEOUT', `not confirmed by ${this.#links.target.label} within the time given to send()`);
+          else nextMs = Math.min(nextMs, batch.deadlineMs);
+        }
+        if (nextMs < Infinity) this.#armTimer(nextMs);
+      },
+      Math.max(0, Math.ceil(atMs - performance.now())),
+    );
+  }
+}
+
+function publishError(code: ErrorCode, outcome: SendOutcome, message: string, outgoing: OutgoingMessage | undefined, cause?: unknown): PublishError {
+  const id = outgoing?.message.headers.id;
+  return new PublishError(code, message, { outcome, taskId: typeof id === 'string' ? id : undefined, cause });
+}
+
+function notSent(code: ErrorCode, message: string, outgoing: OutgoingMessage, cause?: unknown): PublishError {
+  return publishError(code, 'not-sent', message, outgoing, cause);
+}

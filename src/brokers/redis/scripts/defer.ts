@@ -1,0 +1,65 @@
+import { defineScript, type RedisArg, type RedisReply } from '../../../clients/redis.js';
+import { flagOrText } from './requeue.js';
+import type { ScriptRunner } from './runner.js';
+
+/**
+ * Moves held messages to the delay store, in one step with the end of their hold.
+ *
+ * KEYS  1 unacked, 2 unacked_index, 3 lovage:delayed (queues by next due time)
+ * ARGV  for each message: tag, queue, due time (ms), member of `lovage:delayed:<queue>` (see delayedMember)
+ * Reply for each message 1 (done), 0 (no longer held, nothing changed) or a text (refused; it is still held)
+ *
+ * About the first ZREM see renew.ts.
+ */
+const script = defineScript(`
+local reply = {}
+redis.call('ZREM', KEYS[2], '')
+for i = 1, #ARGV, 4 do
+  local tag, queue, due, done = ARGV[i], ARGV[i + 1], ARGV[i + 2], 0
+  if redis.call('HEXISTS', KEYS[1], tag) == 1 then
+    local added = redis.pcall('ZADD', KEYS[3] .. ':' .. queue, due, ARGV[i + 3])
+    if type(added) == 'table' and added.err then
+      done = added.err
+    else
+      redis.call('ZADD', KEYS[3], 'LT', due, queue)
+      redis.call('HDEL', KEYS[1], tag)
+      redis.call('ZREM', KEYS[2], tag)
+      done = 1
+    end
+  end
+  reply[#reply + 1] = done
+end
+return reply
+`);
+
+export interface Defer {
+  readonly tag: string;
+  readonly queue: string;
+  readonly dueMs: number;
+  readonly member: RedisArg;
+}
+
+/**
+ * The member of a delay set: a unique word, the list to return to as JSON text, the envelope, with line ends between.
+ * Unique, because two messages may be equal to the byte and a set would keep one.
+ */
+export function delayedMember(unique: string, list: string, envelope: RedisArg): RedisArg {
+  const head = `${unique}\n${JSON.stringify(list)}\n`;
+  return typeof envelope === 'string' ? head + envelope : Buffer.concat([Buffer.from(head), envelope]);
+}
+
+/** The envelope in a member of a delay set. */
+export function delayedEnvelope(member: Buffer): Buffer {
+  return member.subarray(member.indexOf(10, member.indexOf(10) + 1) + 1);
+}
+
+/** For each message whether it was held, or the text of Redis' refusal. */
+export async function defer(
+  runner: ScriptRunner,
+  keys: { readonly unacked: string; readonly unackedIndex: string; readonly delayed: string },
+  messages: readonly Defer[],
+): Promise<readonly (boolean | string)[]> {
+  const args: RedisArg[] = [script.sha, '3', keys.unacked, keys.unackedIndex, keys.delayed];
+  for (const { tag, queue, dueMs, member } of messages) args.push(tag, queue, String(dueMs), member);
+  return ((await runner.run(script, args)) as RedisReply[]).map(flagOrText);
+}

@@ -1,0 +1,121 @@
+import { defineScript, type RedisReply } from '../../../clients/redis.js';
+import type { ScriptRunner } from './runner.js';
+
+/**
+ * Takes up to a batch out of several lists and files each message under a fresh tag, in one step: there is no moment in
+ * which a message is in neither place, which kombu's two steps have.
+ *
+ * KEYS  1 unacked, 2 unacked_index, 3… lists: for each step, each queue
+ * ARGV  1 lease (s), 2 tag prefix, 3 last number used for a tag, 4 total credit, 5 number of queues,
+ *       6 length of the global prefix, 7… credit of each queue
+ * Reply list of pairs: number of the list (1 = KEYS[3]), its messages. Tags are prefix .. number, counted up in this order.
+ *       A pair with a text instead of messages tells why a list could not be popped.
+ *
+ * With total credit left, the queues that had credit left are empty; one EXISTS over their lists then arms client
+ * tracking: the next LPUSH wakes us. The envelope is joined to its frame as text: decoding it here would turn [] into {}.
+ */
+const script = defineScript(`
+local unacked, index = KEYS[1], KEYS[2]
+local prefix, n, total, width = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local skip = tonumber(ARGV[6]) + 1
+local time = redis.call('TIME')
+local score = string.format('%.3f', time[1] + time[2] / 1000000 + ARGV[1])
+local credit, reply = {}, {}
+for q = 1, width do credit[q] = tonumber(ARGV[6 + q]) end
+
+local function file(list, got)
+  local tail = ',"",' .. cjson.encode(string.sub(KEYS[list], skip)) .. ']'
+  for from = 1, #got, 1000 do
+    local hash, zset, at = {}, {}, 0
+    for i = from, math.min(from + 999, #got) do
+      n = n + 1
+      local tag = prefix .. n
+      hash[at + 1], hash[at + 2] = tag, '[' .. got[i] .. tail
+      zset[at + 1], zset[at + 2] = score, tag
+      at = at + 2
+    end
+    redis.call('HSET', unacked, unpack(hash))
+    redis.call('ZADD', index, unpack(zset))
+  end
+  reply[#reply + 1] = list - 2
+  reply[#reply + 1] = got
+end
+
+local function take(list, q, most)
+  local count = math.min(most, credit[q], total)
+  if count <= 0 then return end
+  local got = redis.pcall('RPOP', KEYS[list], count)
+  if not got then return end
+  if got.err then
+    reply[#reply + 1] = list - 2
+    reply[#reply + 1] = got.err
+    credit[q] = 0
+    return
+  end
+  credit[q] = credit[q] - #got
+  total = total - #got
+  file(list, got)
+end
+
+for first = 3, #KEYS, width do
+  if width > 1 then
+    -- an equal share for each queue first, so that a long one does not take every slot
+    local share = math.ceil(total / width)
+    for q = 1, width do take(first + q - 1, q, share) end
+  end
+  for q = 1, width do take(first + q - 1, q, total) end
+  if total <= 0 then break end
+end
+
+if total > 0 then
+  local empty = {}
+  for list = 3, #KEYS do
+    if credit[(list - 3) % width + 1] > 0 then empty[#empty + 1] = KEYS[list] end
+  end
+  if #empty > 0 then redis.call('EXISTS', unpack(empty)) end
+end
+return reply
+`);
+
+export interface PopRequest {
+  readonly unacked: string;
+  readonly unackedIndex: string;
+  /** Keys of the lists: for each step, each queue. */
+  readonly lists: readonly string[];
+  /** Credit of each queue. */
+  readonly credits: readonly number[];
+  readonly total: number;
+  readonly leaseMs: number;
+  readonly tagPrefix: string;
+  /** Tags are numbered from this + 1. */
+  readonly lastTag: number;
+  readonly globalPrefix: string;
+}
+
+/** Messages of one list in the order of their tags, or why the list could not be popped. */
+export type PoppedGroup = { readonly list: number; readonly messages: readonly Buffer[] } | { readonly list: number; readonly fault: string };
+
+/** Runs the script; `list` counts from 0 in `request.lists`. */
+export async function pop(runner: ScriptRunner, request: PopRequest): Promise<PoppedGroup[]> {
+  const reply = (await runner.run(script, [
+    script.sha,
+    String(2 + request.lists.length),
+    request.unacked,
+    request.unackedIndex,
+    ...request.lists,
+    String(request.leaseMs / 1_000),
+    request.tagPrefix,
+    String(request.lastTag),
+    String(request.total),
+    String(request.credits.length),
+    String(Buffer.byteLength(request.globalPrefix)),
+    ...request.credits.map(String),
+  ])) as RedisReply[];
+  const groups: PoppedGroup[] = [];
+  for (let at = 0; at < reply.length; at += 2) {
+    const list = (reply[at] as number) - 1;
+    const got = reply[at + 1] as Buffer | Buffer[];
+    groups.push(Array.isArray(got) ? { list, messages: got } : { list, fault: got.toString() });
+  }
+  return groups;
+}

@@ -1,0 +1,179 @@
+/**
+ * How deliveries end on Redis: ack, requeue, defer, park. Everything of one call goes out in one round trip, each kind as
+ * one script. Waits through outages: a settlement is repeated until it is answered or the consumer is closed, and a
+ * repeated one is safe because its tag is gone once it was done.
+ */
+import { randomUUID } from 'node:crypto';
+import { RedisLinkError } from '../../clients/redis.js';
+import { BrokerError } from '../../core/errors.js';
+import { encodeEnvelope, queueKey } from '../../wire/redis-envelope.js';
+import type { Settlement, SettleResult } from '../broker.js';
+import type { RedisConsumer } from './consume.js';
+import type { Held } from './held.js';
+import { checkQueueName } from './keys.js';
+import { markRedelivered } from './redelivered.js';
+import { ack } from './scripts/ack.js';
+import { defer, delayedMember } from './scripts/defer.js';
+import { park } from './scripts/park.js';
+import { requeue } from './scripts/requeue.js';
+
+type Of<K extends Settlement['kind']> = Extract<Settlement, { readonly kind: K }>;
+/** For each message: held, lost, or why Redis refused. */
+type Flags = readonly (boolean | string)[];
+
+/** What `lovage:dead` holds of a parked message, as JSON. */
+export interface DeadLetter {
+  /** The element of the list, byte by byte, as base64. */
+  readonly raw: string;
+  readonly reason: string;
+  readonly code: string;
+  readonly queue: string;
+  /** ISO time. */
+  readonly at: string;
+}
+
+export class RedisSettler {
+  readonly #consumer: RedisConsumer;
+  readonly #stop = new AbortController();
+
+  constructor(consumer: RedisConsumer) {
+    this.#consumer = consumer;
+  }
+
+  async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
+    const results = new Array<SettleResult>(settlements.length).fill('lost');
+    const { held } = this.#consumer;
+    const groups: Record<Settlement['kind'], { holds: Held[]; positions: number[] }> = {
+      ack: { holds: [], positions: [] },
+      requeue: { holds: [], positions: [] },
+      defer: { holds: [], positions: [] },
+      park: { holds: [], positions: [] },
+    };
+    for (let at = 0; at < settlements.length; at += 1) {
+      const settlement = settlements[at] as Settlement;
+      const hold = held.get(settlement.arrival.tag);
+      if (!hold || hold.isSettling) continue;
+      hold.isSettling = true;
+      const group = groups[settlement.kind];
+      group.holds.push(hold);
+      group.positions.push(at);
+    }
+    const work: Promise<void>[] = [];
+    for (const kind of ['ack', 'requeue', 'defer', 'park'] as const) {
+      const { holds, positions } = groups[kind];
+      if (holds.length === 0) continue;
+      const part = positions.map((at) => settlements[at] as Settlement);
+      work.push(
+        this.#untilAnswered(holds, this.#prepare(kind, holds, part)).then((flags) => {
+          if (flags === null) for (const at of positions) results[at] = 'held';
+          else flags.forEach((isHeld, index) => isHeld && (results[positions[index] as number] = 'held'));
+        }),
+      );
+    }
+    await Promise.all(work);
+    return results;
+  }
+
+  /** Everything that is held goes back to the front of its list, the oldest in front. Resolves with how many. */
+  async handBack(): Promise<number> {
+    const holds = this.#consumer.held.all().filter((hold) => !hold.isSettling);
+    for (const hold of holds) hold.isSettling = true;
+    const flags = await this.#untilAnswered(holds, this.#requeueStep(holds, () => 'front'));
+    return flags === null ? holds.length : flags.filter(Boolean).length;
+  }
+
+  /** Settlements that wait for a connection give up. */
+  close(): void {
+    this.#stop.abort(new BrokerError('E_CLOSED', 'the consumer was closed before the broker could be reached'));
+  }
+
+  #prepare(kind: Settlement['kind'], holds: readonly Held[], settlements: readonly Settlement[]): () => Promise<Flags | null> {
+    const { commands, keys } = this.#consumer.links;
+    switch (kind) {
+      case 'ack': {
+        const tags = holds.map(({ tag }) => tag);
+        return () => ack(commands, keys, tags);
+      }
+      case 'requeue':
+        return this.#requeueStep(holds, (index) => (settlements[index] as Of<'requeue'>).where);
+      case 'defer': {
+        const defers = holds.map((hold, index) => this.#deferOf(hold, settlements[index] as Of<'defer'>));
+        const soonestMs = Math.min(...defers.map(({ dueMs }) => dueMs));
+        return async () => {
+          const flags = await defer(commands, keys, defers);
+          this.#consumer.dueAt(soonestMs);
+          return flags;
+        };
+      }
+      case 'park': {
+        const nowMs = Date.now();
+        const at = new Date(nowMs).toISOString();
+        const parks = holds.map(({ tag, raw, queue }, index) => {
+          const { reason, code } = (settlements[index] as Of<'park'>).reason;
+          const letter: DeadLetter = { raw: raw.toString('base64'), reason, code, queue, at };
+          return { tag, id: randomUUID(), atMs: nowMs, json: JSON.stringify(letter) };
+        });
+        return () => park(commands, keys, parks);
+      }
+    }
+  }
+
+  /** From the last to the first for the front, because each goes in front of the one before: so they keep their order. */
+  #requeueStep(holds: readonly Held[], where: (index: number) => 'front' | 'back'): () => Promise<Flags> {
+    const { commands, keys } = this.#consumer.links;
+    const front: number[] = [];
+    const back: number[] = [];
+    for (let index = 0; index < holds.length; index += 1) (where(index) === 'front' ? front : back).push(index);
+    const order = [...front.reverse(), ...back];
+    const messages = order.map((index) => {
+      const { tag, list, raw } = holds[index] as Held;
+      return { tag, list: keys.prefix + list, where: where(index), envelope: markRedelivered(raw) };
+    });
+    return async () => {
+      const flags = await requeue(commands, keys, messages);
+      const inPlace = new Array<boolean | string>(holds.length);
+      order.forEach((index, at) => (inPlace[index] = flags[at] as boolean | string));
+      return inPlace;
+    };
+  }
+
+  #deferOf(hold: Held, settlement: Of<'defer'>): Parameters<typeof defer>[2][number] {
+    const { untilMs, message, to } = settlement;
+    const queue = to?.queue ?? hold.queue;
+    if (to) checkQueueName(queue);
+    let list = queue + hold.list.slice(hold.queue.length);
+    let envelope: string | Buffer = hold.takenOver ? markRedelivered(hold.raw) : hold.raw;
+    if (message) {
+      list = queueKey(queue, message.properties.priority ?? 0);
+      envelope = encodeEnvelope(message, { exchange: to?.exchange ?? '', routingKey: to?.routingKey ?? queue, deliveryTag: randomUUID() });
+    }
+    return { tag: hold.tag, queue, dueMs: Math.ceil(untilMs), member: delayedMember(hold.tag, list, envelope) };
+  }
+
+  async #untilAnswered(holds: readonly Held[], step: () => Promise<Flags | null>): Promise<readonly boolean[] | null> {
+    const { commands } = this.#consumer.links;
+    try {
+      for (let isRepeat = false; ; isRepeat = true) {
+        try {
+          await commands.whenReady(Infinity, this.#stop.signal);
+          const flags = await step();
+          return flags === null ? null : this.#judge(holds, flags, isRepeat);
+        } catch (error) {
+          if (!(error instanceof RedisLinkError)) throw error;
+        }
+      }
+    } finally {
+      for (const { tag } of holds) this.#consumer.held.delete(tag);
+    }
+  }
+
+  #judge(holds: readonly Held[], flags: Flags, isRepeat: boolean): readonly boolean[] {
+    const refusal = flags.find((flag) => typeof flag === 'string');
+    if (refusal !== undefined) {
+      throw new BrokerError('E_PUBLISH_FAILED', `Redis refused to move a message: ${refusal}. It stays in 'unacked' and comes back when its lease is over`);
+    }
+    const nowMs = performance.now();
+    // Gone at a repeat, within a lease that nobody else can have ended: our first try did it before the connection died.
+    return flags.map((flag, index) => flag === true || (isRepeat && nowMs < (holds[index] as Held).leaseEndsMs));
+  }
+}

@@ -1,0 +1,338 @@
+/**
+ * One connection to Redis that comes back by itself. The only importer of the client library.
+ *
+ * Owns: the state machine connecting → ready → lost → waiting → connecting …, scripts by hash, what is known of a command
+ * whose connection died. It never repeats a command: only its caller knows whether that is safe.
+ * Does not own: keys and meaning (`brokers/redis`, `results/redis`).
+ *
+ * Each try uses a fresh client object, with the library's own reconnect, resend and offline queue switched off: with
+ * resending on it would repeat pops, with it off it leaves commands unsettled for ever.
+ */
+import { createHash } from 'node:crypto';
+import type { Command as CommandClass, Redis } from 'ioredis';
+import { reconnectDelayMs } from '../core/backoff.js';
+import { sleep } from '../core/clock.js';
+import { BrokerError, ConfigError, toError } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+import type { RedisTarget } from './redis-url.js';
+
+/** What Redis answers. Texts stay bytes: only the caller knows whether they are text. */
+export type RedisReply = Buffer | number | null | RedisReply[];
+/** A command argument. Strings are cheapest. */
+export type RedisArg = string | Buffer;
+
+/** The connection was not there, or died before the answer came. */
+export class RedisLinkError extends BrokerError {
+  /** Whether the command may have reached the server. */
+  readonly sent: boolean;
+  constructor(message: string, sent: boolean, cause: unknown) {
+    super('E_CONNECTION_LOST', message, { cause });
+    this.sent = sent;
+  }
+}
+
+/** A Lua script, run by its hash. */
+export interface RedisScript {
+  readonly lua: string;
+  readonly sha: string;
+}
+
+/** Prepares a script; its header comment says what keys, arguments and answer are. */
+export function defineScript(lua: string): RedisScript {
+  return { lua, sha: createHash('sha1').update(lua).digest('hex') };
+}
+
+export interface RedisConnectionOptions {
+  readonly target: RedisTarget;
+  /** Shown by `CLIENT LIST`, for example `lovage:w1@host:commands`. */
+  readonly name: string;
+  readonly logger: Logger;
+  /** A command without any answer for this long means that the connection is dead. Default 10 s. */
+  readonly answerTimeoutMs?: number;
+  /** Runs on each new connection before anyone else may use it; a rejection counts as a failed try. */
+  readonly setup?: (link: RedisLink) => Promise<void>;
+  /** A new connection is ready. */
+  readonly onReady?: () => void;
+  /** A ready connection was lost; the next is being made. */
+  readonly onLost?: (cause: Error) => void;
+  /** Messages of subscribed channels; the payload of `__redis__:invalidate` is a list of keys or null. */
+  readonly onMessage?: (channel: string, payload: RedisReply) => void;
+  readonly onPatternMessage?: (pattern: string, channel: string, payload: Buffer) => void;
+}
+
+/** Commands on a connection that is being set up. */
+export interface RedisLink {
+  call(name: string, args: readonly RedisArg[]): Promise<RedisReply>;
+}
+
+/** A connection that stayed up this long was a good one: the next trouble starts again with short waits. */
+const STABLE_MS = 1_000;
+const CONNECT_TIMEOUT_MS = 5_000;
+const BYTES = { replyEncoding: null } as const;
+
+type Library = { readonly Redis: typeof Redis; readonly Command: typeof CommandClass };
+let library: Promise<Library> | undefined;
+
+/** @throws ConfigError `E_DRIVER_MISSING` */
+async function loadLibrary(): Promise<Library> {
+  library ??= import('ioredis').then(({ Redis, Command }) => ({ Redis, Command }));
+  try {
+    return await library;
+  } catch (cause) {
+    library = undefined;
+    throw new ConfigError('E_DRIVER_MISSING', 'redis:// URLs need the package ioredis, which is not installed: npm i ioredis', { cause });
+  }
+}
+
+/** Whether Redis itself refused (its text starts with the error's code, for example `OOM`), as opposed to a broken connection. */
+export function redisErrorCode(error: unknown): string | undefined {
+  if (!(error instanceof Error) || error.name !== 'ReplyError') return undefined;
+  return /^[A-Z]+/.exec(error.message)?.[0] ?? 'ERR';
+}
+
+const AUTH_CODES = new Set(['NOAUTH', 'WRONGPASS', 'NOPERM']);
+const isAuthError = (error: unknown): boolean => AUTH_CODES.has(redisErrorCode(error) ?? '') || /invalid password|invalid username/i.test(String(error));
+
+/**
+ * Refusals that pass by themselves, with nothing done: loading its data, a replica since a moment ago, busy with a script.
+ * Such a server counts as away: the connection is dropped, and the next one waits and may find another primary.
+ */
+const NOT_NOW = new Set(['LOADING', 'READONLY', 'MASTERDOWN', 'TRYAGAIN', 'CLUSTERDOWN', 'BUSY']);
+
+interface Waiter {
+  resolve(): void;
+  reject(error: Error): void;
+}
+
+export class RedisConnection implements RedisLink {
+  readonly target: RedisTarget;
+  readonly #options: RedisConnectionOptions;
+  readonly #stop = new AbortController();
+  readonly #waiters = new Set<Waiter>();
+  #loop: Promise<void> | null = null;
+  #redis: Redis | null = null;
+  #Command: typeof CommandClass | null = null;
+  #lastError: Error | null = null;
+  #lastAliveMs = performance.now();
+  /** Rises by one with each connection made. */
+  epoch = 0;
+
+  constructor(options: RedisConnectionOptions) {
+    this.#options = options;
+    this.target = options.target;
+  }
+
+  get isReady(): boolean {
+    return this.#redis !== null;
+  }
+
+  get isClosed(): boolean {
+    return this.#stop.signal.aborted;
+  }
+
+  /** Monotonic milliseconds of the last bytes from the server. */
+  get lastAliveMs(): number {
+    return this.#lastAliveMs;
+  }
+
+  /** Starts connecting if that has not happened yet. */
+  open(): void {
+    if (!this.isClosed) this.#loop ??= this.#run();
+  }
+
+  /**
+   * Resolves once there is a connection.
+   * @throws BrokerError `E_BROKER_UNREACHABLE` after `timeoutMs`, `E_BROKER_AUTH` at once, `E_CLOSED`, or the signal's reason
+   */
+  async whenReady(timeoutMs: number, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    if (this.#redis) return;
+    if (this.isClosed) throw new BrokerError('E_CLOSED', `the connection to ${this.target.label} is closed`);
+    this.open();
+    let cleanUp = (): void => {};
+    try {
+      await new Promise<void>((resolve, reject) => {
+        const waiter: Waiter = { resolve, reject };
+        this.#waiters.add(waiter);
+        const timer = Number.isFinite(timeoutMs)
+          ? setTimeout(() => {
+              const why = this.#lastError ? `: ${this.#lastError.message}` : '';
+              const message = `no connection to ${this.target.label} within ${Math.round(timeoutMs)} ms${why}`;
+              reject(new BrokerError('E_BROKER_UNREACHABLE', message, { cause: this.#lastError }));
+            }, timeoutMs)
+          : undefined;
+        const onAbort = (): void => reject(toError(signal?.reason));
+        signal?.addEventListener('abort', onAbort, { once: true });
+        cleanUp = () => {
+          clearTimeout(timer);
+          signal?.removeEventListener('abort', onAbort);
+          this.#waiters.delete(waiter);
+        };
+      });
+    } finally {
+      cleanUp();
+    }
+  }
+
+  /**
+   * One command; the answer as bytes.
+   * @throws RedisLinkError when there is no connection or it died; ReplyError as Redis sent it
+   */
+  call(name: string, args: readonly RedisArg[]): Promise<RedisReply> {
+    const redis = this.#redis;
+    if (!redis) return Promise.reject(this.#linkError(false, this.#lastError));
+    return this.#send(redis, name, args);
+  }
+
+  /**
+   * Runs a script. `args` is `[sha, number of keys, …keys, …arguments]`, made by the script's wrapper in one go, so that a
+   * batch of hundreds is not copied once more here.
+   */
+  async run(script: RedisScript, args: RedisArg[]): Promise<RedisReply> {
+    try {
+      return await this.call('evalsha', args);
+    } catch (error) {
+      // Not loaded yet on this server, or flushed: nothing was run, so running it by its text is no repetition.
+      if (redisErrorCode(error) !== 'NOSCRIPT') throw error;
+      return this.call('eval', [script.lua, ...args.slice(1)]);
+    }
+  }
+
+  /** Drops the current connection; the next is made at once. For watchdogs and tests. */
+  reconnect(): void {
+    this.#redis?.disconnect();
+  }
+
+  /** Ends the connection for good; commands without an answer reject. */
+  async close(): Promise<void> {
+    if (!this.isClosed) this.#stop.abort(new BrokerError('E_CLOSED', `the connection to ${this.target.label} is closed`));
+    for (const waiter of this.#waiters) waiter.reject(this.#stop.signal.reason as Error);
+    this.#redis?.disconnect();
+    await this.#loop;
+  }
+
+  #linkError(sent: boolean, cause: unknown): Error {
+    if (this.isClosed) return new BrokerError('E_CLOSED', `the connection to ${this.target.label} is closed`, { cause });
+    const what = sent ? `the connection to ${this.target.label} was lost before the answer came` : `there is no connection to ${this.target.label}`;
+    return new RedisLinkError(cause instanceof Error ? `${what}: ${cause.message}` : what, sent, cause);
+  }
+
+  async #send(redis: Redis, name: string, args: readonly RedisArg[]): Promise<RedisReply> {
+    const writable = redis.status === 'ready' && redis.stream?.writable;
+    try {
+      const Command = this.#Command as typeof CommandClass;
+      return (await redis.sendCommand(new Command(name, args as RedisArg[], BYTES))) as RedisReply;
+    } catch (error) {
+      const code = redisErrorCode(error);
+      if (code !== undefined && NOT_NOW.has(code)) {
+        this.#drop(redis, toError(error));
+        throw this.#linkError(false, error);
+      }
+      if (code !== undefined) throw error;
+      const cause = this.#lastError ?? toError(error);
+      // At once, not at the library's event: whoever tries again must wait for the next connection, not spin on this one.
+      this.#drop(redis, cause);
+      throw this.#linkError(Boolean(writable), cause);
+    }
+  }
+
+  /** This connection is no longer used. Answers that are on their way are still taken: they tell what was done. */
+  #drop(redis: Redis, cause: Error): void {
+    if (this.#redis !== redis) return;
+    this.#redis = null;
+    setImmediate(() => redis.disconnect());
+    if (!this.isClosed) this.#options.onLost?.(cause);
+  }
+
+  async #run(): Promise<void> {
+    for (let tries = 0; !this.isClosed; tries += 1) {
+      if (tries > 0) {
+        await sleep(reconnectDelayMs(tries - 1, Math.random()), this.#stop.signal).catch(() => {});
+        if (this.isClosed) break;
+      }
+      let redis: Redis | undefined;
+      try {
+        const { Redis, Command } = await loadLibrary();
+        this.#Command = Command;
+        if (this.isClosed) break;
+        redis = this.#create(Redis);
+        const ended = new Promise<void>((resolve) => redis?.once('end', resolve));
+        const since = await this.#connect(redis);
+        await ended;
+        if (performance.now() - since > STABLE_MS) tries = 0;
+        this.#drop(redis, this.#lastError ?? new Error('the server closed the connection'));
+      } catch (error) {
+        redis?.disconnect();
+        this.#lastError = this.#explain(error);
+        if (this.#lastError instanceof ConfigError || this.#lastError instanceof BrokerError) {
+          for (const waiter of this.#waiters) waiter.reject(this.#lastError);
+        }
+        this.#options.logger.debug({ server: this.target.label, connection: this.#options.name, cause: String(error) }, 'redis: connecting failed');
+      }
+    }
+  }
+
+  /** Resolves with the time at which the connection was handed to its users. */
+  async #connect(redis: Redis): Promise<number> {
+    const onStop = (): void => redis.disconnect();
+    this.#stop.signal.addEventListener('abort', onStop, { once: true });
+    try {
+      this.#lastError = null;
+      redis.on('error', (error: Error) => {
+        this.#lastError = error;
+      });
+      await redis.connect();
+      redis.stream.on('data', () => {
+        this.#lastAliveMs = performance.now();
+      });
+      const { onMessage, onPatternMessage, setup } = this.#options;
+      if (onMessage) redis.on('messageBuffer', (channel: Buffer, payload: RedisReply) => onMessage(channel.toString(), payload));
+      if (onPatternMessage) {
+        redis.on('pmessageBuffer', (pattern: string, channel: Buffer, payload: Buffer) => onPatternMessage(pattern, channel.toString(), payload));
+      }
+      await setup?.({ call: (name, args) => this.#send(redis, name, args) });
+    } finally {
+      this.#stop.signal.removeEventListener('abort', onStop);
+    }
+    if (this.isClosed || redis.status !== 'ready') throw this.#lastError ?? new Error('the server closed the connection');
+    this.#lastAliveMs = performance.now();
+    this.#lastError = null;
+    this.#redis = redis;
+    this.epoch += 1;
+    for (const waiter of this.#waiters) waiter.resolve();
+    this.#options.onReady?.();
+    return performance.now();
+  }
+
+  #explain(error: unknown): Error {
+    // The library rejects connect() with "Connection is closed." and tells the reason by an event before.
+    const cause = /Connection is closed/.test(String(error)) && this.#lastError ? this.#lastError : toError(error);
+    if (!isAuthError(cause)) return cause;
+    return new BrokerError('E_BROKER_AUTH', `${this.target.label} refused the credentials: ${cause.message}`, { cause });
+  }
+
+  #create(RedisClient: typeof Redis): Redis {
+    const { target, name, answerTimeoutMs = 10_000 } = this.#options;
+    return new RedisClient({
+      host: target.host,
+      port: target.port,
+      ...(target.username === undefined ? {} : { username: target.username }),
+      ...(target.password === undefined ? {} : { password: target.password }),
+      db: target.db,
+      ...(target.tls ? { tls: target.tls } : {}),
+      connectionName: name.replace(/[^\x21-\x7e]/g, '-'),
+      disableClientInfo: true,
+      // Under RESP3 the library drops `invalidate` pushes, which are what wakes an idle worker.
+      protocol: 2,
+      lazyConnect: true,
+      noDelay: true,
+      enableOfflineQueue: false,
+      autoResubscribe: false,
+      autoResendUnfulfilledCommands: false,
+      retryStrategy: () => null,
+      maxRetriesPerRequest: null,
+      connectTimeout: CONNECT_TIMEOUT_MS,
+      socketTimeout: answerTimeoutMs,
+    });
+  }
+}

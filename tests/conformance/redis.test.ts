@@ -1,0 +1,120 @@
+/** The Redis drivers against both conformance suites, on a private server that keeps its data. */
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll, describe } from 'vitest';
+import type { Broker } from '../../src/brokers/broker.js';
+import { crashRedisBroker, openRedisBroker } from '../../src/brokers/redis/index.js';
+import type { DeadLetter } from '../../src/brokers/redis/settle.js';
+import { silentLogger } from '../../src/core/logger.js';
+import { openRedisResults } from '../../src/results/redis/index.js';
+import type { ResultStore } from '../../src/results/result-store.js';
+import { brokerConformance, type BrokerFixture } from '../../src/testing/broker-conformance.js';
+import { resultStoreConformance, type ResultStoreFixture } from '../../src/testing/result-store-conformance.js';
+import { redisMissing, startRedis, type RedisServer } from '../support/redis-server.js';
+
+let server: RedisServer;
+let admin: Redis;
+let database = 0;
+
+const missing = redisMissing();
+if (missing && process.env['CI'] === 'true') throw new Error(missing);
+
+/** Each fixture has a prefix of its own, so that suites may run side by side on one server. */
+const nextUrl = (): { readonly url: string; readonly prefix: string } => {
+  database += 1;
+  const prefix = `suite${database}:`;
+  return { url: `redis://127.0.0.1:${server.port}/0?prefix=${prefix}`, prefix };
+};
+
+/** As if another worker had taken everything over and then died: the old tags are gone, and the new leases are about to end. */
+async function loseDeliveries(prefix: string): Promise<void> {
+  const held = await admin.hgetall(`${prefix}unacked`);
+  for (const [tag, value] of Object.entries(held)) {
+    const moved = `lovage:suite:${tag}`;
+    await admin
+      .multi()
+      .hdel(`${prefix}unacked`, tag)
+      .zrem(`${prefix}unacked_index`, tag)
+      .hset(`${prefix}unacked`, moved, value)
+      .zadd(`${prefix}unacked_index`, Date.now() / 1_000 + 0.05, moved)
+      .exec();
+  }
+}
+
+async function killConnections(): Promise<void> {
+  const own = await admin.client('ID');
+  const clients = (await admin.client('LIST')) as string;
+  for (const [, id] of clients.matchAll(/^id=(\d+) .*name=lovage:/gm)) if (Number(id) !== own) await admin.client('KILL', 'ID', Number(id));
+}
+
+async function openBrokerFixture(): Promise<BrokerFixture> {
+  const { url, prefix } = nextUrl();
+  const brokers: Broker[] = [];
+  const another = async (): Promise<Broker> => {
+    const broker = await openRedisBroker({ url, logger: silentLogger, role: 'engine' });
+    brokers.push(broker);
+    return broker;
+  };
+  return {
+    broker: await another(),
+    another,
+    putRaw: async (queue, bytes) => {
+      await admin.lpush(`${prefix}${queue}`, Buffer.from(bytes));
+    },
+    dead: async () =>
+      Object.values(await admin.hgetall(`${prefix}lovage:dead`)).map((json) => {
+        const { raw, queue, code, reason } = JSON.parse(json) as DeadLetter;
+        return { raw: Buffer.from(raw, 'base64'), queue, code, reason };
+      }),
+    crash: crashRedisBroker,
+    loseDeliveries: () => loseDeliveries(prefix),
+    breakConnections: killConnections,
+    outage: async () => {
+      server.pause();
+      return async () => server.resume();
+    },
+    restart: async () => {
+      await server.kill9();
+      await server.restart();
+    },
+    async close() {
+      for (const broker of brokers) await broker.close();
+    },
+  };
+}
+
+async function openResultsFixture(): Promise<ResultStoreFixture> {
+  const { url } = nextUrl();
+  const stores: ResultStore[] = [];
+  const another = async (): Promise<ResultStore> => {
+    const store = await openRedisResults({ url, logger: silentLogger, role: 'engine' });
+    stores.push(store);
+    return store;
+  };
+  return {
+    store: await another(),
+    another,
+    // what the server sees of our subscriptions is the proof that none is left
+    openWaits: async () => ((await admin.pubsub('CHANNELS', '*celery-task-meta-*')) as string[]).length,
+    breakConnections: killConnections,
+    async close() {
+      for (const store of stores) await store.close();
+    },
+  };
+}
+
+describe.skipIf(missing !== null)(missing === null ? 'redis' : `redis (not run: ${missing})`, () => {
+  beforeAll(async () => {
+    server = await startRedis({ durable: true });
+    admin = new Redis(server.url, { protocol: 2, retryStrategy: () => 20, maxRetriesPerRequest: null });
+    admin.on('error', () => {});
+  });
+  afterAll(async () => {
+    admin.disconnect();
+    await server.stop();
+  });
+
+  brokerConformance('redis', openBrokerFixture, {
+    gaps: [{ capability: 'delayedPublish', why: 'a message with a time goes to its queue, where Python workers see it too' }],
+  });
+  resultStoreConformance('redis', openResultsFixture);
+});
