@@ -203,6 +203,7 @@ export class ConfirmPublisher {
     const channel = this.#channel;
     // Under an alarm the broker does not read: what we wrote would be of unknown fate, what we keep is known not to be sent.
     if (!channel || this.#link.blocked !== null) return;
+    if (this.#head < this.#waiting.length) this.#link.gather();
     for (; this.#head < this.#waiting.length; this.#head += 1) {
       const batch = this.#waiting[this.#head]!;
       let index = -1;
@@ -228,7 +229,7 @@ export class ConfirmPublisher {
   #write(channel: ConfirmChannel, batch: Batch, index: number): boolean {
     const message = batch.messages[index]!;
     try {
-      channel.publish(message.exchange, message.routingKey, message.content, message.options);
+      send(channel, message);
     } catch (error) {
       if ((error as Error).name === 'IllegalOperationError') {
         batch.again.push(index);
@@ -380,6 +381,24 @@ export class ConfirmPublisher {
     if (this.#dead > 0) this.#compact();
     if (next < Infinity) this.#arm(next);
   }
+}
+
+/** What `publish` of the client does in two steps; not in its types. */
+interface HiddenSteps {
+  sendMessage?(fields: object, properties: object, content: Buffer): boolean;
+  pushConfirmCallback?(callback: undefined): void;
+}
+
+/**
+ * Publishes, past the client's own preparation of options if we can: that puts the headers behind a prototype, where encoding the 20
+ * headers of a task takes 17 µs in place of 5.
+ */
+function send(channel: ConfirmChannel, message: AmqpOutgoing): void {
+  const { exchange, routingKey, content, options } = message;
+  const steps = channel as HiddenSteps;
+  if (!steps.sendMessage || !steps.pushConfirmCallback) return void channel.publish(exchange, routingKey, content, options);
+  steps.sendMessage({ exchange, routingKey, mandatory: options.mandatory === true, immediate: false, ticket: 0 }, options, content);
+  steps.pushConfirmCallback(undefined);
 }
 
 /** Finds the messages that made the broker close the channel, so that the others are not lost with them, nor they tried again for ever. */

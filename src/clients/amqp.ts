@@ -5,7 +5,7 @@
  * the client's own recovery: it hides for how long it tries, and channels die with the connection either way.
  * It owns no channel: those are made by whoever listens to `onUp` (`amqp-setup.ts`, `amqp-publisher.ts`, `brokers/rabbitmq/consumer.ts`).
  */
-import type { ChannelModel } from 'amqplib';
+import type { ChannelModel, SocketOptions } from 'amqplib';
 import { reconnectDelayMs } from '../core/backoff.js';
 import { BrokerError, ConfigError, toError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
@@ -15,6 +15,8 @@ export type { Channel, ChannelModel, ConfirmChannel, ConsumeMessage, GetMessage,
 
 /** A TCP connect and AMQP handshake that takes longer than this is given up and tried again. */
 const CONNECT_TIMEOUT_MS = 10_000;
+/** What one turn of the loop may write at once; the default of 16 KiB would end after some 25 messages. */
+const WRITE_BUFFER_BYTES = 256 * 1_024;
 /** How long a polite goodbye may take before the socket is destroyed. */
 const GOODBYE_MS = 2_000;
 
@@ -55,6 +57,8 @@ export class AmqpLink {
   #timer: NodeJS.Timeout | undefined;
   #lastError: Error | undefined;
   #blocked: string | null = null;
+  #gathering = false;
+  #gatherMore = false;
 
   /** @param name shown in the broker's list of connections and in our logs */
   constructor(target: AmqpTarget, name: string, logger: Logger) {
@@ -114,6 +118,31 @@ export class AmqpLink {
     });
   }
 
+  /**
+   * Call before writing many small frames: what is written in this turn of the loop leaves in one system call, not in one each (which
+   * is 40 % of the cost of publishing). Costs a lone frame one turn.
+   */
+  gather(): void {
+    this.#gatherMore = true;
+    if (this.#gathering || !this.#model) return;
+    const stream = socketOf(this.#model);
+    if (!stream?.cork || !stream.uncork) return;
+    const turn = (): void => {
+      const wrote = (stream.writableLength ?? 0) > 0;
+      stream.uncork?.();
+      // The client hands on what is left when the socket drains, so another turn is kept until nothing came in one.
+      this.#gathering = wrote || this.#gatherMore;
+      this.#gatherMore = false;
+      if (!this.#gathering) return;
+      stream.cork?.();
+      setImmediate(turn);
+    };
+    this.#gathering = true;
+    stream.cork();
+    // Two turns: the client itself writes to the socket only in the next one.
+    setImmediate(() => setImmediate(turn));
+  }
+
   /** Gives the connection up because it looks alive but does not answer; a new one follows. */
   abandon(cause: Error): void {
     if (this.#model) destroySocket(this.#model, cause);
@@ -142,15 +171,17 @@ export class AmqpLink {
     const url = this.#target.urls[this.#tries % this.#target.urls.length]!;
     try {
       const amqplib = await loadAmqplib();
-      const model = await amqplib.connect(url, {
+      const socket: SocketOptions & { readonly writableHighWaterMark: number } = {
         ...this.#target.socket,
         // Without it a confirmed publish can wait 40 ms for a delayed TCP acknowledgement.
         noDelay: true,
         keepAlive: true,
         keepAliveDelay: 30_000,
+        writableHighWaterMark: WRITE_BUFFER_BYTES,
         timeout: CONNECT_TIMEOUT_MS,
         clientProperties: { connection_name: this.#name },
-      });
+      };
+      const model = await amqplib.connect(url, socket);
       if (this.#state === 'closed') return void model.close().catch(() => undefined);
       this.#up(model);
     } catch (error) {
@@ -162,6 +193,7 @@ export class AmqpLink {
     this.#model = model;
     this.#tries = 0;
     this.#blocked = null;
+    this.#gathering = false;
     let cause: Error | undefined;
     // Without a listener for 'error' Node would throw; 'close' follows each of them.
     model.on('error', (error: Error) => (cause ??= error));
@@ -225,8 +257,17 @@ export class AmqpLink {
   }
 }
 
-/** The client has no call for this: `close()` waits for an answer that a dead peer never gives, for two heartbeats. */
+/** The socket, which the client does not show. Everything that uses it does without if it is not there. */
+interface HiddenSocket {
+  readonly writableLength?: number;
+  destroy?(error: Error): void;
+  cork?(): void;
+  uncork?(): void;
+}
+
+const socketOf = (model: ChannelModel): HiddenSocket | undefined => (model.connection as { readonly stream?: HiddenSocket }).stream;
+
+/** The client's `close()` waits for an answer that a dead peer never gives, for two heartbeats. */
 function destroySocket(model: ChannelModel, cause: Error): void {
-  const { stream } = model.connection as { readonly stream?: { destroy?(error: Error): void } };
-  stream?.destroy?.(cause);
+  socketOf(model)?.destroy?.(cause);
 }

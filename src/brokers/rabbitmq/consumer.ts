@@ -461,6 +461,7 @@ export class RabbitmqConsumer implements Consumer {
   }
 
   #writeAcks(session: Session): void {
+    this.#link.gather();
     session.acks.flush((deliveryTag, upTo) => session.channel.ack({ fields: { deliveryTag } } as ConsumeMessage, upTo));
   }
 
