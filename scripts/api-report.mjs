@@ -24,7 +24,11 @@ for (const [subpath, target] of Object.entries(packageJson.exports)) {
     continue;
   }
   const config = ExtractorConfig.prepare({
-    configObject: { ...base, mainEntryPointFilePath: types, apiReport: { ...base.apiReport, enabled: true, reportFileName: report } },
+    configObject: {
+      ...base,
+      mainEntryPointFilePath: types,
+      apiReport: { ...base.apiReport, enabled: true, reportFileName: report },
+    },
     configObjectFullPath: join(ROOT, 'api-extractor.json'),
     packageJsonFullPath: join(ROOT, 'package.json'),
   });
@@ -36,7 +40,9 @@ for (const [subpath, target] of Object.entries(packageJson.exports)) {
     },
   });
   if (result.apiReportChanged && !fix) {
-    console.error(`The public API of 'lovage${subpath.slice(1)}' differs from etc/${report}. Look at the difference, then run: npm run check -- --fix`);
+    console.error(
+      `The public API of 'lovage${subpath.slice(1)}' differs from etc/${report}. Look at the difference, then run: npm run check -- --fix`,
+    );
     stale += 1;
   } else if (result.errorCount > 0) {
     console.error(`The public API of 'lovage${subpath.slice(1)}' could not be read.`);

@@ -15,7 +15,9 @@ const compile = spawnSync(
   { cwd: ROOT, encoding: 'utf8', maxBuffer: 64 * 2 ** 20 },
 );
 const lines = (compile.stdout ?? '').split('\n').filter(Boolean);
-const emitted = new Set(lines.flatMap((line) => (line.startsWith('TSFILE: ') ? [resolve(ROOT, line.slice('TSFILE: '.length).trim())] : [])));
+const emitted = new Set(
+  lines.flatMap((line) => (line.startsWith('TSFILE: ') ? [resolve(ROOT, line.slice('TSFILE: '.length).trim())] : [])),
+);
 for (const line of lines) if (!line.startsWith('TSFILE: ')) console.error(line);
 if (compile.status !== 0 || emitted.size === 0) {
   process.stderr.write(compile.stderr ?? '');

@@ -31,7 +31,15 @@ const CHECKS = [
   ['types of tests, scripts and examples', () => node(join(modules, 'typescript/bin/tsc'), '-p', 'tsconfig.json')],
   [
     'lint and format (biome)',
-    () => node(join(modules, '@biomejs/biome/bin/biome'), 'check', '--error-on-warnings', '--max-diagnostics=50', ...(fix ? ['--write'] : []), '.'),
+    () =>
+      node(
+        join(modules, '@biomejs/biome/bin/biome'),
+        'check',
+        '--error-on-warnings',
+        '--max-diagnostics=50',
+        ...(fix ? ['--write'] : []),
+        '.',
+      ),
   ],
   ['dead code and dependencies (knip)', () => node(join(modules, 'knip/bin/knip.js'))],
   ['public API (api-extractor)', () => node('scripts/api-report.mjs', ...(fix ? ['--fix'] : []))],

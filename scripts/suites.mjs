@@ -14,6 +14,7 @@ import { ROOT } from './environment.mjs';
  * @property {readonly string[]} folders path prefixes of its test files; empty for `unit`
  * @property {number} limitMinutes after which it is ended and counts as failed
  * @property {boolean} otherNodes runs on the other Node lines too
+ * @property {readonly Need[]} [parts] needs of some of its tests, which leave themselves out
  * @property {boolean} required no file at all is a fault, not a suite that is still to come
  */
 
@@ -32,8 +33,8 @@ export const SUITES = [
   },
   { name: 'worker', folders: ['tests/worker/'], limitMinutes: 4, otherNodes: false, required: true },
   { name: 'cli', folders: ['tests/cli/', 'tests/loading/'], limitMinutes: 5, otherNodes: false, required: true },
-  { name: 'examples', folders: ['tests/examples'], limitMinutes: 3, otherNodes: false, required: true },
-  { name: 'interop', folders: ['tests/interop/'], limitMinutes: 10, otherNodes: false, required: true },
+  { name: 'examples', folders: ['tests/examples', 'tests/demo/'], limitMinutes: 3, otherNodes: false, required: true },
+  { name: 'interop', folders: ['tests/interop/'], limitMinutes: 10, otherNodes: false, required: true, parts: ['celery-5.6'] },
   { name: 'drills', folders: ['tests/drills/'], limitMinutes: 10, otherNodes: false, required: false },
 ];
 
@@ -45,7 +46,7 @@ export const SUITES = [
 export function needsOf(file) {
   if (file.startsWith('src/wire/')) return []; // pure, whatever it is named after
   const words = new Set(file.split(/[^a-z]+/));
-  if (words.has('interop')) return ['redis', 'rabbitmq', 'celery-system', 'celery-5.6'];
+  if (words.has('interop')) return ['redis', 'rabbitmq', 'celery-system'];
   return [
     ...(words.has('redis') ? /** @type {const} */ (['redis']) : []),
     ...(words.has('rabbitmq') ? /** @type {const} */ (['rabbitmq']) : []),

@@ -169,6 +169,10 @@ if (!runScript('build.mjs')) {
           .join('; ')})`,
       );
     }
+    for (const need of suite.parts ?? []) {
+      if (missing.has(need) && all.length > excluded.length)
+        notRun.push(`${suite.name}: its part with ${need} (${missing.get(need)})`);
+    }
     if (all.length === 0 && suite.required) notRun.push(`${suite.name}: there is no test file`);
     if (all.length > excluded.length) await runSuite(suite, excluded, { title: suite.name, node: process.execPath });
   }

@@ -25,22 +25,28 @@ const LAYERS: readonly (readonly string[])[] = [
 const BESIDE = 'testing';
 
 /** Walls inside or across layers that the table above does not show. `types`: whether type imports count too. */
-const WALLS: readonly { readonly from: string; readonly to: readonly string[]; readonly types: boolean; readonly why: string }[] = [
-  { from: 'worker/engine/', to: ['worker/executor/', 'app/'], types: true, why: 'the engine runs no user code' },
-  { from: 'worker/executor/', to: ['worker/engine/', 'clients/', 'brokers/', 'results/'], types: false, why: 'an executor holds no connection' },
-  ...['memory', 'file', 'redis', 'rabbitmq'].map((driver) => ({
-    from: `brokers/${driver}/`,
-    to: ['memory', 'file', 'redis', 'rabbitmq'].filter((other) => other !== driver).map((other) => `brokers/${other}/`),
-    types: true,
-    why: 'drivers do not know each other',
-  })),
-  ...['memory', 'file', 'redis', 'rpc'].map((driver) => ({
-    from: `results/${driver}/`,
-    to: ['memory', 'file', 'redis', 'rpc'].filter((other) => other !== driver).map((other) => `results/${other}/`),
-    types: true,
-    why: 'drivers do not know each other',
-  })),
-];
+const WALLS: readonly { readonly from: string; readonly to: readonly string[]; readonly types: boolean; readonly why: string }[] =
+  [
+    { from: 'worker/engine/', to: ['worker/executor/', 'app/'], types: true, why: 'the engine runs no user code' },
+    {
+      from: 'worker/executor/',
+      to: ['worker/engine/', 'clients/', 'brokers/', 'results/'],
+      types: false,
+      why: 'an executor holds no connection',
+    },
+    ...['memory', 'file', 'redis', 'rabbitmq'].map((driver) => ({
+      from: `brokers/${driver}/`,
+      to: ['memory', 'file', 'redis', 'rabbitmq'].filter((other) => other !== driver).map((other) => `brokers/${other}/`),
+      types: true,
+      why: 'drivers do not know each other',
+    })),
+    ...['memory', 'file', 'redis', 'rpc'].map((driver) => ({
+      from: `results/${driver}/`,
+      to: ['memory', 'file', 'redis', 'rpc'].filter((other) => other !== driver).map((other) => `results/${other}/`),
+      types: true,
+      why: 'drivers do not know each other',
+    })),
+  ];
 
 /** Libraries and the one folder that may import them. */
 const OWNED: Readonly<Record<string, string>> = {
@@ -56,11 +62,13 @@ const OWNED: Readonly<Record<string, string>> = {
 
 /** What code without I/O, clock and chance must not mention. */
 const PURE = ['wire/', 'canvas/'];
-const IMPURE = /\bDate\.now\(|\bnew Date\(\)|\bMath\.random\(|\brandomUUID\b|\bperformance\.now\(|\bsetTimeout\(|\bsetInterval\(|\bprocess\.(?!env\b)|\bfetch\(/;
+const IMPURE =
+  /\bDate\.now\(|\bnew Date\(\)|\bMath\.random\(|\brandomUUID\b|\bperformance\.now\(|\bsetTimeout\(|\bsetInterval\(|\bprocess\.(?!env\b)|\bfetch\(/;
 const PURE_MODULES = /^node:(zlib|buffer|util|crypto)$/;
 /** Exceptions, each with its reason. */
 const PURE_EXCEPT: Readonly<Record<string, string>> = {
-  'wire/serializers/registry.ts node:module': 'loads the optional msgpack and yaml packages, synchronously, when they are turned on',
+  'wire/serializers/registry.ts node:module':
+    'loads the optional msgpack and yaml packages, synchronously, when they are turned on',
 };
 
 const LONGEST_FILE = 320;
@@ -81,7 +89,7 @@ function withoutComments(text: string): string {
 }
 
 /** Every way in which a source file can name another one. */
-export function importsOf(text: string): Import[] {
+function importsOf(text: string): Import[] {
   const code = withoutComments(text);
   const found: Import[] = [];
   const add = (match: RegExpMatchArray, specifier: string | undefined, typeOnly: boolean, lazy: boolean): void => {
@@ -92,8 +100,10 @@ export function importsOf(text: string): Import[] {
     const eachIsType = /^\{(\s*type\s+[^,}]+,?)+\s*\}\s*from/.test(names.trim());
     if (match[1] === 'import' || names) add(match, match[4], match[2] !== undefined || eachIsType, false);
   }
-  for (const match of code.matchAll(/(typeof\s+)?\bimport\(\s*['"]([^'"]+)['"]\s*\)/g)) add(match, match[2], match[1] !== undefined, true);
-  for (const match of code.matchAll(/new URL\(\s*['"](\.[^'"]+\.js)['"]\s*,\s*import\.meta\.url/g)) add(match, match[1], false, true);
+  for (const match of code.matchAll(/(typeof\s+)?\bimport\(\s*['"]([^'"]+)['"]\s*\)/g))
+    add(match, match[2], match[1] !== undefined, true);
+  for (const match of code.matchAll(/new URL\(\s*['"](\.[^'"]+\.js)['"]\s*,\s*import\.meta\.url/g))
+    add(match, match[1], false, true);
   return found;
 }
 
@@ -113,7 +123,11 @@ const graph = new Map(
   sources.map((file) => {
     const imports = importsOf(read(file)).map((one) => ({
       ...one,
-      target: one.specifier.startsWith('.') ? normalize(join(dirname(file), one.specifier)).replace(/\.js$/, '.ts').replace(/^src\//, '') : null,
+      target: one.specifier.startsWith('.')
+        ? normalize(join(dirname(file), one.specifier))
+            .replace(/\.js$/, '.ts')
+            .replace(/^src\//, '')
+        : null,
     }));
     return [file.replace(/^src\//, ''), imports] as const;
   }),
@@ -121,7 +135,8 @@ const graph = new Map(
 
 const folderOf = (path: string): string => path.split('/')[0] ?? path;
 const layerOf = (path: string): number => LAYERS.findIndex((row) => row.includes(folderOf(path)));
-const describeImport = (file: string, one: Import, why: string): string => `src/${file}:${one.line} imports '${one.specifier}': ${why}`;
+const describeImport = (file: string, one: Import, why: string): string =>
+  `src/${file}:${one.line} imports '${one.specifier}': ${why}`;
 
 function offences(judge: (file: string, one: Import & { readonly target: string | null }) => string | null): string[] {
   return [...graph].flatMap(([file, imports]) =>
@@ -134,7 +149,9 @@ function offences(judge: (file: string, one: Import & { readonly target: string 
 
 describe('the layers', () => {
   test('every folder of src stands in the table', () => {
-    const unknown = readdirSync(join(ROOT, 'src')).filter((name) => layerOf(name) < 0 && name !== BESIDE && !name.endsWith('.test.ts'));
+    const unknown = readdirSync(join(ROOT, 'src')).filter(
+      (name) => layerOf(name) < 0 && name !== BESIDE && !name.endsWith('.test.ts'),
+    );
     expect(unknown).toEqual([]);
   });
 
@@ -152,7 +169,9 @@ describe('the layers', () => {
 
   test('the walls between the halves of the worker and between drivers hold', () => {
     const wrong = offences((file, { target, typeOnly }) => {
-      const wall = WALLS.find((one) => file.startsWith(one.from) && (one.types || !typeOnly) && one.to.some((to) => target?.startsWith(to)));
+      const wall = WALLS.find(
+        (one) => file.startsWith(one.from) && (one.types || !typeOnly) && one.to.some((to) => target?.startsWith(to)),
+      );
       return wall?.why ?? null;
     });
     expect(wrong).toEqual([]);
@@ -197,7 +216,10 @@ describe('the libraries', () => {
     const optional = Object.keys({ ...optionalDependencies, ...peerDependencies });
     const eager = [...graph].flatMap(([file, imports]) =>
       imports
-        .filter((one) => !one.typeOnly && !one.lazy && optional.some((name) => one.specifier === name || one.specifier.startsWith(`${name}/`)))
+        .filter(
+          (one) =>
+            !one.typeOnly && !one.lazy && optional.some((name) => one.specifier === name || one.specifier.startsWith(`${name}/`)),
+        )
         .map((one) => describeImport(file, one, 'an optional package: load it with await import()')),
     );
     expect(eager).toEqual([]);
@@ -268,8 +290,23 @@ describe('the import reader', () => {
       "new Worker(new URL('./thread.js', import.meta.url));",
       'import {\n  l,\n  m,\n} from "./l.js";',
     ].join('\n');
-    expect(importsOf(text).map(({ specifier, typeOnly, lazy }) => `${specifier}${typeOnly ? ' (type)' : lazy ? ' (lazy)' : ''}`).sort()).toEqual(
-      ['./a.js', './b.js (type)', './c.js (type)', './e.js', './g.js', './h.js', './i.js (lazy)', './j.js (type)', './l.js', './thread.js (lazy)'].sort(),
+    expect(
+      importsOf(text)
+        .map(({ specifier, typeOnly, lazy }) => `${specifier}${typeOnly ? ' (type)' : lazy ? ' (lazy)' : ''}`)
+        .sort(),
+    ).toEqual(
+      [
+        './a.js',
+        './b.js (type)',
+        './c.js (type)',
+        './e.js',
+        './g.js',
+        './h.js',
+        './i.js (lazy)',
+        './j.js (type)',
+        './l.js',
+        './thread.js (lazy)',
+      ].sort(),
     );
   });
 });

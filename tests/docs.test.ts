@@ -36,7 +36,9 @@ describe('the pages', () => {
   test('every npm script that a page names exists', () => {
     const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
     const wrong = pages.flatMap((page) =>
-      [...read(page).matchAll(/npm run ([a-z][a-z:-]*)/g)].flatMap((match) => (scripts[match[1] ?? ''] ? [] : [`${page}: npm run ${match[1]}`])),
+      [...read(page).matchAll(/npm run ([a-z][a-z:-]*)/g)].flatMap((match) =>
+        scripts[match[1] ?? ''] ? [] : [`${page}: npm run ${match[1]}`],
+      ),
     );
     expect(wrong).toEqual([]);
   });
@@ -59,7 +61,9 @@ describe('.ci/run', () => {
     const lines = read('.ci/run')
       .split('\n')
       .filter((line) => /^[^#\s]/.test(line));
-    const order = [`${command} </dev/null`, 'npm run check </dev/null', 'node scripts/total.mjs "$tests" "$checks"'].map((line) => lines.indexOf(line));
+    const order = [`${command} </dev/null`, 'npm run check </dev/null', 'node scripts/total.mjs "$tests" "$checks"'].map((line) =>
+      lines.indexOf(line),
+    );
     expect(order.every((place) => place >= 0)).toBe(true);
     expect(order).toEqual([...order].sort((a, b) => a - b));
     expect(lines).toContain('export CI=true');

@@ -13,7 +13,9 @@ const tsx = join(ROOT, 'node_modules/tsx/dist/cli.mjs');
 
 /** The code block that starts with a comment naming this file. */
 function block(file: string): string {
-  const code = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map((match) => match[1] ?? '').find((text) => text.startsWith(`// ${file}`));
+  const code = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)]
+    .map((match) => match[1] ?? '')
+    .find((text) => text.startsWith(`// ${file}`));
   if (code === undefined) throw new Error(`README.md has no block for ${file}`);
   return code;
 }
@@ -49,7 +51,9 @@ test('the example of the first screen prints 5 on the command line and in code',
     log += chunk.toString();
   });
   const sent = spawnSync(process.execPath, [command, ...words(sendLine)], { cwd: project, encoding: 'utf8' });
-  expect({ stdout: sent.stdout.trim(), stderr: sent.stderr, log: sent.status === 0 ? '' : log }).toMatchObject({ stdout: answer });
+  expect({ stdout: sent.stdout.trim(), stderr: sent.stderr, log: sent.status === 0 ? '' : log }).toMatchObject({
+    stdout: answer,
+  });
   expect(existsSync(join(project, '.lovage/queue.db'))).toBe(true);
 
   const client = spawnSync(process.execPath, [tsx, 'client.ts'], { cwd: project, encoding: 'utf8' });

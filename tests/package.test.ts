@@ -27,22 +27,32 @@ let packed: readonly string[];
 function run(code: string, ...args: string[]): string {
   const file = join(project, 'main.mjs');
   writeFileSync(file, code);
-  const result = spawnSync(process.execPath, [file, ...args], { cwd: project, encoding: 'utf8', env: { ...process.env, NODE_NO_WARNINGS: '1' } });
+  const result = spawnSync(process.execPath, [file, ...args], {
+    cwd: project,
+    encoding: 'utf8',
+    env: { ...process.env, NODE_NO_WARNINGS: '1' },
+  });
   if (result.status !== 0) throw new Error(result.stderr || `ended with ${result.status}`);
   return result.stdout.trim();
 }
 
 beforeAll(() => {
   project = mkdtempSync(join(tmpdir(), 'lovage-package-'));
-  const listing = execFileSync('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', project], { cwd: ROOT, encoding: 'utf8' });
-  const [{ filename, files }] = JSON.parse(listing) as [{ readonly filename: string; readonly files: readonly { readonly path: string }[] }];
+  const listing = execFileSync('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', project], {
+    cwd: ROOT,
+    encoding: 'utf8',
+  });
+  const [{ filename, files }] = JSON.parse(listing) as [
+    { readonly filename: string; readonly files: readonly { readonly path: string }[] },
+  ];
   packed = files.map((file) => file.path);
   const modules = join(project, 'node_modules');
   mkdirSync(join(modules, 'lovage'), { recursive: true });
   execFileSync('tar', ['-xzf', join(project, filename), '-C', join(modules, 'lovage'), '--strip-components=1']);
   // Every installed package except the optional ones: what `npm i lovage --omit=optional` brings, and its dependencies.
   for (const name of readdirSync(join(ROOT, 'node_modules'))) {
-    if (!name.startsWith('.') && !optional.some((one) => one.split('/')[0] === name)) symlinkSync(join(ROOT, 'node_modules', name), join(modules, name));
+    if (!name.startsWith('.') && !optional.some((one) => one.split('/')[0] === name))
+      symlinkSync(join(ROOT, 'node_modules', name), join(modules, name));
   }
   writeFileSync(join(project, 'package.json'), JSON.stringify({ private: true, type: 'module' }));
 });
@@ -60,13 +70,19 @@ describe('the manifest', () => {
   });
 
   test('points at files that are in the package', () => {
-    const targets = [...Object.values(manifest.bin), ...Object.values(manifest.exports).flatMap((one) => (typeof one === 'string' ? [one] : [one.types, one.default]))];
+    const targets = [
+      ...Object.values(manifest.bin),
+      ...Object.values(manifest.exports).flatMap((one) => (typeof one === 'string' ? [one] : [one.types, one.default])),
+    ];
     expect(targets.filter((target) => !packed.includes(target.replace('./', '')))).toEqual([]);
   });
 
   test('packs the build, the read-me, the changelog and the licence, and no test, source or secret', () => {
     expect(packed).toEqual(expect.arrayContaining(['README.md', 'CHANGELOG.md', 'LICENSE', 'package.json']));
-    const strange = packed.filter((path) => !/^(dist\/.+\.(js|d\.ts|js\.map)|README\.md|CHANGELOG\.md|LICENSE|package\.json)$/.test(path) || path.includes('.test.'));
+    const strange = packed.filter(
+      (path) =>
+        !/^(dist\/.+\.(js|d\.ts|js\.map)|README\.md|CHANGELOG\.md|LICENSE|package\.json)$/.test(path) || path.includes('.test.'),
+    );
     expect(strange).toEqual([]);
   });
 
@@ -75,9 +91,17 @@ describe('the manifest', () => {
     const foreign = packed
       .filter((path) => path.endsWith('.js'))
       .flatMap((path) =>
-        [...readFileSync(join(project, 'node_modules/lovage', path), 'utf8').matchAll(/^(?:import|export)\b[^'";]*?from '([^'.][^']*)'/gm)]
+        [
+          ...readFileSync(join(project, 'node_modules/lovage', path), 'utf8').matchAll(
+            /^(?:import|export)\b[^'";]*?from '([^'.][^']*)'/gm,
+          ),
+        ]
           .map((match) => match[1] ?? '')
-          .filter((name) => !name.startsWith('node:') && !regular.has(name.startsWith('@') ? name.split('/', 2).join('/') : (name.split('/')[0] ?? '')))
+          .filter(
+            (name) =>
+              !name.startsWith('node:') &&
+              !regular.has(name.startsWith('@') ? name.split('/', 2).join('/') : (name.split('/')[0] ?? '')),
+          )
           .map((name) => `${path} imports ${name}`),
       );
     expect(foreign).toEqual([]);
@@ -88,16 +112,38 @@ describe('in a project without any optional package', () => {
   const subpaths = Object.keys(manifest.exports).filter((subpath) => subpath !== './package.json');
 
   test.each(subpaths)("'lovage%s' can be imported and prints nothing", (subpath) => {
-    expect(run(`const names = Object.keys(await import('lovage${subpath.slice(1)}')); if (names.length === 0) throw new Error('no names');`)).toBe('');
+    expect(
+      run(
+        `const names = Object.keys(await import('lovage${subpath.slice(1)}')); if (names.length === 0) throw new Error('no names');`,
+      ),
+    ).toBe('');
   });
 
   test.each(['typescript', 'typescript-5.9'])('its declarations compile with %s even without skipLibCheck', (compiler) => {
     const imports = subpaths.map((subpath, index) => `export * as part${index} from 'lovage${subpath.slice(1)}';`);
     writeFileSync(join(project, 'consumer.ts'), imports.join('\n'));
-    const options = ['--strict', '--noEmit', '--target', 'es2022', '--module', 'nodenext', '--lib', 'es2023,esnext.disposable', '--types', 'node', '--skipLibCheck', 'false'];
-    const tsc = spawnSync(process.execPath, [join(ROOT, 'node_modules', compiler, 'bin/tsc'), ...options, 'consumer.ts'], { cwd: project, encoding: 'utf8' });
+    const options = [
+      '--strict',
+      '--noEmit',
+      '--target',
+      'es2022',
+      '--module',
+      'nodenext',
+      '--lib',
+      'es2023,esnext.disposable',
+      '--types',
+      'node',
+      '--skipLibCheck',
+      'false',
+    ];
+    const tsc = spawnSync(process.execPath, [join(ROOT, 'node_modules', compiler, 'bin/tsc'), ...options, 'consumer.ts'], {
+      cwd: project,
+      encoding: 'utf8',
+    });
     // Only our own files: what other packages declare is theirs.
-    expect(tsc.stdout.split('\n').filter((line) => line.includes('node_modules/lovage/') || line.startsWith('consumer.ts'))).toEqual([]);
+    expect(
+      tsc.stdout.split('\n').filter((line) => line.includes('node_modules/lovage/') || line.startsWith('consumer.ts')),
+    ).toEqual([]);
   });
 
   test('require() of the package works on a Node that can require modules', () => {

@@ -53,12 +53,15 @@ describe('the eight-stop walk', () => {
     expect(headerOf(file)).toContain(`Stop ${stop} of the walk`);
   });
 
-  test.each(STOPS.slice(0, -1).map((file, index) => [file, STOPS[index + 1] ?? ''] as const))('src/%s names src/%s as the next stop', (file, next) => {
-    // A neighbour in the same folder may be named without it.
-    const names = dirname(next) === dirname(file) ? [next, basename(next)] : [next];
-    const said = headerOf(file).split('Next stop:')[1] ?? '';
-    expect(names.some((name) => said.includes(`\`${name}\``))).toBe(true);
-  });
+  test.each(STOPS.slice(0, -1).map((file, index) => [file, STOPS[index + 1] ?? ''] as const))(
+    'src/%s names src/%s as the next stop',
+    (file, next) => {
+      // A neighbour in the same folder may be named without it.
+      const names = dirname(next) === dirname(file) ? [next, basename(next)] : [next];
+      const said = headerOf(file).split('Next stop:')[1] ?? '';
+      expect(names.some((name) => said.includes(`\`${name}\``))).toBe(true);
+    },
+  );
 
   test('ARCHITECTURE.md lists the stops in this order', () => {
     const page = read('ARCHITECTURE.md');
@@ -68,7 +71,10 @@ describe('the eight-stop walk', () => {
   });
 
   test.each(Object.entries(DRIVERS))('the stops and the %s drivers can be read in one sitting', (_driver, paths) => {
-    const lines = [...STOPS, ...paths].reduce((sum, path) => sum + (path.endsWith('.ts') ? codeLines(`src/${path}`) : linesUnder(path)), 0);
+    const lines = [...STOPS, ...paths].reduce(
+      (sum, path) => sum + (path.endsWith('.ts') ? codeLines(`src/${path}`) : linesUnder(path)),
+      0,
+    );
     expect(lines).toBeLessThanOrEqual(LONGEST_WALK);
   });
 });

@@ -42,7 +42,11 @@ const typescript = (process.features as { readonly typescript?: unknown }).types
 beforeAll(() => {
   project = mkdtempSync(join(tmpdir(), 'lovage-smoke-'));
   mkdirSync(join(project, 'node_modules'));
-  for (const [name, target] of [['lovage', ROOT], ['tsx', join(ROOT, 'node_modules/tsx')]] as const) symlinkSync(target, join(project, 'node_modules', name));
+  for (const [name, target] of [
+    ['lovage', ROOT],
+    ['tsx', join(ROOT, 'node_modules/tsx')],
+  ] as const)
+    symlinkSync(target, join(project, 'node_modules', name));
   writeFileSync(join(project, 'package.json'), JSON.stringify({ private: true, type: 'module' }));
   writeFileSync(join(project, 'tasks.ts'), TASKS);
   writeFileSync(join(project, 'client.ts'), CLIENT);
@@ -79,15 +83,30 @@ describe(`on Node ${process.versions.node}`, () => {
   });
 
   test('the command runs a worker on a TypeScript file, sends to it, prints the answer, and stops with exit code 0', async () => {
-    const env = { ...process.env, SMOKE_BROKER: `file:${join(project, 'command.db')}`, LOVAGE_BROKER_URL: `file:${join(project, 'command.db')}` };
-    const running = spawn(process.execPath, [COMMAND, 'worker', '--app', './tasks.ts'], { cwd: project, env, stdio: ['ignore', 'ignore', 'pipe'] });
+    const env = {
+      ...process.env,
+      SMOKE_BROKER: `file:${join(project, 'command.db')}`,
+      LOVAGE_BROKER_URL: `file:${join(project, 'command.db')}`,
+    };
+    const running = spawn(process.execPath, [COMMAND, 'worker', '--app', './tasks.ts'], {
+      cwd: project,
+      env,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
     worker = running;
     let log = '';
     running.stderr?.on('data', (chunk: Buffer) => {
       log += chunk.toString();
     });
-    const sent = spawnSync(process.execPath, [COMMAND, 'send', 'math.add', '--args', '[2,3]', '--wait', '20s'], { cwd: project, env, encoding: 'utf8' });
-    expect({ stdout: sent.stdout.trim(), stderr: sent.stderr, log: sent.status === 0 ? '' : log }).toMatchObject({ stdout: '5', log: '' });
+    const sent = spawnSync(process.execPath, [COMMAND, 'send', 'math.add', '--args', '[2,3]', '--wait', '20s'], {
+      cwd: project,
+      env,
+      encoding: 'utf8',
+    });
+    expect({ stdout: sent.stdout.trim(), stderr: sent.stderr, log: sent.status === 0 ? '' : log }).toMatchObject({
+      stdout: '5',
+      log: '',
+    });
 
     const ended = new Promise<number | null>((resolve) => running.once('exit', resolve));
     running.kill('SIGTERM');
