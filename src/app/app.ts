@@ -87,7 +87,7 @@ export class App {
    * @throws ConfigError `E_CONFIG_*`, `E_TASK_NAME_TAKEN`
    */
   task<S extends ObjectSchema, O extends StandardSchemaV1, const N extends string>(definition: CheckedObjectTask<S, O, N>): Task<[input: InputOf<S>], OutputOf<O>, N>;
-  task<S extends ObjectSchema, R, const N extends string>(definition: ObjectTask<S, R, N>): Task<[input: InputOf<S>], R, N>;
+  task<S extends ObjectSchema, Returned, const N extends string>(definition: ObjectTask<S, Returned, N>): Task<[input: InputOf<S>], Awaited<Returned>, N>;
   task(definition: AnyObjectTask): unknown {
     if (typeof definition !== 'object' || definition === null) throw new ConfigError('E_CONFIG_TYPE', 'app.task() takes one object: { name, input, run, … }');
     checkTaskName(definition.name);
@@ -100,15 +100,15 @@ export class App {
    * Defines a task that takes its arguments by position, as Celery's do. Its context is `taskContext()`.
    * @throws ConfigError `E_CONFIG_*`, `E_TASK_NAME_TAKEN`
    */
-  fn<A extends readonly unknown[], R, const N extends string>(
+  fn<A extends readonly unknown[], Returned, const N extends string>(
     name: N,
-    handler: ((...args: A) => (R & WireSafeResult<R>) | Promise<R & WireSafeResult<R>>) & WireSafeArguments<A>,
-    options: FnOptions<NoInfer<R>> = {},
-  ): Task<A, R, N> {
+    handler: ((...args: A) => Returned & WireSafeResult<Awaited<Returned>>) & WireSafeArguments<A>,
+    options: FnOptions<Awaited<NoInfer<Returned>>> = {},
+  ): Task<A, Awaited<Returned>, N> {
     checkTaskName(name);
     const { task, definition } = makeFn(this.#host, name, handler as (...args: never[]) => unknown, options as FnOptions<never>);
     this.registry.add(definition);
-    return task as unknown as Task<A, R, N>;
+    return task as unknown as Task<A, Awaited<Returned>, N>;
   }
 
   /**

@@ -53,13 +53,13 @@ export type OutputOf<S extends StandardSchemaV1> = StandardSchemaV1.InferOutput<
 /** Any schema whose input is an object: its fields travel as keywords. */
 export type ObjectSchema = StandardSchemaV1<object, unknown>;
 
-/** Definition of an object task without output schema. */
-export interface ObjectTask<S extends ObjectSchema, R, N extends string> extends TaskOptions<NoInfer<R>> {
+/** Definition of an object task without output schema; `Returned` is what `run` returns, a promise or not. */
+export interface ObjectTask<S extends ObjectSchema, Returned, N extends string> extends TaskOptions<Awaited<NoInfer<Returned>>> {
   readonly name: N;
   /** Validates at `send()`, which sends what was given, and parses on the worker. */
   readonly input: S & WireSafeArguments<readonly [InputOf<S>]>;
   readonly output?: undefined;
-  readonly run: (input: OutputOf<S>, context: TaskContext) => (R & WireSafeResult<R>) | Promise<R & WireSafeResult<R>>;
+  readonly run: (input: OutputOf<S>, context: TaskContext) => Returned & WireSafeResult<Awaited<Returned>>;
 }
 
 /** Definition of an object task whose result is parsed on the worker. */

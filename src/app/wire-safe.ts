@@ -45,10 +45,9 @@ export interface ResultIsNotWireSafe {
   readonly 'this result cannot travel': 'return JSON values, Date, Uint8Array or bigint; not class instances, functions, Map or Set (or give an output schema)';
 }
 
-/** The same for parameters. */
-export interface ArgumentsAreNotWireSafe {
-  readonly 'an argument cannot travel': 'take JSON values, Date, Uint8Array or bigint; pass the id of a row and load it inside the task';
-}
+/** The same for parameters; a text and not an object, because for functions the compiler shows no missing property. */
+export type ArgumentsAreNotWireSafe =
+  'an argument cannot travel: take JSON values, Date, Uint8Array or bigint; pass the id of a row and load it inside the task';
 
 /** `unknown` (no further demand) if results of this type travel. */
 export type WireSafeResult<R> = [R] extends [void] ? unknown : [false] extends [IsWireSafe<R>] ? ResultIsNotWireSafe : false extends IsWireSafe<R> ? ResultIsNotWireSafe : unknown;
