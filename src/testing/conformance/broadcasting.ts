@@ -104,6 +104,17 @@ export function broadcastingSuite({ it, patienceMs }: BrokerSuite): void {
       await staying.subscription.close();
     });
 
+    it('is not heard any more by a broker that has closed', async (fixture) => {
+      const mark = uniqueQueue('mark');
+      const leaving = await fixture.another();
+      const closed = await hear(leaving, TOPIC, '#', mark);
+      const staying = await hear(fixture.broker, TOPIC, '#', mark);
+      await leaving.close();
+      await tell(fixture.broker, TOPIC, 'one', mark);
+      await heard(staying, 1);
+      expect(closed.keys).toEqual([]);
+    });
+
     it('goes nowhere in peace when nobody listens', async (fixture) => {
       await tell(fixture.broker, TOPIC, 'nobody', 'nobody');
       await tell(fixture.broker, FANOUT, '', 'nobody');
