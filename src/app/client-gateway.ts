@@ -60,7 +60,7 @@ export class ClientGateway implements Gateway {
   readonly #results: Lazy<ResultStore>;
   readonly #answersByQueue: boolean;
 
-  constructor(config: AppConfig) {
+  constructor(config: Pick<AppConfig, 'brokerUrl' | 'resultUrl' | 'logger'>) {
     this.#broker = new Lazy(() => openBroker({ url: config.brokerUrl, logger: config.logger, role: 'client' }));
     this.#results = new Lazy(() => openResultStore({ url: config.resultUrl, logger: config.logger, role: 'client' }));
     this.#answersByQueue = /^rpc:/i.test(config.resultUrl);
