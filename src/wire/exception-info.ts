@@ -6,11 +6,13 @@
 import { clip } from './python-repr.js';
 import { encodeJson } from './serializers/json.js';
 
-/** Longest JSON text of an exception, in characters. */
+/** Longest JSON text of an exception, in bytes. */
 export const MAX_EXCEPTION_JSON = 64 * 1024;
-/** Longest traceback that is kept; the middle is left out, because both ends say what happened. */
+/** Longest traceback that is kept, in bytes; the middle is left out, because both ends say what happened. */
 export const MAX_TRACEBACK = 64 * 1024;
 const MAX_MESSAGE = 16 * 1024;
+/** Longest JSON text of one argument. */
+const MAX_PART = 48 * 1024;
 const MAX_CAUSES = 8;
 const MAX_AGGREGATED = 8;
 
@@ -86,6 +88,8 @@ function exceptionJson(type: string, args: readonly unknown[], module: string | 
   let length = 0;
   for (const arg of args.slice(0, 32)) {
     let part = safeJson(arg);
+    // escapes make text up to six times longer; a short beginning of it always fits
+    if (part.length > MAX_PART) part = safeJson(shorten(typeof arg === 'string' ? arg : show(arg), MAX_PART / 8));
     if (length + part.length > MAX_EXCEPTION_JSON - 2048) part = '"..."';
     length += part.length;
     parts.push(part);
@@ -175,8 +179,10 @@ function tracebackOf(thrown: unknown, type: string, message: string): string {
     error = cause;
   }
   const whole = sections.join('\n');
-  if (whole.length <= MAX_TRACEBACK) return whole;
-  const half = MAX_TRACEBACK / 2 - 64;
+  const bytes = Buffer.byteLength(whole);
+  if (bytes <= MAX_TRACEBACK) return whole;
+  // a character takes at most three bytes
+  const half = Math.floor(MAX_TRACEBACK / (bytes === whole.length ? 2 : 6)) - 64;
   return `${clip(whole, half)}\n... ${whole.length - 2 * half} characters left out ...\n${whole.slice(-half)}`;
 }
 

@@ -40,7 +40,7 @@ export function encodeEnvelope(message: WireMessage, route: EnvelopeRoute): stri
   // kombu writes the mark in both places when it puts a message back
   if (message.headers.redelivered === true) tail += ',"redelivered":true';
   return (
-    `{"body":"${base64Of(message.body)}","content-encoding":${quote(message.contentEncoding)},"content-type":${quote(message.contentType)},` +
+    `{"body":"${base64Of(message.body)}",${contentJson(message)},` +
     `"headers":${headersJson(message.headers)},"properties":{${sender}${tail}},"priority":${properties.priority ?? 0},` +
     `"body_encoding":"base64","delivery_tag":${quote(route.deliveryTag)}}}`
   );
@@ -150,7 +150,7 @@ const PLAIN_BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
 
 function headersJson(headers: Readonly<Record<string, unknown>>): string {
   try {
-    return JSON.stringify(headers);
+    return usualHeadersJson(headers) ?? JSON.stringify(headers);
   } catch {
     try {
       return encodeJson(headers, { path: 'headers' });
@@ -160,7 +160,84 @@ function headersJson(headers: Readonly<Record<string, unknown>>): string {
   }
 }
 
-const quote = (text: string): string => JSON.stringify(text);
+/**
+ * The headers of a message with exactly those that `encodeTaskMessage` writes, in half the time of JSON.stringify; null when
+ * there are others, or one of another type.
+ */
+function usualHeadersJson(headers: Readonly<Record<string, unknown>>): string | null {
+  let count = 0;
+  for (const _name in headers) count++;
+  const {
+    lang,
+    task,
+    id,
+    root_id,
+    argsrepr,
+    kwargsrepr,
+    origin,
+    retries,
+    replaced_task_nesting: nesting,
+    ignore_result,
+    timelimit,
+    stamps,
+  } = headers;
+  if (
+    count !== 19 ||
+    typeof lang !== 'string' ||
+    typeof task !== 'string' ||
+    typeof id !== 'string' ||
+    typeof root_id !== 'string'
+  )
+    return null;
+  if (
+    typeof argsrepr !== 'string' ||
+    typeof kwargsrepr !== 'string' ||
+    typeof origin !== 'string' ||
+    typeof ignore_result !== 'boolean'
+  )
+    return null;
+  if (!Number.isSafeInteger(retries) || !Number.isSafeInteger(nesting) || !Array.isArray(timelimit) || timelimit.length !== 2)
+    return null;
+  if (headers.stamped_headers !== null || typeof stamps !== 'object' || stamps === null) return null;
+  for (const _stamp in stamps) return null;
+  const shadow = orNull(headers.shadow);
+  const eta = orNull(headers.eta);
+  const expires = orNull(headers.expires);
+  const group = orNull(headers.group);
+  const parent = orNull(headers.parent_id);
+  const index = headers.group_index;
+  const limits = timelimit[0] === null && timelimit[1] === null ? '[null,null]' : JSON.stringify(timelimit);
+  if (shadow === null || eta === null || expires === null || group === null || parent === null) return null;
+  if (index !== null && !Number.isSafeInteger(index)) return null;
+  return (
+    `{"lang":${quote(lang)},"task":${quote(task)},"id":${quote(id)},"shadow":${shadow},"eta":${eta},"expires":${expires},"group":${group},` +
+    `"group_index":${index as number | null},"retries":${retries as number},"timelimit":${limits},"root_id":${quote(root_id)},"parent_id":${parent},` +
+    `"argsrepr":${quote(argsrepr)},"kwargsrepr":${quote(kwargsrepr)},"origin":${quote(origin)},"ignore_result":${ignore_result},` +
+    `"replaced_task_nesting":${nesting as number},"stamped_headers":null,"stamps":{}}`
+  );
+}
+
+/** JSON of a text or null; null itself means that it is neither. */
+function orNull(value: unknown): string | null {
+  return value === null ? 'null' : typeof value === 'string' ? quote(value) : null;
+}
+
+const JSON_CONTENT = '"content-encoding":"utf-8","content-type":"application/json"';
+
+function contentJson({ contentType, contentEncoding }: WireMessage): string {
+  if (contentType === 'application/json' && contentEncoding === 'utf-8') return JSON_CONTENT;
+  return `"content-encoding":${quote(contentEncoding)},"content-type":${quote(contentType)}`;
+}
+
+/** Whatever JSON escapes, and surrogates, of which JSON.stringify finds the lone ones. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON escapes control characters
+const NEEDS_ESCAPE = /["\\\u0000-\u001f\ud800-\udfff]/;
+
+/** A JSON string; ids and names rarely need escapes, and looking is cheaper than JSON.stringify. */
+function quote(text: string): string {
+  return NEEDS_ESCAPE.test(text) ? JSON.stringify(text) : `"${text}"`;
+}
+
 const textOf = (value: unknown): string => (typeof value === 'string' ? value : '');
 
 function isObject(value: unknown): value is Record<string, unknown> {
