@@ -114,6 +114,8 @@ export class RedisConnection implements RedisLink {
   #Command: typeof CommandClass | null = null;
   #lastError: Error | null = null;
   #lastAliveMs = performance.now();
+  #identity: { readonly id: string; readonly addr: string } | null = null;
+  #isPredecessorGone = true;
   /** Rises by one with each connection made. */
   epoch = 0;
 
@@ -124,6 +126,14 @@ export class RedisConnection implements RedisLink {
 
   get isReady(): boolean {
     return this.#redis !== null;
+  }
+
+  /**
+   * Whether nothing of the connection before this one can still be carried out. A server that was stopped may hold commands
+   * of a connection that we have given up; the new one has it killed before anybody may use it.
+   */
+  get isPredecessorGone(): boolean {
+    return this.#isPredecessorGone;
   }
 
   get isClosed(): boolean {
@@ -196,6 +206,29 @@ export class RedisConnection implements RedisLink {
       if (redisErrorCode(error) !== 'NOSCRIPT') throw error;
       return this.call('eval', [script.lua, ...args.slice(1)]);
     }
+  }
+
+  /**
+   * Several commands that are done together or not at all; the answer of each.
+   * @throws as `call`; a refusal of one command is thrown, and then none was done unless it was refused at the end
+   */
+  async transaction(commands: readonly (readonly [name: string, args: readonly RedisArg[]])[]): Promise<RedisReply[]> {
+    const redis = this.#redis;
+    if (!redis) throw this.#linkError(false, this.#lastError);
+    let refusal: unknown;
+    const note = (error: unknown): void => {
+      refusal ??= error;
+    };
+    this.#send(redis, 'multi', []).catch(note);
+    for (const [name, args] of commands) this.#send(redis, name, args).catch(note);
+    let replies: (RedisReply | Error)[];
+    try {
+      replies = (await this.#send(redis, 'exec', [])) as RedisReply[];
+    } catch (error) {
+      throw refusal ?? error;
+    }
+    for (const reply of replies) if (reply instanceof Error) throw reply;
+    return replies as RedisReply[];
   }
 
   /** Drops the current connection; the next is made at once. For watchdogs and tests. */
@@ -290,7 +323,9 @@ export class RedisConnection implements RedisLink {
       if (onPatternMessage) {
         redis.on('pmessageBuffer', (pattern: string, channel: Buffer, payload: Buffer) => onPatternMessage(pattern, channel.toString(), payload));
       }
-      await setup?.({ call: (name, args) => this.#send(redis, name, args) });
+      const link: RedisLink = { call: (name, args) => this.#send(redis, name, args) };
+      await this.#replacePredecessor(link);
+      await setup?.(link);
     } finally {
       this.#stop.signal.removeEventListener('abort', onStop);
     }
@@ -302,6 +337,22 @@ export class RedisConnection implements RedisLink {
     for (const waiter of this.#waiters) waiter.resolve();
     this.#options.onReady?.();
     return performance.now();
+  }
+
+  async #replacePredecessor(link: RedisLink): Promise<void> {
+    const before = this.#identity;
+    const info = String(await link.call('client', ['info']));
+    const field = (name: string): string => new RegExp(`(?:^| )${name}=(\\S+)`).exec(info)?.[1] ?? '';
+    this.#identity = { id: field('id'), addr: field('addr') };
+    // Both must fit: after a restart of the server the old number may be somebody else's.
+    const killed = before ? link.call('client', ['kill', 'id', before.id, 'addr', before.addr]) : Promise.resolve(0);
+    this.#isPredecessorGone = await killed.then(
+      () => true,
+      (error: unknown) => {
+        if (redisErrorCode(error) === undefined) throw error;
+        return false;
+      },
+    );
   }
 
   #explain(error: unknown): Error {

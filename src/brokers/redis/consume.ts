@@ -352,6 +352,7 @@ export class RedisConsumer implements Consumer, LinkListener {
   }
 
   async #renew(): Promise<void> {
+    this.#dropExpired();
     if (this.held.size === 0 || !this.#isUp) return;
     const all = this.held.all();
     for (let from = 0; from < all.length; from += RENEW_TAGS) {
@@ -371,6 +372,13 @@ export class RedisConsumer implements Consumer, LinkListener {
         return;
       }
     }
+  }
+
+  /** What `holds()` has denied must not be held again: its outcome was dropped, so somebody has to run it once more. */
+  #dropExpired(): void {
+    const lost = this.held.all().filter((held) => !held.isSettling && !this.held.holds(held.tag));
+    for (const { tag } of lost) this.held.delete(tag);
+    if (lost.length > 0) this.options.onLost(lost.map(({ tag }) => tag));
   }
 
   #afterRenewal(part: readonly Held[], gone: ReadonlySet<number>, leaseEndsMs: number): void {

@@ -2,13 +2,17 @@
  * Publishing to Redis: LPUSH of kombu envelopes. Everything that is sent within one turn of the event loop shares one
  * command a list, so a caller who sends one by one with many in flight pays for few commands.
  *
- * Owns the outbox: what waits to be written, what is written and waits for its answer, and deadlines for both. A command
- * is never repeated once it may have reached the server: its messages are then reported as `unknown`.
+ * Owns the outbox: what waits to be written, what is written and waits for its answer, and deadlines for both.
+ *
+ * Each command is numbered, and the number is stored with it in one transaction (`lovage:sent:<sender>`, two minutes).
+ * When a connection dies before the answer came, the next one reads the last number that was carried out: what is up to
+ * it was sent, what is after it is sent again. So a broken connection neither loses nor doubles a message, and only a
+ * deadline that passes in between leaves an outcome unknown.
  */
 import { randomUUID } from 'node:crypto';
 import { redisErrorCode, RedisLinkError } from '../../clients/redis.js';
 import type { ErrorCode } from '../../core/error-codes.js';
-import { PublishError, toError, type SendOutcome } from '../../core/errors.js';
+import { codeOf, PublishError, toError, type SendOutcome } from '../../core/errors.js';
 import { encodeEnvelope, queueKey, redisPriority } from '../../wire/redis-envelope.js';
 import type { OutgoingMessage, PublishOptions, PublishResult } from '../broker.js';
 import type { RedisLinks } from './connection.js';
@@ -22,6 +26,9 @@ const STEP_MESSAGES = 2_048;
 /** Beyond this nothing more is accepted until something left: without a broker a sender could fill the memory within its deadline. */
 const OUTBOX_MESSAGES = 100_000;
 const OUTBOX_CHARS = 256 * 1024 * 1024;
+/** How long a sender's number is kept after its last command, and how long it is trusted. */
+const NUMBER_TTL_S = '120';
+const NUMBER_TRUSTED_MS = 60_000;
 /** Names remembered as bound on this connection. */
 const BOUND_NAMES = 10_000;
 
@@ -45,6 +52,9 @@ interface Chunk {
   readonly batches: Batch[];
   readonly positions: number[];
   chars: number;
+  /** The number of the command that carried it, and when the answer to that was lost. */
+  number: number;
+  lostAtMs: number;
 }
 
 export class RedisPublisher {
@@ -53,6 +63,11 @@ export class RedisPublisher {
   readonly #open = new Map<string, Chunk>();
   readonly #batches = new Set<Batch>();
   readonly #bound = new Set<string>();
+  readonly #numberKey: string;
+  #number = 0;
+  /** Written, and the connection died before the answer. */
+  #uncertain: Chunk[] = [];
+  #isResolving = false;
   #boundEpoch = -1;
   #count = 0;
   #chars = 0;
@@ -62,7 +77,8 @@ export class RedisPublisher {
 
   constructor(links: RedisLinks) {
     this.#links = links;
-    links.onUp(() => this.#planFlush());
+    this.#numberKey = `${links.keys.prefix}lovage:sent:${randomUUID()}`;
+    links.onUp(() => void this.#resolve());
   }
 
   async publish(messages: readonly OutgoingMessage[], options: PublishOptions): Promise<readonly PublishResult[]> {
@@ -131,7 +147,7 @@ export class RedisPublisher {
     const list = this.#links.keys.prefix + queueKey(to.queue, message.properties.priority ?? 0);
     let chunk = this.#open.get(list);
     if (!chunk || chunk.envelopes.length >= CHUNK_MESSAGES || chunk.chars >= CHUNK_CHARS) {
-      chunk = { list, envelopes: [], batches: [], positions: [], chars: 0 };
+      chunk = { list, envelopes: [], batches: [], positions: [], chars: 0, number: 0, lostAtMs: 0 };
       this.#open.set(list, chunk);
       this.#waiting.push(chunk);
     }
@@ -171,7 +187,7 @@ export class RedisPublisher {
   }
 
   #flush(): void {
-    if (!this.#links.commands.isReady || this.#waiting.length === 0) return;
+    if (!this.#links.commands.isReady || this.#waiting.length === 0 || this.#isResolving) return;
     const chunks = this.#waiting;
     this.#waiting = [];
     this.#open.clear();
@@ -187,19 +203,26 @@ export class RedisPublisher {
       batch.states[positions[at] as number] = 1;
       args.push(envelopes[at] as string);
     }
-    let failure: { readonly code: ErrorCode; readonly outcome: SendOutcome; readonly error: Error } | null = null;
+    if (args.length === 1) return this.#finish(chunk, null);
+    this.#number += 1;
+    chunk.number = this.#number;
     try {
-      if (args.length > 1) await this.#links.commands.call('lpush', args);
-    } catch (thrown) {
-      const error = toError(thrown);
-      const code = redisErrorCode(error);
-      if (thrown instanceof RedisLinkError && !thrown.sent) return this.#again(chunk);
-      if (code === 'OOM') failure = { code: 'E_BROKER_FULL', outcome: 'not-sent', error };
-      else if (code === 'NOAUTH' || code === 'NOPERM') failure = { code: 'E_BROKER_AUTH', outcome: 'not-sent', error };
-      else if (code !== undefined) failure = { code: 'E_PUBLISH_FAILED', outcome: 'not-sent', error };
-      else failure = { code: 'E_CONNECTION_LOST', outcome: 'unknown', error };
+      const number = ['set', [this.#numberKey, String(chunk.number), 'ex', NUMBER_TTL_S]] as const;
+      await this.#links.commands.transaction([['lpush', args], number]);
+      this.#finish(chunk, null);
+    } catch (error) {
+      if (!(error instanceof RedisLinkError)) this.#finish(chunk, refusalOf(error));
+      else if (!error.sent) this.#again(chunk);
+      else {
+        chunk.lostAtMs = performance.now();
+        this.#uncertain.push(chunk);
+      }
     }
-    this.#count -= envelopes.length;
+  }
+
+  #finish(chunk: Chunk, failure: Failure | null): void {
+    const { batches, positions } = chunk;
+    this.#count -= chunk.envelopes.length;
     this.#chars -= chunk.chars;
     for (let at = 0; at < batches.length; at += 1) {
       const batch = batches[at] as Batch;
@@ -207,6 +230,30 @@ export class RedisPublisher {
       const position = positions[at] as number;
       this.#settle(batch, position, failure && publishError(failure.code, failure.outcome, failure.error.message, batch.messages[position], failure.error));
     }
+  }
+
+  /** On a new connection: what became of the commands whose answers were lost, then go on. */
+  async #resolve(): Promise<void> {
+    if (this.#uncertain.length > 0) {
+      this.#isResolving = true;
+      try {
+        const last = Number(String((await this.#links.commands.call('get', [this.#numberKey])) ?? 0));
+        for (const chunk of this.#uncertain.splice(0).reverse()) this.#decide(chunk, last);
+      } catch (error) {
+        // Another lost connection: the one after it asks again. A refusal tells nothing.
+        if (!(error instanceof RedisLinkError)) for (const chunk of this.#uncertain.splice(0)) this.#finish(chunk, unknownBecause(error));
+      } finally {
+        this.#isResolving = false;
+      }
+    }
+    this.#planFlush();
+  }
+
+  #decide(chunk: Chunk, last: number): void {
+    if (chunk.number <= last) return this.#finish(chunk, null);
+    const isTold = this.#links.commands.isPredecessorGone && performance.now() - chunk.lostAtMs < NUMBER_TRUSTED_MS;
+    if (isTold) this.#again(chunk);
+    else this.#finish(chunk, unknownBecause(new Error('the connection was lost, and the server cannot tell what was carried out')));
   }
 
   /** Nothing of it was written: back into the outbox, in front, for the next connection or until its deadlines. */
@@ -241,13 +288,15 @@ export class RedisPublisher {
 
   /** Takes chunks out of the outbox that nobody waits for any more: during an outage nothing else empties it. */
   #dropOver(): void {
-    this.#waiting = this.#waiting.filter((chunk) => {
+    const isWanted = (chunk: Chunk): boolean => {
       if (!chunk.batches.every((batch) => batch.isOver)) return true;
       this.#count -= chunk.envelopes.length;
       this.#chars -= chunk.chars;
       if (this.#open.get(chunk.list) === chunk) this.#open.delete(chunk.list);
       return false;
-    });
+    };
+    this.#waiting = this.#waiting.filter(isWanted);
+    this.#uncertain = this.#uncertain.filter(isWanted);
   }
 
   /** One timer for all batches: at the earliest deadline it looks through what is open. */
@@ -269,6 +318,26 @@ export class RedisPublisher {
       Math.max(0, Math.ceil(atMs - performance.now())),
     );
   }
+}
+
+interface Failure {
+  readonly code: ErrorCode;
+  readonly outcome: SendOutcome;
+  readonly error: Error;
+}
+
+function unknownBecause(error: unknown): Failure {
+  return { code: 'E_CONNECTION_LOST', outcome: 'unknown', error: toError(error) };
+}
+
+/** Redis answered, so nothing was written. */
+function refusalOf(thrown: unknown): Failure {
+  const error = toError(thrown);
+  const code = redisErrorCode(error);
+  if (code === undefined) return { code: codeOf(error) ?? 'E_PUBLISH_FAILED', outcome: 'unknown', error };
+  if (code === 'OOM') return { code: 'E_BROKER_FULL', outcome: 'not-sent', error };
+  if (code === 'NOAUTH' || code === 'NOPERM') return { code: 'E_BROKER_AUTH', outcome: 'not-sent', error };
+  return { code: 'E_PUBLISH_FAILED', outcome: 'not-sent', error };
 }
 
 function publishError(code: ErrorCode, outcome: SendOutcome, message: string, outgoing: OutgoingMessage | undefined, cause?: unknown): PublishError {

@@ -43,6 +43,7 @@ export class RedisSettler {
   async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
     const results = new Array<SettleResult>(settlements.length).fill('lost');
     const { held } = this.#consumer;
+    const nowMs = performance.now();
     const groups: Record<Settlement['kind'], { holds: Held[]; positions: number[] }> = {
       ack: { holds: [], positions: [] },
       requeue: { holds: [], positions: [] },
@@ -52,7 +53,8 @@ export class RedisSettler {
     for (let at = 0; at < settlements.length; at += 1) {
       const settlement = settlements[at] as Settlement;
       const hold = held.get(settlement.arrival.tag);
-      if (!hold || hold.isSettling) continue;
+      // An ended lease is lost, even if nobody has taken the message over yet; the next renewal tells so.
+      if (!hold || hold.isSettling || nowMs >= hold.leaseEndsMs) continue;
       hold.isSettling = true;
       const group = groups[settlement.kind];
       group.holds.push(hold);
