@@ -37,9 +37,13 @@ test('agrees with a recursive reading of the AMQP rules for any pattern and key'
   };
   const word = fc.constantFrom('a', 'b', 'ab');
   fc.assert(
-    fc.property(fc.array(fc.oneof(word, fc.constantFrom('*', '#')), { minLength: 1, maxLength: 6 }), fc.array(word, { maxLength: 6 }), (pattern, words) => {
-      expect(topicMatcher(pattern.join('.'))(words.join('.'))).toBe(reference(pattern, words));
-    }),
+    fc.property(
+      fc.array(fc.oneof(word, fc.constantFrom('*', '#')), { minLength: 1, maxLength: 6 }),
+      fc.array(word, { maxLength: 6 }),
+      (pattern, words) => {
+        expect(topicMatcher(pattern.join('.'))(words.join('.'))).toBe(reference(pattern, words));
+      },
+    ),
     { numRuns: 2_000 },
   );
 });

@@ -5,7 +5,7 @@
  */
 import { describe } from 'vitest';
 import { broadcastingSuite } from './conformance/broadcasting.js';
-import { defineBrokerSuite, type BrokerConformanceOptions, type BrokerFixture } from './conformance/broker-fixture.js';
+import { type BrokerConformanceOptions, type BrokerFixture, defineBrokerSuite } from './conformance/broker-fixture.js';
 import { consumingSuite } from './conformance/consuming.js';
 import { deferringSuite } from './conformance/deferring.js';
 import { publishingSuite } from './conformance/publishing.js';

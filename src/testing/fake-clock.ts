@@ -45,7 +45,8 @@ export function createFakeClock(startMs: number): FakeClock {
     let ran = 0;
     // looked up anew each time: a timer may set or cancel others
     for (let timer = next(); timer && timer.atMs <= endMs; timer = next()) {
-      if (ran === MOST_TIMERS) throw new RangeError(`${MOST_TIMERS} timers ran in one move of a fake clock: does one set itself again without delay?`);
+      if (ran === MOST_TIMERS)
+        throw new RangeError(`${MOST_TIMERS} timers ran in one move of a fake clock: does one set itself again without delay?`);
       ran += 1;
       timers.delete(timer);
       elapsedMs = Math.max(elapsedMs, timer.atMs);
@@ -66,7 +67,8 @@ export function createFakeClock(startMs: number): FakeClock {
       };
     },
     advance(ms) {
-      if (!(ms >= 0)) throw new RangeError(`a fake clock only goes forward, not by ${ms} ms: use jumpWall to set the wall clock back`);
+      if (!(ms >= 0))
+        throw new RangeError(`a fake clock only goes forward, not by ${ms} ms: use jumpWall to set the wall clock back`);
       runUntil(elapsedMs + ms);
     },
     advanceToNext() {

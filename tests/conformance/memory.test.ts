@@ -1,11 +1,12 @@
 /** The memory drivers against both conformance suites. */
-import { crashMemoryBroker, holdMemorySpace, openMemoryBroker } from '../../src/brokers/memory/index.js';
+
 import type { Broker } from '../../src/brokers/broker.js';
+import { crashMemoryBroker, holdMemorySpace, openMemoryBroker } from '../../src/brokers/memory/index.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { holdMemoryResults, openMemoryResults } from '../../src/results/memory/index.js';
 import type { ResultStore } from '../../src/results/result-store.js';
-import { brokerConformance, type BrokerFixture } from '../../src/testing/broker-conformance.js';
-import { resultStoreConformance, type ResultStoreFixture } from '../../src/testing/result-store-conformance.js';
+import { type BrokerFixture, brokerConformance } from '../../src/testing/broker-conformance.js';
+import { type ResultStoreFixture, resultStoreConformance } from '../../src/testing/result-store-conformance.js';
 
 let count = 0;
 

@@ -6,7 +6,7 @@
 import { BrokerError, WireError } from '../../core/errors.js';
 import type { Arrival, ConsumeOptions, Consumer, Settlement, SettleResult } from '../broker.js';
 import type { Entry, MemoryQueue } from './queue.js';
-import { toEntry, type MemorySpace } from './space.js';
+import { type MemorySpace, toEntry } from './space.js';
 
 interface QueueCredit {
   readonly queue: MemoryQueue;

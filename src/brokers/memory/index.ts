@@ -20,7 +20,7 @@ import type {
 } from '../broker.js';
 import { topicMatcher } from '../topic-pattern.js';
 import { MemoryConsumer } from './consumer.js';
-import { MemorySpace, type DeadLetter, type Listener, type MemorySpaceOptions } from './space.js';
+import { type DeadLetter, type Listener, MemorySpace, type MemorySpaceOptions } from './space.js';
 
 export type { DeadLetter, MemoryLimits, MemorySpaceOptions } from './space.js';
 
@@ -63,7 +63,10 @@ export interface MemorySpaceHandle {
 export function holdMemorySpace(url: string, options?: MemorySpaceOptions): MemorySpaceHandle {
   const name = spaceName(url);
   if (options && SPACES.peek(name)) {
-    throw new ConfigError('E_CONFIG_CONFLICT', `memory broker '${name}' is open already: give it its clock and limits before anything opens it`);
+    throw new ConfigError(
+      'E_CONFIG_CONFLICT',
+      `memory broker '${name}' is open already: give it its clock and limits before anything opens it`,
+    );
   }
   const { value: space, release } = SPACES.use(name, () => new MemorySpace(options));
   return {
@@ -94,7 +97,10 @@ export function crashMemoryBroker(broker: Broker): void {
 function spaceName(url: string): string {
   const match = /^memory:(?:\/\/)?([A-Za-z0-9_.-]*)$/i.exec(url);
   if (!match) {
-    throw new ConfigError('E_CONFIG_URL', `${JSON.stringify(url)} is no memory URL: write memory: or memory:NAME with letters, digits, '.', '_' and '-'`);
+    throw new ConfigError(
+      'E_CONFIG_URL',
+      `${JSON.stringify(url)} is no memory URL: write memory: or memory:NAME with letters, digits, '.', '_' and '-'`,
+    );
   }
   return match[1] ?? '';
 }
@@ -122,7 +128,11 @@ class MemoryBroker implements Broker {
     const { signal } = options;
     if (signal?.aborted) {
       return messages.map(
-        () => new PublishError('E_PUBLISH_FAILED', 'the send was aborted before anything was sent', { outcome: 'not-sent', cause: signal.reason }),
+        () =>
+          new PublishError('E_PUBLISH_FAILED', 'the send was aborted before anything was sent', {
+            outcome: 'not-sent',
+            cause: signal.reason,
+          }),
       );
     }
     return messages.map((message) => this.#space.accept(message));

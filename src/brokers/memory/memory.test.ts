@@ -3,7 +3,7 @@ import { silentLogger } from '../../core/logger.js';
 import { Collector, drain, idOf, ids, message, outgoing, send, sendIds, until } from '../../testing/conformance/broker-kit.js';
 import { createFakeClock } from '../../testing/fake-clock.js';
 import type { Broker, Delivery, OutgoingMessage } from '../broker.js';
-import { crashMemoryBroker, holdMemorySpace, openMemoryBroker, openMemorySpaces, type MemorySpaceOptions } from './index.js';
+import { crashMemoryBroker, holdMemorySpace, type MemorySpaceOptions, openMemoryBroker, openMemorySpaces } from './index.js';
 
 const open: { close?(): Promise<void>; release?(): void }[] = [];
 afterEach(async () => {
@@ -77,7 +77,12 @@ describe('bounds', () => {
   test('there are no more queues than the limit', async () => {
     space({ maxQueues: 2 });
     const one = await broker();
-    expect(await one.publish(['a', 'b', 'c', 'a'].map((queue) => outgoing(queue, 'x')), { timeoutMs: 1_000 })).toEqual([null, null, full, null]);
+    expect(
+      await one.publish(
+        ['a', 'b', 'c', 'a'].map((queue) => outgoing(queue, 'x')),
+        { timeoutMs: 1_000 },
+      ),
+    ).toEqual([null, null, full, null]);
   });
 
   test('dead letters are never dropped: at their limit nothing more is taken in until they are removed', async () => {
@@ -86,7 +91,9 @@ describe('bounds', () => {
     await sendIds(one, 'q', ids('q', 1, 3));
     const collector = await Collector.open(one, { q: 3 });
     await collector.got(3);
-    await collector.settle(...collector.arrivals.map((arrival) => ({ kind: 'park', arrival, reason: { code: 'E_DECODE', reason: 'r' } }) as const));
+    await collector.settle(
+      ...collector.arrivals.map((arrival) => ({ kind: 'park', arrival, reason: { code: 'E_DECODE', reason: 'r' } }) as const),
+    );
     expect(held.dead.map(({ queue }) => queue)).toEqual(['q', 'q', 'q']);
     expect(await one.publish([outgoing('q', 'refused')], { timeoutMs: 1_000 })).toEqual([full]);
     expect(held.clearDead()).toBe(3);
@@ -238,7 +245,9 @@ describe('messages', () => {
     const held = space();
     const one = await broker();
     const data = new Uint8Array([0, 255, 1]);
-    await send(one, [{ to: { queue: 'q' }, message: message('b', { contentEncoding: 'binary', body: { encoding: 'binary', data } }) }]);
+    await send(one, [
+      { to: { queue: 'q' }, message: message('b', { contentEncoding: 'binary', body: { encoding: 'binary', data } }) },
+    ]);
     const collector = await Collector.open(one, { q: 1 });
     await collector.got(1);
     await collector.settle({ kind: 'park', arrival: collector.delivery(0), reason: { code: 'E_DECODE', reason: 'r' } });

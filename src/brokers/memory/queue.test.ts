@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { DelayHeap, MemoryQueue, type Entry } from './queue.js';
+import { DelayHeap, type Entry, MemoryQueue } from './queue.js';
 
 const entry = (priority = 0): Entry => ({ message: null, raw: new Uint8Array(), priority, redelivered: false, losses: 0 });
 
@@ -61,25 +61,31 @@ test('a queue that is never empty does not keep what was taken from it', async (
 
 test('the heap gives what is due by time, and in the order of putting in within one time', () => {
   fc.assert(
-    fc.property(fc.array(fc.integer({ min: 0, max: 20 }), { maxLength: 120 }), fc.integer({ min: 0, max: 20 }), (times, nowMs) => {
-      const heap = new DelayHeap();
-      const [mine, other] = [new MemoryQueue('mine'), new MemoryQueue('other')];
-      const entries = times.map((atMs, index) => ({ atMs, index, entry: entry() }));
-      for (const { atMs, index, entry: one } of entries) heap.push(index % 3 === 0 ? other : mine, one, atMs);
-      const sorted = [...entries].sort((a, b) => a.atMs - b.atMs || a.index - b.index);
-      expect(heap.nextAtMs).toBe(sorted[0]?.atMs ?? Infinity);
-      expect(heap.of(mine).map((one) => one.entry)).toEqual(sorted.filter(({ index }) => index % 3 !== 0).map((one) => one.entry));
-      const due: Entry[] = [];
-      for (let next = heap.popDue(nowMs); next; next = heap.popDue(nowMs)) due.push(next.entry);
-      expect(due.map((one) => entries.findIndex((other2) => other2.entry === one))).toEqual(
-        sorted.filter(({ atMs }) => atMs <= nowMs).map(({ index }) => index),
-      );
-      const left = sorted.filter(({ atMs }) => atMs > nowMs);
-      expect(heap.drop(other)).toBe(left.filter(({ index }) => index % 3 === 0).length);
-      const rest: Entry[] = [];
-      for (let next = heap.popDue(Infinity); next; next = heap.popDue(Infinity)) rest.push(next.entry);
-      expect(rest).toEqual(left.filter(({ index }) => index % 3 !== 0).map((one) => one.entry));
-    }),
+    fc.property(
+      fc.array(fc.integer({ min: 0, max: 20 }), { maxLength: 120 }),
+      fc.integer({ min: 0, max: 20 }),
+      (times, nowMs) => {
+        const heap = new DelayHeap();
+        const [mine, other] = [new MemoryQueue('mine'), new MemoryQueue('other')];
+        const entries = times.map((atMs, index) => ({ atMs, index, entry: entry() }));
+        for (const { atMs, index, entry: one } of entries) heap.push(index % 3 === 0 ? other : mine, one, atMs);
+        const sorted = [...entries].sort((a, b) => a.atMs - b.atMs || a.index - b.index);
+        expect(heap.nextAtMs).toBe(sorted[0]?.atMs ?? Infinity);
+        expect(heap.of(mine).map((one) => one.entry)).toEqual(
+          sorted.filter(({ index }) => index % 3 !== 0).map((one) => one.entry),
+        );
+        const due: Entry[] = [];
+        for (let next = heap.popDue(nowMs); next; next = heap.popDue(nowMs)) due.push(next.entry);
+        expect(due.map((one) => entries.findIndex((other2) => other2.entry === one))).toEqual(
+          sorted.filter(({ atMs }) => atMs <= nowMs).map(({ index }) => index),
+        );
+        const left = sorted.filter(({ atMs }) => atMs > nowMs);
+        expect(heap.drop(other)).toBe(left.filter(({ index }) => index % 3 === 0).length);
+        const rest: Entry[] = [];
+        for (let next = heap.popDue(Infinity); next; next = heap.popDue(Infinity)) rest.push(next.entry);
+        expect(rest).toEqual(left.filter(({ index }) => index % 3 !== 0).map((one) => one.entry));
+      },
+    ),
     { numRuns: 300 },
   );
 });

@@ -136,7 +136,7 @@ export class DelayHeap {
   push(queue: MemoryQueue, entry: Entry, atMs: number): void {
     this.#order += 1;
     // NaN would never compare and would stall all that waits behind it: it is due at once
-    const delayed = { atMs: atMs > 0 ? atMs : 0, order: this.#order, queue, entry };
+    const delayed = { atMs: Number.isNaN(atMs) ? 0 : Math.max(atMs, 0), order: this.#order, queue, entry };
     const heap = this.#heap;
     let index = heap.push(delayed) - 1;
     while (index > 0) {

@@ -3,12 +3,12 @@
  * The reference model of a broker: small and obviously right. Not in here: the seam's promises and options (`index.ts`)
  * and what one consumer holds (`consumer.ts`).
  */
-import { systemClock, type Clock } from '../../core/clock.js';
+import { type Clock, systemClock } from '../../core/clock.js';
 import { PublishError } from '../../core/errors.js';
 import type { WireMessage } from '../../wire/message.js';
 import type { Broadcast, OutgoingMessage, ParkReason, PublishResult } from '../broker.js';
 import type { MemoryConsumer } from './consumer.js';
-import { DelayHeap, MemoryQueue, type Entry } from './queue.js';
+import { DelayHeap, type Entry, MemoryQueue } from './queue.js';
 
 /** Limits of a memory broker; beyond them publishing is refused with `E_BROKER_FULL`. */
 export interface MemoryLimits {

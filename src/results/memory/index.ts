@@ -40,7 +40,10 @@ export interface MemoryResultsHandle {
 export function holdMemoryResults(url: string, options?: MemoryResultsSpaceOptions): MemoryResultsHandle {
   const name = spaceName(url);
   if (options && SPACES.peek(name)) {
-    throw new ConfigError('E_CONFIG_CONFLICT', `memory result store '${name}' is open already: give it its clock and limit before anything opens it`);
+    throw new ConfigError(
+      'E_CONFIG_CONFLICT',
+      `memory result store '${name}' is open already: give it its clock and limit before anything opens it`,
+    );
   }
   const { value: space, release } = SPACES.use(name, () => new MemoryResultsSpace(options));
   return { waits: () => space.waits, size: () => space.size, release };
@@ -54,7 +57,10 @@ export function openMemoryResultSpaces(): number {
 function spaceName(url: string): string {
   const match = /^memory:(?:\/\/)?([A-Za-z0-9_.-]*)$/i.exec(url);
   if (!match) {
-    throw new ConfigError('E_CONFIG_URL', `${JSON.stringify(url)} is no memory URL: write memory: or memory:NAME with letters, digits, '.', '_' and '-'`);
+    throw new ConfigError(
+      'E_CONFIG_URL',
+      `${JSON.stringify(url)} is no memory URL: write memory: or memory:NAME with letters, digits, '.', '_' and '-'`,
+    );
   }
   return match[1] ?? '';
 }
@@ -137,7 +143,10 @@ class MemoryResults implements ResultStore {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#space.rejectWaits(this, new BrokerError('E_CLOSED', 'the memory result store was closed while a result was waited for'));
+    this.#space.rejectWaits(
+      this,
+      new BrokerError('E_CLOSED', 'the memory result store was closed while a result was waited for'),
+    );
     this.#use.release();
   }
 

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { silentLogger } from '../../core/logger.js';
 import { createFakeClock } from '../../testing/fake-clock.js';
 import type { ResultStore, ResultWrite } from '../result-store.js';
-import { holdMemoryResults, openMemoryResults, openMemoryResultSpaces, type MemoryResultsSpaceOptions } from './index.js';
+import { holdMemoryResults, type MemoryResultsSpaceOptions, openMemoryResultSpaces, openMemoryResults } from './index.js';
 
 const open: { close?(): Promise<void>; release?(): void }[] = [];
 afterEach(async () => {

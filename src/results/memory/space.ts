@@ -2,9 +2,9 @@
  * The results that every user of one `memory:NAME` shares, and who waits for them. The reference for the rules of
  * `result-store.ts`: what may be written over what, epochs, expiry.
  */
-import { systemClock, type Clock } from '../../core/clock.js';
+import { type Clock, systemClock } from '../../core/clock.js';
 import { BrokerError } from '../../core/errors.js';
-import { FINAL_STATES, type Claim, type ResultWrite, type WriteResult } from '../result-store.js';
+import { type Claim, FINAL_STATES, type ResultWrite, type WriteResult } from '../result-store.js';
 
 export interface MemoryResultsSpaceOptions {
   readonly clock?: Clock;

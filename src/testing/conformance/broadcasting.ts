@@ -30,7 +30,11 @@ export function broadcastingSuite({ it, patienceMs }: BrokerSuite): void {
   const tell = (broker: Broker, exchange: string, routingKey: string, mark: string, data = '{}'): Promise<void> =>
     broker.broadcast({ exchange, routingKey, message: message(mark, { headers: { mark }, body: { encoding: 'utf8', data } }) });
   const heard = (one: Heard, count: number): Promise<void> =>
-    until(() => one.keys.length >= count, () => `${count} broadcasts, heard ${one.keys.join(', ')}`, patienceMs);
+    until(
+      () => one.keys.length >= count,
+      () => `${count} broadcasts, heard ${one.keys.join(', ')}`,
+      patienceMs,
+    );
 
   describe('broadcast', () => {
     it('reaches everybody who listens, on whichever connection, with the whole message', async (fixture) => {
@@ -59,7 +63,14 @@ export function broadcastingSuite({ it, patienceMs }: BrokerSuite): void {
     it('is matched by AMQP topic patterns: * is one word, # any number', async (fixture) => {
       const mark = uniqueQueue('mark');
       const { broker } = fixture;
-      const patterns = { all: '#', exact: 'task.sent', oneWord: 'task.*', anyWords: 'task.#', middle: 'task.*.end', prefix: '*.online' };
+      const patterns = {
+        all: '#',
+        exact: 'task.sent',
+        oneWord: 'task.*',
+        anyWords: 'task.#',
+        middle: 'task.*.end',
+        prefix: '*.online',
+      };
       const listening: Record<string, Heard> = {};
       for (const [name, pattern] of Object.entries(patterns)) listening[name] = await hear(broker, TOPIC, pattern, mark);
       const keys = ['task', 'task.sent', 'task.a.end', 'task.a.b.end', 'worker.online', 'taskless.sent', 'last'];

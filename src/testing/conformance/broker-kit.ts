@@ -29,7 +29,8 @@ export async function until(
 ): Promise<void> {
   const endMs = performance.now() + patienceMs;
   while (!(await condition())) {
-    if (performance.now() > endMs) throw new Error(`waited ${patienceMs} ms in vain: ${typeof what === 'string' ? what : what()}`);
+    if (performance.now() > endMs)
+      throw new Error(`waited ${patienceMs} ms in vain: ${typeof what === 'string' ? what : what()}`);
     await sleep(3);
   }
 }
@@ -56,7 +57,11 @@ export function ids(queue: string, first: number, last: number): string[] {
   return Array.from({ length: last - first + 1 }, (_, index) => `${queue}.${first + index}`);
 }
 
-export function outgoing(queue: string, id: string, extra: Omit<Partial<OutgoingMessage>, 'to' | 'message'> = {}): OutgoingMessage {
+export function outgoing(
+  queue: string,
+  id: string,
+  extra: Omit<Partial<OutgoingMessage>, 'to' | 'message'> = {},
+): OutgoingMessage {
   return { to: { queue }, message: message(id), ...extra };
 }
 
@@ -169,7 +174,9 @@ export class Collector {
   }
 
   async ack(...arrivals: Arrival[]): Promise<void> {
-    expect(await this.settle(...arrivals.map((arrival) => ({ kind: 'ack', arrival }) as const))).toEqual(arrivals.map(() => 'held'));
+    expect(await this.settle(...arrivals.map((arrival) => ({ kind: 'ack', arrival }) as const))).toEqual(
+      arrivals.map(() => 'held'),
+    );
   }
 
   async #ackAll(arrivals: readonly Arrival[]): Promise<void> {
@@ -187,7 +194,12 @@ export class Collector {
 }
 
 /** Sends the ids and holds as many of them as the credit allows; all by default. */
-export async function holdingIds(broker: Broker, queue: string, list: readonly string[], credit = list.length): Promise<Collector> {
+export async function holdingIds(
+  broker: Broker,
+  queue: string,
+  list: readonly string[],
+  credit = list.length,
+): Promise<Collector> {
   await sendIds(broker, queue, list);
   const collector = await Collector.open(broker, { [queue]: credit });
   await collector.got(Math.min(credit, list.length));

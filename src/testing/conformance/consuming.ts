@@ -119,7 +119,10 @@ export function consumingSuite({ it, can, patienceMs }: BrokerSuite): void {
       expect(collector.ids.lastIndexOf(`${short}.10`)).toBeLessThan(120);
     });
 
-    for (const [who, sameBroker] of [['two connections', false], ['two consumers of one connection', true]] as const) {
+    for (const [who, sameBroker] of [
+      ['two connections', false],
+      ['two consumers of one connection', true],
+    ] as const) {
       it(`shares a queue between ${who} without giving anything twice`, async (fixture) => {
         const { broker } = fixture;
         const queue = uniqueQueue('share');
@@ -194,7 +197,9 @@ export function consumingSuite({ it, can, patienceMs }: BrokerSuite): void {
       await next.got(9, patienceMs);
       const [first, , ...others] = ids(queue, 1, 10);
       expect(next.ids).toEqual([first, ...others]);
-      expect(next.arrivals.map((arrival) => (arrival.kind === 'delivery' ? arrival.losses : null))).toEqual(next.ids.map(() => 0));
+      expect(next.arrivals.map((arrival) => (arrival.kind === 'delivery' ? arrival.losses : null))).toEqual(
+        next.ids.map(() => 0),
+      );
       await next.ack(...next.arrivals);
     });
 

@@ -1,8 +1,21 @@
 /** Broker suite: deliveries put off to a time, alone, with a successor, and among settlements of other kinds. */
 import { describe, expect } from 'vitest';
 import type { Settlement } from '../../brokers/broker.js';
-import { PARK_REASON, parked, type BrokerSuite } from './broker-fixture.js';
-import { Collector, drain, expectDepth, holdingIds, ids, message, outgoing, send, sendIds, uniqueQueue, until, untilWall } from './broker-kit.js';
+import { type BrokerSuite, PARK_REASON, parked } from './broker-fixture.js';
+import {
+  Collector,
+  drain,
+  expectDepth,
+  holdingIds,
+  ids,
+  message,
+  outgoing,
+  send,
+  sendIds,
+  uniqueQueue,
+  until,
+  untilWall,
+} from './broker-kit.js';
 
 export function deferringSuite({ it, can, patienceMs }: BrokerSuite): void {
   // side by side, because each waits for the clock most of its time
@@ -97,13 +110,19 @@ export function deferringSuite({ it, can, patienceMs }: BrokerSuite): void {
       const wanted = ids(queue, 1, 300);
       const collector = await holdingIds(fixture.broker, queue, wanted);
       const untilMs = Date.now() + 1_500;
-      const batch = collector.arrivals.map((_, index) => ({ kind: 'defer', arrival: collector.delivery(index), untilMs }) as const);
+      const batch = collector.arrivals.map(
+        (_, index) => ({ kind: 'defer', arrival: collector.delivery(index), untilMs }) as const,
+      );
       expect(new Set(await collector.settle(...batch))).toEqual(new Set(['held']));
       const others = await Promise.all(
         [fixture.broker, await fixture.another()].map((broker) => Collector.open(broker, { [queue]: 40 }, { acking: true })),
       );
       const arrived = (): string[] => others.flatMap((other) => other.ids);
-      await until(() => arrived().length >= wanted.length, () => `300 messages, ${arrived().length} came`, patienceMs);
+      await until(
+        () => arrived().length >= wanted.length,
+        () => `300 messages, ${arrived().length} came`,
+        patienceMs,
+      );
       await expectDepth(fixture.broker, queue, { ready: 0, unacked: 0, delayed: 0 });
       expect(arrived().sort()).toEqual([...wanted].sort());
       expect(Date.now()).toBeGreaterThanOrEqual(untilMs);
@@ -113,7 +132,9 @@ export function deferringSuite({ it, can, patienceMs }: BrokerSuite): void {
       const queue = uniqueQueue('defer-order');
       const collector = await holdingIds(fixture.broker, queue, ids(queue, 1, 3));
       const startMs = Date.now();
-      const batch = [3_100, 1_100, 2_100].map((ms, index) => ({ kind: 'defer', arrival: collector.delivery(index), untilMs: startMs + ms }) as const);
+      const batch = [3_100, 1_100, 2_100].map(
+        (ms, index) => ({ kind: 'defer', arrival: collector.delivery(index), untilMs: startMs + ms }) as const,
+      );
       await collector.settle(...batch);
       collector.consumer.grant(queue, 3);
       await untilWall(startMs + 1_100);

@@ -2,7 +2,21 @@
 import { describe, expect } from 'vitest';
 import type { WireMessage } from '../../wire/message.js';
 import type { BrokerFixture, BrokerSuite } from './broker-fixture.js';
-import { bodyBytes, Collector, drain, expectCode, expectDepth, failures, ids, message, outgoing, send, sendIds, uniqueQueue, untilWall } from './broker-kit.js';
+import {
+  bodyBytes,
+  Collector,
+  drain,
+  expectCode,
+  expectDepth,
+  failures,
+  ids,
+  message,
+  outgoing,
+  send,
+  sendIds,
+  uniqueQueue,
+  untilWall,
+} from './broker-kit.js';
 
 export function publishingSuite({ it, can, patienceMs }: BrokerSuite): void {
   describe('publishing', () => {
@@ -54,30 +68,37 @@ export function publishingSuite({ it, can, patienceMs }: BrokerSuite): void {
       expect(await drain(broker, queue, 1)).toEqual(['yes']);
     });
 
-    can('outage', 'gives every unconfirmed message E_PUBLISH_TIMEOUT at the total deadline, and works again afterwards', async (fixture) => {
-      const { broker } = fixture;
-      const queue = uniqueQueue('deadline');
-      await sendIds(broker, queue, ['before']);
-      const end = await (fixture.outage as NonNullable<BrokerFixture['outage']>)();
-      const list = ['one', 'two', 'three'];
-      const startMs = performance.now();
-      const results = await broker
-        .publish(list.map((id) => outgoing(queue, id)), { timeoutMs: 700 })
-        .finally(end);
-      expect(performance.now() - startMs).toBeGreaterThanOrEqual(650);
-      expect(performance.now() - startMs).toBeLessThan(700 + 4_000);
-      for (const { code, outcome } of failures(results)) {
-        expect(code).toBe('E_PUBLISH_TIMEOUT');
-        expect(['not-sent', 'unknown']).toContain(outcome);
-      }
-      await sendIds(broker, queue, ['after']);
-      const collector = await Collector.open(broker, { [queue]: 50 }, { acking: true });
-      await collector.atLeast(2, patienceMs);
-      await expectDepth(broker, queue, { ready: 0, unacked: 0 });
-      const certain = list.filter((_, index) => results[index]?.outcome === 'not-sent');
-      for (const id of certain) expect(collector.ids).not.toContain(id);
-      expect(collector.ids).toEqual(expect.arrayContaining(['before', 'after']));
-    });
+    can(
+      'outage',
+      'gives every unconfirmed message E_PUBLISH_TIMEOUT at the total deadline, and works again afterwards',
+      async (fixture) => {
+        const { broker } = fixture;
+        const queue = uniqueQueue('deadline');
+        await sendIds(broker, queue, ['before']);
+        const end = await (fixture.outage as NonNullable<BrokerFixture['outage']>)();
+        const list = ['one', 'two', 'three'];
+        const startMs = performance.now();
+        const results = await broker
+          .publish(
+            list.map((id) => outgoing(queue, id)),
+            { timeoutMs: 700 },
+          )
+          .finally(end);
+        expect(performance.now() - startMs).toBeGreaterThanOrEqual(650);
+        expect(performance.now() - startMs).toBeLessThan(700 + 4_000);
+        for (const { code, outcome } of failures(results)) {
+          expect(code).toBe('E_PUBLISH_TIMEOUT');
+          expect(['not-sent', 'unknown']).toContain(outcome);
+        }
+        await sendIds(broker, queue, ['after']);
+        const collector = await Collector.open(broker, { [queue]: 50 }, { acking: true });
+        await collector.atLeast(2, patienceMs);
+        await expectDepth(broker, queue, { ready: 0, unacked: 0 });
+        const certain = list.filter((_, index) => results[index]?.outcome === 'not-sent');
+        for (const id of certain) expect(collector.ids).not.toContain(id);
+        expect(collector.ids).toEqual(expect.arrayContaining(['before', 'after']));
+      },
+    );
 
     can('outage', 'stops waiting when the signal aborts', async (fixture) => {
       const { broker } = fixture;
@@ -144,7 +165,10 @@ export function publishingSuite({ it, can, patienceMs }: BrokerSuite): void {
     });
 
     it('keeps text of all planes, and queue names outside ASCII', async (fixture) => {
-      await trip(fixture, message('unicode', { body: { encoding: 'utf8', data: '["ß 漢字 🌿 \u2028 \u0000 \\u0000 \\ud83c"]' } }));
+      await trip(
+        fixture,
+        message('unicode', { body: { encoding: 'utf8', data: '["ß 漢字 🌿 \u2028 \u0000 \\u0000 \\ud83c"]' } }),
+      );
       const queue = uniqueQueue('ünï.code:1 2');
       await sendIds(fixture.broker, queue, ['x']);
       expect(await drain(fixture.broker, queue, 1)).toEqual(['x']);
@@ -154,13 +178,18 @@ export function publishingSuite({ it, can, patienceMs }: BrokerSuite): void {
       const bytes = new Uint8Array(70_000).map((_, index) => (index * 7 + (index >> 8)) & 0xff);
       const form = { contentType: 'application/x-bytes', contentEncoding: 'binary' } as const;
       await trip(fixture, message('bytes', { ...form, body: { encoding: 'binary', data: bytes } }));
-      await trip(fixture, message('base64', { ...form, body: { encoding: 'base64', data: Buffer.from(bytes).toString('base64') } }));
+      await trip(
+        fixture,
+        message('base64', { ...form, body: { encoding: 'base64', data: Buffer.from(bytes).toString('base64') } }),
+      );
     });
 
     it('keeps what was in a buffer that its sender uses again', async ({ broker }) => {
       const queue = uniqueQueue('buffer');
       const data = new Uint8Array([1, 2, 3]);
-      await send(broker, [{ to: { queue }, message: message('b', { contentEncoding: 'binary', body: { encoding: 'binary', data } }) }]);
+      await send(broker, [
+        { to: { queue }, message: message('b', { contentEncoding: 'binary', body: { encoding: 'binary', data } }) },
+      ]);
       data.fill(9);
       const collector = await Collector.open(broker, { [queue]: 1 });
       await collector.got(1);
@@ -231,7 +260,10 @@ export function publishingSuite({ it, can, patienceMs }: BrokerSuite): void {
       await expectCode(broker.peek('q', 1), 'E_CLOSED');
       await expectCode(broker.purge('q'), 'E_CLOSED');
       await expectCode(broker.broadcast({ exchange: 'celeryev', routingKey: 'x', message: message('x') }), 'E_CLOSED');
-      await expectCode(broker.listen('celeryev', '#', () => {}), 'E_CLOSED');
+      await expectCode(
+        broker.listen('celeryev', '#', () => {}),
+        'E_CLOSED',
+      );
       await broker[Symbol.asyncDispose]();
     });
   });

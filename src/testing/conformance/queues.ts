@@ -51,7 +51,8 @@ export function queuesSuite({ it, can, patienceMs }: BrokerSuite): void {
       const collector = await Collector.open(broker, { [queue]: 5 });
       await collector.got(5, patienceMs);
       expect(collector.ids).toEqual(ids(queue, 1, 5));
-      for (let index = 0; index < 5; index += 1) expect(collector.delivery(index)).toMatchObject({ redelivered: false, losses: 0 });
+      for (let index = 0; index < 5; index += 1)
+        expect(collector.delivery(index)).toMatchObject({ redelivered: false, losses: 0 });
       await collector.ack(...collector.arrivals);
       expect(await broker.peek(queue, 10)).toEqual([]);
     });
@@ -68,7 +69,10 @@ export function queuesSuite({ it, can, patienceMs }: BrokerSuite): void {
     can('peek', 'shows higher priorities first', async (fixture) => {
       if (fixture.broker.capabilities.priorities !== true) return expectPlainOrder(fixture.broker);
       const queue = uniqueQueue('peek-priority');
-      await send(fixture.broker, [0, 9, 5].map((priority) => outgoing(queue, `p${priority}`, { priority })));
+      await send(
+        fixture.broker,
+        [0, 9, 5].map((priority) => outgoing(queue, `p${priority}`, { priority })),
+      );
       expect(idsOf(await fixture.broker.peek(queue, 10))).toEqual(['p9', 'p5', 'p0']);
     });
 
@@ -112,7 +116,9 @@ export function queuesSuite({ it, can, patienceMs }: BrokerSuite): void {
       const collector = await Collector.open(broker, { [queue]: 3 });
       await collector.got(3, patienceMs);
       const untilMs = Date.now() + 3_600_000;
-      await collector.settle(...[0, 1, 2].map((index) => ({ kind: 'defer', arrival: collector.delivery(index), untilMs }) as const));
+      await collector.settle(
+        ...[0, 1, 2].map((index) => ({ kind: 'defer', arrival: collector.delivery(index), untilMs }) as const),
+      );
       await expectDepth(broker, queue, { ready: 1, delayed: 3, unacked: 0 });
       const [depth] = await broker.depth([queue]);
       expect(await broker.purge(queue)).toBe(depth?.delayed === null ? 1 : 4);
@@ -133,7 +139,10 @@ export function queuesSuite({ it, can, patienceMs }: BrokerSuite): void {
   /** Without priorities the order of sending is the order of serving, whatever was asked. */
   async function expectPlainOrder(broker: Parameters<typeof drain>[0]): Promise<void> {
     const queue = uniqueQueue('peek-plain');
-    await send(broker, [0, 9, 5].map((priority) => outgoing(queue, `p${priority}`, { priority })));
+    await send(
+      broker,
+      [0, 9, 5].map((priority) => outgoing(queue, `p${priority}`, { priority })),
+    );
     expect(idsOf(await broker.peek(queue, 10))).toEqual(['p0', 'p9', 'p5']);
   }
 }

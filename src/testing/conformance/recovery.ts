@@ -105,7 +105,11 @@ export function recoverySuite({ it, can, leaseMs, patienceMs }: BrokerSuite): vo
         await Collector.open(await fixture.another(), { [queue]: 20 }, { leaseMs, acking: true, name: 'two@host' }),
       ];
       const arrived = (): string[] => heirs.flatMap((heir) => heir.ids);
-      await until(() => arrived().length >= wanted.length, () => `200 messages, ${arrived().length} came`, leaseMs + patienceMs);
+      await until(
+        () => arrived().length >= wanted.length,
+        () => `200 messages, ${arrived().length} came`,
+        leaseMs + patienceMs,
+      );
       await expectDepth(fixture.broker, queue, { ready: 0, unacked: 0 });
       expect(arrived().sort()).toEqual([...wanted].sort());
       for (const heir of heirs) await heir.consumer.close({ timeoutMs: 5_000 });
@@ -137,7 +141,11 @@ export function recoverySuite({ it, can, leaseMs, patienceMs }: BrokerSuite): vo
       const heir = await Collector.open(await fixture.another(), { [queue]: 10 }, { leaseMs: 15_000, name: 'heir@host' });
       await heir.got(4, leaseMs + patienceMs);
       const tags = collector.arrivals.map(({ tag }) => tag);
-      await until(() => collector.lost.length >= 4, () => `onLost with 4 tags, it told ${collector.lost.length}`, leaseMs + patienceMs);
+      await until(
+        () => collector.lost.length >= 4,
+        () => `onLost with 4 tags, it told ${collector.lost.length}`,
+        leaseMs + patienceMs,
+      );
       expect([...collector.lost].sort()).toEqual([...tags].sort());
       expect(tags.map((tag) => collector.consumer.holds(tag))).toEqual([false, false, false, false]);
 
@@ -234,7 +242,8 @@ export function recoverySuite({ it, can, leaseMs, patienceMs }: BrokerSuite): vo
   });
 
   describe('a broker that falls silent', () => {
-    const outage = (fixture: BrokerFixture): Promise<() => Promise<void>> => (fixture.outage as NonNullable<BrokerFixture['outage']>)();
+    const outage = (fixture: BrokerFixture): Promise<() => Promise<void>> =>
+      (fixture.outage as NonNullable<BrokerFixture['outage']>)();
 
     can('outage', 'is waited for by a settlement, which then holds', async (fixture) => {
       const queue = uniqueQueue('silent-settle');
@@ -250,41 +259,49 @@ export function recoverySuite({ it, can, leaseMs, patienceMs }: BrokerSuite): vo
       expect(await drain(fixture.broker, queue, 1)).toEqual([`${queue}.2`]);
     });
 
-    can('outage', 'for longer than a lease ends what was held: what holds() has denied once is lost for good', async (fixture) => {
-      const queue = uniqueQueue('silent-lease');
-      await sendIds(fixture.broker, queue, ['x']);
-      const { collector } = await holder(fixture, queue, 1, 'cut-off@host');
-      await collector.consumer.pause();
-      const old = collector.delivery(0);
-      const end = await outage(fixture);
-      await untilWall(Date.now() + leaseMs * 2.5).finally(end);
-      // either the lease is over, or it never was a lease (a channel holds as long as it is open); a driver that renews a
-      // lease which it has denied keeps a message for ever, because the engine has dropped the outcome by then
-      const believed = collector.consumer.holds(old.tag);
-      expect(await collector.settle({ kind: 'ack', arrival: old })).toEqual([believed ? 'held' : 'lost']);
-      if (!believed) {
-        await until(() => collector.lost.includes(old.tag), 'onLost', patienceMs);
-        const heir = await Collector.open(await fixture.another(), { [queue]: 1 });
-        await heir.got(1, leaseMs + patienceMs);
-        expect(heir.delivery(0).redelivered).toBe(true);
-        await heir.ack(heir.delivery(0));
-      }
-      await expectDepth(fixture.broker, queue, { ready: 0, unacked: 0, delayed: 0 });
-    });
+    can(
+      'outage',
+      'for longer than a lease ends what was held: what holds() has denied once is lost for good',
+      async (fixture) => {
+        const queue = uniqueQueue('silent-lease');
+        await sendIds(fixture.broker, queue, ['x']);
+        const { collector } = await holder(fixture, queue, 1, 'cut-off@host');
+        await collector.consumer.pause();
+        const old = collector.delivery(0);
+        const end = await outage(fixture);
+        await untilWall(Date.now() + leaseMs * 2.5).finally(end);
+        // either the lease is over, or it never was a lease (a channel holds as long as it is open); a driver that renews a
+        // lease which it has denied keeps a message for ever, because the engine has dropped the outcome by then
+        const believed = collector.consumer.holds(old.tag);
+        expect(await collector.settle({ kind: 'ack', arrival: old })).toEqual([believed ? 'held' : 'lost']);
+        if (!believed) {
+          await until(() => collector.lost.includes(old.tag), 'onLost', patienceMs);
+          const heir = await Collector.open(await fixture.another(), { [queue]: 1 });
+          await heir.got(1, leaseMs + patienceMs);
+          expect(heir.delivery(0).redelivered).toBe(true);
+          await heir.ack(heir.delivery(0));
+        }
+        await expectDepth(fixture.broker, queue, { ready: 0, unacked: 0, delayed: 0 });
+      },
+    );
 
-    can('outage', 'does not keep close() beyond its time, and what it could not hand back comes back by itself', async (fixture) => {
-      const queue = uniqueQueue('silent-close');
-      await sendIds(fixture.broker, queue, ids(queue, 1, 3));
-      const { collector } = await holder(fixture, queue, 3, 'leaving@host');
-      const end = await outage(fixture);
-      const startMs = performance.now();
-      const handedBack = await collector.consumer.close({ timeoutMs: 500 }).finally(end);
-      expect(performance.now() - startMs).toBeLessThan(500 + 4_000);
-      expect(handedBack).toBeLessThanOrEqual(3);
-      const heir = await Collector.open(await fixture.another(), { [queue]: 10 }, { acking: true });
-      await heir.got(3, leaseMs + patienceMs);
-      await expectDepth(fixture.broker, queue, { ready: 0, unacked: 0 });
-      expect([...heir.ids].sort()).toEqual(ids(queue, 1, 3));
-    });
+    can(
+      'outage',
+      'does not keep close() beyond its time, and what it could not hand back comes back by itself',
+      async (fixture) => {
+        const queue = uniqueQueue('silent-close');
+        await sendIds(fixture.broker, queue, ids(queue, 1, 3));
+        const { collector } = await holder(fixture, queue, 3, 'leaving@host');
+        const end = await outage(fixture);
+        const startMs = performance.now();
+        const handedBack = await collector.consumer.close({ timeoutMs: 500 }).finally(end);
+        expect(performance.now() - startMs).toBeLessThan(500 + 4_000);
+        expect(handedBack).toBeLessThanOrEqual(3);
+        const heir = await Collector.open(await fixture.another(), { [queue]: 10 }, { acking: true });
+        await heir.got(3, leaseMs + patienceMs);
+        await expectDepth(fixture.broker, queue, { ready: 0, unacked: 0 });
+        expect([...heir.ids].sort()).toEqual(ids(queue, 1, 3));
+      },
+    );
   });
 }

@@ -34,7 +34,9 @@ export interface ResultStoreConformanceOptions {
 export interface Writer {
   readonly store: ResultStore;
   write(id: string, state: string, extra?: Partial<ResultWrite>): Promise<WriteResult>;
-  writeAll(writes: readonly (readonly [id: string, state: string, extra?: Partial<ResultWrite>])[]): Promise<readonly WriteResult[]>;
+  writeAll(
+    writes: readonly (readonly [id: string, state: string, extra?: Partial<ResultWrite>])[],
+  ): Promise<readonly WriteResult[]>;
   /** Resolves once the sender's store has everything that was written before. */
   arrived(): Promise<void>;
 }
@@ -57,7 +59,14 @@ export function uniqueId(label: string): string {
 
 /** A meta as Celery writes it; a store takes it for text. */
 export function meta(id: string, state: string, result: unknown = null): string {
-  return JSON.stringify({ status: state, result, traceback: null, children: [], date_done: '2026-01-01T00:00:00.000000+00:00', task_id: id });
+  return JSON.stringify({
+    status: state,
+    result,
+    traceback: null,
+    children: [],
+    date_done: '2026-01-01T00:00:00.000000+00:00',
+    task_id: id,
+  });
 }
 
 /** A store that writes on a connection of its own, to the sender's reply queue if it has one. */

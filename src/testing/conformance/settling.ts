@@ -1,6 +1,6 @@
 /** Broker suite: how deliveries end. Ack, requeue, park, and what comes of garbage. Next stop: `deferring.ts`. */
 import { describe, expect } from 'vitest';
-import { PARK_REASON, parked, type BrokerSuite } from './broker-fixture.js';
+import { type BrokerSuite, PARK_REASON, parked } from './broker-fixture.js';
 import { Collector, drain, expectDepth, holdingIds, ids, message, outgoing, send, sendIds, uniqueQueue } from './broker-kit.js';
 
 const GARBAGE = Uint8Array.from([0x7b, 0x22, 0x00, 0xff, 0xfe, 0xc3, 0x28, 0x0a, 0x5d]);
@@ -49,7 +49,9 @@ export function settlingSuite({ it, can, patienceMs }: BrokerSuite): void {
     it('keeps the order of several messages handed back to the front in one call', async (fixture) => {
       const queue = uniqueQueue('fronts');
       const collector = await holdingIds(fixture.broker, queue, ids(queue, 1, 5), 3);
-      const fronts = collector.arrivals.map((_, index) => ({ kind: 'requeue', arrival: collector.delivery(index), where: 'front' }) as const);
+      const fronts = collector.arrivals.map(
+        (_, index) => ({ kind: 'requeue', arrival: collector.delivery(index), where: 'front' }) as const,
+      );
       expect(await collector.settle(...fronts)).toEqual(['held', 'held', 'held']);
       await collector.consumer.close({ timeoutMs: 5_000 });
       expect(await drain(fixture.broker, queue, 5)).toEqual(ids(queue, 1, 5));

@@ -1,14 +1,19 @@
 /** Result-store suite: what is stored, what may be written over what, how long it is kept. */
 import { describe, expect } from 'vitest';
-import { expectStored, meta, openWriter, uniqueId, type ResultSuite } from './result-fixture.js';
 import { expectCode, until, untilWall } from './broker-kit.js';
+import { expectStored, meta, openWriter, type ResultSuite, uniqueId } from './result-fixture.js';
 
 export function storingSuite({ it, can, has, patienceMs }: ResultSuite): void {
   describe('storing', () => {
     it('gives metas in the order asked, and null where nothing is stored', async (fixture) => {
       const writer = await openWriter(fixture);
       const [a, b, none] = [uniqueId('a'), uniqueId('b'), uniqueId('none')];
-      expect(await writer.writeAll([[a, 'SUCCESS'], [b, 'STARTED']])).toEqual(['stored', 'stored']);
+      expect(
+        await writer.writeAll([
+          [a, 'SUCCESS'],
+          [b, 'STARTED'],
+        ]),
+      ).toEqual(['stored', 'stored']);
       await writer.arrived();
       const [metaA, metaB] = [meta(a, 'SUCCESS'), meta(b, 'STARTED')];
       expect(await fixture.store.get([b, none, a, b])).toEqual([metaB, null, metaA, metaB]);
@@ -25,7 +30,10 @@ export function storingSuite({ it, can, has, patienceMs }: ResultSuite): void {
       const [odd, large] = [uniqueId('odd'), uniqueId('large')];
       const oddMeta = meta(odd, 'SUCCESS', 'naïve ☃ 𝄞 \u0000 \u2028 "quoted" \\ 12345678901234567890');
       const largeMeta = meta(large, 'SUCCESS', 'é'.repeat(2 ** 19));
-      await writer.writeAll([[odd, 'SUCCESS', { meta: oddMeta }], [large, 'SUCCESS', { meta: largeMeta }]]);
+      await writer.writeAll([
+        [odd, 'SUCCESS', { meta: oddMeta }],
+        [large, 'SUCCESS', { meta: largeMeta }],
+      ]);
       await expectStored(fixture.store, odd, oddMeta, patienceMs);
       await expectStored(fixture.store, large, largeMeta, patienceMs);
     });
@@ -55,7 +63,10 @@ export function storingSuite({ it, can, has, patienceMs }: ResultSuite): void {
     it('forgets what it is told to, and takes it again', async (fixture) => {
       const writer = await openWriter(fixture);
       const [gone, kept] = [uniqueId('gone'), uniqueId('kept')];
-      await writer.writeAll([[gone, 'SUCCESS'], [kept, 'SUCCESS']]);
+      await writer.writeAll([
+        [gone, 'SUCCESS'],
+        [kept, 'SUCCESS'],
+      ]);
       await writer.arrived();
       await fixture.store.forget([gone, uniqueId('never')]);
       expect(await fixture.store.get([gone, kept])).toEqual([null, meta(kept, 'SUCCESS')]);
@@ -137,26 +148,38 @@ export function storingSuite({ it, can, has, patienceMs }: ResultSuite): void {
     can('fence', 'writes in the order of a batch, by the same rules', async (fixture) => {
       const writer = await openWriter(fixture);
       const [a, b] = [uniqueId('a'), uniqueId('b')];
-      expect(await writer.writeAll([[a, 'STARTED'], [b, 'SUCCESS'], [a, 'SUCCESS'], [b, 'FAILURE']])).toEqual([
-        'stored',
-        'stored',
-        'stored',
-        'final',
-      ]);
+      expect(
+        await writer.writeAll([
+          [a, 'STARTED'],
+          [b, 'SUCCESS'],
+          [a, 'SUCCESS'],
+          [b, 'FAILURE'],
+        ]),
+      ).toEqual(['stored', 'stored', 'stored', 'final']);
       expect(await fixture.store.get([a, b])).toEqual([meta(a, 'SUCCESS'), meta(b, 'SUCCESS')]);
     });
 
     can('fence', 'lets SUCCESS or a higher epoch, and nothing else, replace a FAILURE', async (fixture) => {
       const writer = await openWriter(fixture);
       const [one, two] = [uniqueId('one'), uniqueId('two')];
-      await writer.writeAll([[one, 'FAILURE'], [two, 'FAILURE']]);
-      expect(await writer.writeAll([[one, 'REVOKED'], [one, 'STARTED'], [one, 'FAILURE', { meta: meta(one, 'FAILURE', 2) }]])).toEqual([
-        'final',
-        'final',
-        'final',
+      await writer.writeAll([
+        [one, 'FAILURE'],
+        [two, 'FAILURE'],
       ]);
+      expect(
+        await writer.writeAll([
+          [one, 'REVOKED'],
+          [one, 'STARTED'],
+          [one, 'FAILURE', { meta: meta(one, 'FAILURE', 2) }],
+        ]),
+      ).toEqual(['final', 'final', 'final']);
       expect(await fixture.store.get([one])).toEqual([meta(one, 'FAILURE')]);
-      expect(await writer.writeAll([[one, 'SUCCESS'], [two, 'REVOKED', { epoch: 1 }]])).toEqual(['stored', 'stored']);
+      expect(
+        await writer.writeAll([
+          [one, 'SUCCESS'],
+          [two, 'REVOKED', { epoch: 1 }],
+        ]),
+      ).toEqual(['stored', 'stored']);
       expect(await fixture.store.get([one, two])).toEqual([meta(one, 'SUCCESS'), meta(two, 'REVOKED')]);
     });
   });
@@ -207,9 +230,7 @@ export function storingSuite({ it, can, has, patienceMs }: ResultSuite): void {
     can('fence', 'give every one of 20 claimants at once an epoch of its own', async (fixture) => {
       const id = uniqueId('race');
       const stores = [fixture.store, await fixture.another(), await fixture.another()];
-      const claims = await Promise.all(
-        Array.from({ length: 20 }, (_, index) => stores[index % 3]?.claim(id, { ttlMs: 60_000 })),
-      );
+      const claims = await Promise.all(Array.from({ length: 20 }, (_, index) => stores[index % 3]?.claim(id, { ttlMs: 60_000 })));
       const epochs = claims.map((claim) => (claim && 'epoch' in claim ? claim.epoch : 0)).sort((a, b) => a - b);
       expect(epochs).toEqual(Array.from({ length: 20 }, (_, index) => index + 1));
     });

@@ -1,8 +1,8 @@
 /** Result-store suite: waiting for results. Woken, told of updates, aborted, and nothing left behind. */
 import { getEventListeners, setMaxListeners } from 'node:events';
 import { describe, expect } from 'vitest';
-import { expectStored, meta, openWriter, uniqueId, type ResultStoreFixture, type ResultSuite } from './result-fixture.js';
 import { expectCode, until } from './broker-kit.js';
+import { expectStored, meta, openWriter, type ResultStoreFixture, type ResultSuite, uniqueId } from './result-fixture.js';
 
 export function waitingSuite({ it, can, patienceMs }: ResultSuite): void {
   /** Aborts when the suite's patience is over, so that a wait that is never woken fails instead of hanging. */
@@ -46,7 +46,11 @@ export function waitingSuite({ it, can, patienceMs }: ResultSuite): void {
       const waiting = fixture.store.wait(id, { signal: patient() }, (update) => heard.push(update));
       for (const [index, state] of states.entries()) {
         await writer.write(id, state);
-        await until(() => heard.includes(meta(id, state)), () => `to hear of ${state}, heard ${heard.length}`, patienceMs);
+        await until(
+          () => heard.includes(meta(id, state)),
+          () => `to hear of ${state}, heard ${heard.length}`,
+          patienceMs,
+        );
         expect([...new Set(heard)]).toEqual(states.slice(0, index + 1).map((one) => meta(id, one)));
       }
       await writer.write(id, 'SUCCESS');
@@ -171,7 +175,11 @@ export function waitingSuite({ it, can, patienceMs }: ResultSuite): void {
       await (fixture.breakConnections as NonNullable<ResultStoreFixture['breakConnections']>)();
       // a writer may be told that its connection broke; it writes again, as the engine does
       await until(
-        () => writer.write(during, 'SUCCESS').then(() => true, () => false),
+        () =>
+          writer.write(during, 'SUCCESS').then(
+            () => true,
+            () => false,
+          ),
         'a write to be taken after the break',
         patienceMs,
       );
