@@ -108,6 +108,25 @@ describe('the manifest', () => {
   });
 });
 
+describe('the lock file', () => {
+  const lock = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
+    readonly packages: Readonly<Record<string, { readonly version?: string; readonly optionalDependencies?: Record<string, string> }>>;
+  };
+
+  test('has an entry for every optional package of every platform: npm ci refuses a lock without them, on every machine', () => {
+    const missing = Object.entries(lock.packages).flatMap(([path, entry]) =>
+      Object.keys(entry.optionalDependencies ?? {})
+        .filter((name) => !lock.packages[`${path}/node_modules/${name}`] && !lock.packages[`node_modules/${name}`])
+        .map((name) => `${path || 'this package'} asks for ${name}`),
+    );
+    expect(missing).toEqual([]);
+  });
+
+  test('names no registry host', () => {
+    expect(Object.values(lock.packages).filter((entry) => 'resolved' in entry)).toEqual([]);
+  });
+});
+
 describe('in a project without any optional package', () => {
   const subpaths = Object.keys(manifest.exports).filter((subpath) => subpath !== './package.json');
 
