@@ -39,5 +39,7 @@ export { WireDate, WireDecimal, WireTime, WireUuid } from './wire/typed-values.j
  */
 export function createApp(options: AppOptions = {}): App {
   // The worker is loaded when one is started: a client that only sends should not pay for it.
-  return new App(options, { startWorker: async (app, workerOptions) => (await import('./worker/worker.js')).startWorker(app, workerOptions) });
+  return new App(options, {
+    startWorker: async (app, workerOptions) => (await import('./worker/worker.js')).startWorker(app, workerOptions),
+  });
 }

@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import * as z from 'zod';
+import { openMemorySpaces } from '../brokers/memory/index.js';
 import { silentLogger } from '../core/logger.js';
 import { createApp } from '../index.js';
-import { openMemorySpaces } from '../brokers/memory/index.js';
 import type { App } from './app.js';
 import type { AppOptions } from './config.js';
 import { taskContext } from './task-context.js';
@@ -36,7 +36,11 @@ describe('with a worker on the memory broker', () => {
 
   test('an object task is parsed on the worker, and its date arrives as a date', async () => {
     const app = open();
-    const sync = app.task({ name: 'sync', input: z.object({ id: z.string(), days: z.coerce.number().default(2) }), run: ({ id, days }) => ({ id, days, at: new Date(0) }) });
+    const sync = app.task({
+      name: 'sync',
+      input: z.object({ id: z.string(), days: z.coerce.number().default(2) }),
+      run: ({ id, days }) => ({ id, days, at: new Date(0) }),
+    });
     await work(app);
     expect(await (await sync.send({ id: 'a' })).result({ timeout: '5s' })).toEqual({ id: 'a', days: 2, at: new Date(0) });
   });
@@ -107,7 +111,10 @@ describe('with a worker on the memory broker', () => {
     await work(app);
     expect(await (await task.send(0)).result({ timeout: '5s' })).toBe(1);
     expect(await (await task.send(1)).result({ timeout: '5s' })).toBe(2);
-    await expect((await task.send(9)).result({ timeout: '5s' })).rejects.toMatchObject({ code: 'E_TASK_FAILED', message: 'Error: try 2' });
+    await expect((await task.send(9)).result({ timeout: '5s' })).rejects.toMatchObject({
+      code: 'E_TASK_FAILED',
+      message: 'Error: try 2',
+    });
     expect(heard).toEqual([
       ['success', 1],
       ['retry', 'try 1'],
@@ -152,8 +159,16 @@ describe('life of an app', () => {
 
   test('a URL that no driver knows fails the send with its code, and names the schemes', async () => {
     const app = open({ broker: 'kafka://somewhere' });
-    const error = await app.fn('t', () => 1).send().catch((thrown: unknown) => thrown);
-    expect(error).toMatchObject({ name: 'PublishError', code: 'E_CONFIG_URL', outcome: 'not-sent', message: expect.stringContaining('redis://') });
+    const error = await app
+      .fn('t', () => 1)
+      .send()
+      .catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({
+      name: 'PublishError',
+      code: 'E_CONFIG_URL',
+      outcome: 'not-sent',
+      message: expect.stringContaining('redis://'),
+    });
   });
 
   test('stop hooks all run, and the first error is told', async () => {

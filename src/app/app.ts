@@ -2,6 +2,8 @@
  * The app: configuration, tasks, hooks, and the gateway through which they reach broker and results. Nothing connects in
  * the constructor. Knows no worker: `index.ts` gives it a way to start one. Next stop: `task.ts`.
  */
+
+import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { type Clock, systemClock } from '../core/clock.js';
 import { BrokerError, ConfigError, toError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
@@ -25,7 +27,6 @@ import type {
   RemoteTask,
   Task,
 } from './task-types.js';
-import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { WireSafeArguments, WireSafeResult } from './wire-safe.js';
 import type { Worker, WorkerOptions } from './worker-types.js';
 
@@ -68,7 +69,11 @@ export class App {
     this.config = resolveConfig(options);
     this.#parts = parts;
     this.#publisher = new Publisher(this.config, this.#gateway, systemClock);
-    this.#host = { config: this.config, publisher: this.#publisher, handle: (id, keepsResult) => new ResultHandle(id, keepsResult, this.#gateway) };
+    this.#host = {
+      config: this.config,
+      publisher: this.#publisher,
+      handle: (id, keepsResult) => new ResultHandle(id, keepsResult, this.#gateway),
+    };
   }
 
   /** The app's name. */
@@ -86,10 +91,15 @@ export class App {
    * Python calls it with keyword arguments.
    * @throws ConfigError `E_CONFIG_*`, `E_TASK_NAME_TAKEN`
    */
-  task<S extends ObjectSchema, O extends StandardSchemaV1, const N extends string>(definition: CheckedObjectTask<S, O, N>): Task<[input: InputOf<S>], OutputOf<O>, N>;
-  task<S extends ObjectSchema, Returned, const N extends string>(definition: ObjectTask<S, Returned, N>): Task<[input: InputOf<S>], Awaited<Returned>, N>;
+  task<S extends ObjectSchema, O extends StandardSchemaV1, const N extends string>(
+    definition: CheckedObjectTask<S, O, N>,
+  ): Task<[input: InputOf<S>], OutputOf<O>, N>;
+  task<S extends ObjectSchema, Returned, const N extends string>(
+    definition: ObjectTask<S, Returned, N>,
+  ): Task<[input: InputOf<S>], Awaited<Returned>, N>;
   task(definition: AnyObjectTask): unknown {
-    if (typeof definition !== 'object' || definition === null) throw new ConfigError('E_CONFIG_TYPE', 'app.task() takes one object: { name, input, run, … }');
+    if (typeof definition !== 'object' || definition === null)
+      throw new ConfigError('E_CONFIG_TYPE', 'app.task() takes one object: { name, input, run, … }');
     checkTaskName(definition.name);
     const { task, definition: made } = makeObjectTask(this.#host, definition);
     this.registry.add(made);
@@ -184,7 +194,8 @@ export class App {
 
   readonly #gateway = (): Gateway => {
     if (this.#attached) return this.#attached;
-    if (this.#closed) throw new BrokerError('E_CLOSED', `app ${this.config.name} was closed: create a new one, or close it later`);
+    if (this.#closed)
+      throw new BrokerError('E_CLOSED', `app ${this.config.name} was closed: create a new one, or close it later`);
     this.#own ??= new ClientGateway(this.config);
     return this.#own;
   };

@@ -57,9 +57,12 @@ describe('positionalBinder', () => {
     expect(message(() => bind([], { x: 1 }))).toContain('name its parameters');
   });
 
-  test.each([[['x', 'x']], [['1x']], [['...a', 'b']], [['**k', 'a']], [[5 as unknown as string]], ['xy' as unknown as string[]]])('refuses the params %j', (params) => {
-    expect(() => positionalBinder('t', params, 1)).toThrow(expect.objectContaining({ code: 'E_CONFIG_RANGE' }));
-  });
+  test.each([[['x', 'x']], [['1x']], [['...a', 'b']], [['**k', 'a']], [[5 as unknown as string]], ['xy' as unknown as string[]]])(
+    'refuses the params %j',
+    (params) => {
+      expect(() => positionalBinder('t', params, 1)).toThrow(expect.objectContaining({ code: 'E_CONFIG_RANGE' }));
+    },
+  );
 });
 
 describe('bindObject', () => {

@@ -62,20 +62,26 @@ export function positionalBinder(task: string, params: readonly string[] | undef
         if (openKeywords) continue;
         throw new ArgumentError('E_ARGUMENTS', `${signature} has no parameter ${JSON.stringify(keyword)}`);
       }
-      if (index < args.length) throw new ArgumentError('E_ARGUMENTS', `${signature} got ${JSON.stringify(keyword)} twice: by position and by keyword`);
+      if (index < args.length)
+        throw new ArgumentError('E_ARGUMENTS', `${signature} got ${JSON.stringify(keyword)} twice: by position and by keyword`);
       bound[index] = kwargs[keyword];
     }
     for (let index = args.length; index < named.length; index++) {
       const parameter = named[index] as Parameter;
       if (index in bound) continue;
-      if (!parameter.optional) throw new ArgumentError('E_ARGUMENTS', `${signature} needs ${JSON.stringify(parameter.name)}, and did not get it`);
+      if (!parameter.optional)
+        throw new ArgumentError('E_ARGUMENTS', `${signature} needs ${JSON.stringify(parameter.name)}, and did not get it`);
       if (index < bound.length) bound[index] = undefined;
     }
     return bound;
   };
 }
 
-function readParameters(task: string, params: readonly string[], required: number): { named: readonly Parameter[]; rest: boolean; openKeywords: boolean } {
+function readParameters(
+  task: string,
+  params: readonly string[],
+  required: number,
+): { named: readonly Parameter[]; rest: boolean; openKeywords: boolean } {
   const refuse = (why: string): never => {
     throw new ConfigError('E_CONFIG_RANGE', `task ${task}: params ${JSON.stringify(params)}: ${why}`);
   };
@@ -115,10 +121,22 @@ export function bindObject(task: string, args: Args, kwargs: Kwargs): Kwargs {
   if (args.length === 0) return kwargs;
   const [first] = args;
   if (args.length > 1) {
-    throw new ArgumentError('E_ARGUMENTS', `task ${task} takes one object, as keywords or as its only argument, and got ${count(args.length)}`);
+    throw new ArgumentError(
+      'E_ARGUMENTS',
+      `task ${task} takes one object, as keywords or as its only argument, and got ${count(args.length)}`,
+    );
   }
   if (!isPlainObject(first)) {
-    const got = first === null ? 'null' : Array.isArray(first) ? 'an array' : first instanceof Date ? 'a date' : typeof first === 'object' ? 'bytes or a typed value' : `a ${typeof first}`;
+    const got =
+      first === null
+        ? 'null'
+        : Array.isArray(first)
+          ? 'an array'
+          : first instanceof Date
+            ? 'a date'
+            : typeof first === 'object'
+              ? 'bytes or a typed value'
+              : `a ${typeof first}`;
     throw new ArgumentError('E_ARGUMENTS', `task ${task} takes one object, as keywords or as its only argument, and got ${got}`);
   }
   return isEmpty(kwargs) ? first : { ...first, ...kwargs };

@@ -91,7 +91,10 @@ export const NO_CALL_OPTIONS: ResolvedCallOptions = Object.freeze({
 function instant(value: Date | undefined, name: string): Date | null {
   if (value === undefined) return null;
   if (value instanceof Date && !Number.isNaN(value.getTime())) return value;
-  throw new ConfigError('E_CONFIG_TYPE', `${name} must be a valid Date${value instanceof Date ? ', and this one is not' : `, not a ${typeof value}`}`);
+  throw new ConfigError(
+    'E_CONFIG_TYPE',
+    `${name} must be a valid Date${value instanceof Date ? ', and this one is not' : `, not a ${typeof value}`}`,
+  );
 }
 
 function milliseconds(value: Duration | undefined, name: string): number | null {
@@ -108,10 +111,17 @@ function positiveMs(value: Duration | undefined, name: string): number | null {
 export function checkHeaders(headers: Readonly<Record<string, unknown>>, what: string): void {
   checkObject(headers, what);
   for (const [name, value] of Object.entries(headers)) {
-    if (RESERVED_HEADERS.has(name)) throw new ConfigError('E_CONFIG_CONFLICT', `${what}: ${JSON.stringify(name)} is a header of the protocol; choose another name`);
+    if (RESERVED_HEADERS.has(name))
+      throw new ConfigError(
+        'E_CONFIG_CONFLICT',
+        `${what}: ${JSON.stringify(name)} is a header of the protocol; choose another name`,
+      );
     const type = typeof value;
     if (value === null || type === 'string' || type === 'boolean' || (type === 'number' && Number.isFinite(value))) continue;
-    throw new ConfigError('E_CONFIG_TYPE', `${what}.${name} is ${type === 'number' ? String(value) : `a ${type}`}: a header holds text, a finite number, true, false or null`);
+    throw new ConfigError(
+      'E_CONFIG_TYPE',
+      `${what}.${name} is ${type === 'number' ? String(value) : `a ${type}`}: a header holds text, a finite number, true, false or null`,
+    );
   }
 }
 
@@ -129,17 +139,25 @@ export function resolveCallOptions(given: CallOptions, what: string): ResolvedCa
   if (given.priority !== undefined) checkPriority(given.priority, `${what}: priority`);
   if (given.headers !== undefined) checkHeaders(given.headers, `${what}: headers`);
   checkBoolean(given.ignoreResult, `${what}: ignoreResult`);
-  if (given.signal !== undefined && !(given.signal instanceof AbortSignal)) throw new ConfigError('E_CONFIG_TYPE', `${what}: signal must be an AbortSignal`);
-  if (given.countdown !== undefined && given.eta !== undefined) throw new ConfigError('E_CONFIG_CONFLICT', `${what}: give countdown or eta, not both`);
+  if (given.signal !== undefined && !(given.signal instanceof AbortSignal))
+    throw new ConfigError('E_CONFIG_TYPE', `${what}: signal must be an AbortSignal`);
+  if (given.countdown !== undefined && given.eta !== undefined)
+    throw new ConfigError('E_CONFIG_CONFLICT', `${what}: give countdown or eta, not both`);
   const countdownMs = milliseconds(given.countdown, `${what}: countdown`);
   const expiresMs = given.expires instanceof Date ? null : milliseconds(given.expires, `${what}: expires`);
   if (countdownMs !== null && expiresMs !== null && expiresMs <= countdownMs) {
-    throw new ConfigError('E_CONFIG_CONFLICT', `${what}: it would expire (${String(given.expires)}) before it may run (${given.countdown})`);
+    throw new ConfigError(
+      'E_CONFIG_CONFLICT',
+      `${what}: it would expire (${String(given.expires)}) before it may run (${given.countdown})`,
+    );
   }
   const softTimeLimitMs = positiveMs(given.softTimeLimit, `${what}: softTimeLimit`);
   const timeLimitMs = positiveMs(given.timeLimit, `${what}: timeLimit`);
   if (softTimeLimitMs !== null && timeLimitMs !== null && softTimeLimitMs >= timeLimitMs) {
-    throw new ConfigError('E_CONFIG_CONFLICT', `${what}: softTimeLimit (${given.softTimeLimit}) must be shorter than timeLimit (${given.timeLimit})`);
+    throw new ConfigError(
+      'E_CONFIG_CONFLICT',
+      `${what}: softTimeLimit (${given.softTimeLimit}) must be shorter than timeLimit (${given.timeLimit})`,
+    );
   }
   return {
     id: given.id ?? null,

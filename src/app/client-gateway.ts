@@ -21,7 +21,8 @@ class Lazy<T extends { close(): Promise<void> }> {
   }
 
   get(): Promise<T> {
-    if (this.#closed) return Promise.reject(new BrokerError('E_CLOSED', 'the app was closed: create a new one, or close it later'));
+    if (this.#closed)
+      return Promise.reject(new BrokerError('E_CLOSED', 'the app was closed: create a new one, or close it later'));
     if (this.#opening === null) {
       const opening = this.#open();
       this.#opening = opening;

@@ -7,7 +7,17 @@ import { ConfigError } from '../core/errors.js';
 
 /** One option. */
 export interface ConfigEntry {
-  readonly type: 'string' | 'url' | 'duration' | 'duration | false' | 'bytes' | 'count' | 'choice' | 'routes' | 'logger' | 'middleware';
+  readonly type:
+    | 'string'
+    | 'url'
+    | 'duration'
+    | 'duration | false'
+    | 'bytes'
+    | 'count'
+    | 'choice'
+    | 'routes'
+    | 'logger'
+    | 'middleware';
   /** As people write it; `null`: see `doc`. */
   readonly default: string | number | null;
   /** Read when the option is not given in code. */
@@ -161,17 +171,28 @@ export function checkKeys(options: object, known: ReadonlySet<string>, what: str
 /** @throws ConfigError `E_CONFIG_TYPE` */
 export function checkObject(value: unknown, what: string): asserts value is object {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return;
-  throw new ConfigError('E_CONFIG_TYPE', `${what} takes an object of options, not ${Array.isArray(value) ? 'an array' : value === null ? 'null' : `a ${typeof value}`}`);
+  throw new ConfigError(
+    'E_CONFIG_TYPE',
+    `${what} takes an object of options, not ${Array.isArray(value) ? 'an array' : value === null ? 'null' : `a ${typeof value}`}`,
+  );
 }
 
 function wrongType(key: string, value: unknown, wanted: string): ConfigError {
-  const shown = typeof value === 'string' ? JSON.stringify(value) : value === null ? 'null' : Array.isArray(value) ? 'an array' : `a ${typeof value}`;
+  const shown =
+    typeof value === 'string'
+      ? JSON.stringify(value)
+      : value === null
+        ? 'null'
+        : Array.isArray(value)
+          ? 'an array'
+          : `a ${typeof value}`;
   return new ConfigError('E_CONFIG_TYPE', `${key} is ${shown}: it must be ${wanted}`);
 }
 
 function wholeNumber(key: string, value: unknown): void {
   if (typeof value !== 'number') throw wrongType(key, value, 'a number');
-  if (!Number.isSafeInteger(value) || value < 1) throw new ConfigError('E_CONFIG_RANGE', `${key} is ${value}: it must be a whole number from 1`);
+  if (!Number.isSafeInteger(value) || value < 1)
+    throw new ConfigError('E_CONFIG_RANGE', `${key} is ${value}: it must be a whole number from 1`);
 }
 
 /**
@@ -196,18 +217,23 @@ export function checkConfigValue(key: string, entry: ConfigEntry, value: unknown
       return wholeNumber(key, value);
     case 'choice':
       if (!entry.choices?.includes(value as string)) {
-        throw new ConfigError('E_CONFIG_RANGE', `${key} is ${JSON.stringify(value)}: use ${entry.choices?.map((choice) => `'${choice}'`).join(' or ')}`);
+        throw new ConfigError(
+          'E_CONFIG_RANGE',
+          `${key} is ${JSON.stringify(value)}: use ${entry.choices?.map((choice) => `'${choice}'`).join(' or ')}`,
+        );
       }
       return;
     case 'routes':
-      if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrongType(key, value, "an object like { 'reports.*': { queue: 'slow' } }");
+      if (typeof value !== 'object' || value === null || Array.isArray(value))
+        throw wrongType(key, value, "an object like { 'reports.*': { queue: 'slow' } }");
       return;
     case 'middleware':
       if (!Array.isArray(value)) throw wrongType(key, value, 'an array');
       return;
     case 'logger':
       for (const method of ['debug', 'info', 'warn', 'error', 'child']) {
-        if (typeof (value as Record<string, unknown> | null)?.[method] !== 'function') throw wrongType(key, value, `an object with the method ${method}()`);
+        if (typeof (value as Record<string, unknown> | null)?.[method] !== 'function')
+          throw wrongType(key, value, `an object with the method ${method}()`);
       }
   }
 }

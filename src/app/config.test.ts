@@ -46,7 +46,10 @@ describe('resolveConfig', () => {
   });
 
   test('writes fileSync into the URL of a file broker only', () => {
-    expect(resolve({ broker: 'file:q.db', fileSync: 'normal' })).toMatchObject({ brokerUrl: 'file:q.db?sync=normal', resultUrl: 'file:q.db?sync=normal' });
+    expect(resolve({ broker: 'file:q.db', fileSync: 'normal' })).toMatchObject({
+      brokerUrl: 'file:q.db?sync=normal',
+      resultUrl: 'file:q.db?sync=normal',
+    });
     expect(resolve({ broker: 'file:q.db?sync=full', fileSync: 'normal' }).brokerUrl).toBe('file:q.db?sync=full');
     expect(resolve({ broker: 'redis://h', fileSync: 'normal' }).brokerUrl).toBe('redis://h');
   });

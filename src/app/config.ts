@@ -1,8 +1,8 @@
 /** The options of an app, checked and with every default filled in. Inner code never repeats a default. */
 import { type Duration, durationMs } from '../core/duration.js';
 import { ConfigError } from '../core/errors.js';
-import type { Logger } from '../core/logger.js';
 import { createLogger } from '../core/log-output.js';
+import type { Logger } from '../core/logger.js';
 import { defaultResultUrl } from '../results/from-url.js';
 import { CONFIG_SCHEMA, type ConfigEntry, checkConfigValue, checkKeys, checkObject } from './config-schema.js';
 import { type Middleware, type ResolvedMiddleware, resolveMiddleware } from './middleware.js';
@@ -66,7 +66,10 @@ function withFileSync(url: string, sync: 'full' | 'normal'): string {
 /** A URL without a scheme is found here, where the option's name is known; the driver checks the rest. */
 function checkUrl(url: string, key: string): string {
   if (/^[a-z][a-z0-9+.-]*:/i.test(url)) return url;
-  throw new ConfigError('E_CONFIG_URL', `${key} is ${JSON.stringify(url)}: a URL starts with its scheme, for example file:./queue.db, redis://localhost:6379/0 or amqp://localhost`);
+  throw new ConfigError(
+    'E_CONFIG_URL',
+    `${key} is ${JSON.stringify(url)}: a URL starts with its scheme, for example file:./queue.db, redis://localhost:6379/0 or amqp://localhost`,
+  );
 }
 
 /**
@@ -99,7 +102,10 @@ export function resolveConfig(options: AppOptions, env: Readonly<Record<string, 
   return Object.freeze({
     name: value<string>('name'),
     brokerUrl,
-    resultUrl: resultUrl === null ? defaultResultUrl(brokerUrl) : withFileSync(resolveRpc(checkUrl(resultUrl, 'results'), brokerUrl), sync),
+    resultUrl:
+      resultUrl === null
+        ? defaultResultUrl(brokerUrl)
+        : withFileSync(resolveRpc(checkUrl(resultUrl, 'results'), brokerUrl), sync),
     defaultQueue,
     routes,
     router: createRouter(routes),

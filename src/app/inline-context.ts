@@ -26,7 +26,12 @@ export function runInline(
 }
 
 /** Same id, signal and logger as the task that calls; only what it was called with differs. */
-function within(outer: TaskContext, setup: InlineRunSetup, args: readonly unknown[], kwargs: Readonly<Record<string, unknown>>): TaskContext {
+function within(
+  outer: TaskContext,
+  setup: InlineRunSetup,
+  args: readonly unknown[],
+  kwargs: Readonly<Record<string, unknown>>,
+): TaskContext {
   return Object.create(outer, {
     name: { value: setup.name, enumerable: true },
     args: { value: args, enumerable: true },
@@ -59,6 +64,7 @@ function alone(setup: InlineRunSetup, args: readonly unknown[], kwargs: Readonly
     },
     progress() {},
     updateState() {},
-    retry: (options = {}) => new RetrySignal(options.in === undefined ? null : durationMs(options.in, 'retry in'), options.because),
+    retry: (options = {}) =>
+      new RetrySignal(options.in === undefined ? null : durationMs(options.in, 'retry in'), options.because),
   };
 }

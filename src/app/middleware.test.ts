@@ -36,7 +36,8 @@ test('publish hooks run from the outside in, and come back after the confirmatio
 test('a publish hook may change arguments, queue, priority, headers and id', async () => {
   const { gateway, task } = setUp({
     name: 'change',
-    publish: (request, next) => next({ ...request, id: 'mine', args: [2], queue: 'other', priority: 9, headers: { ...request.headers, tenant: 'a' } }),
+    publish: (request, next) =>
+      next({ ...request, id: 'mine', args: [2], queue: 'other', priority: 9, headers: { ...request.headers, tenant: 'a' } }),
   });
   const handle = await task.with({ headers: { own: 1 } }).send(1);
   expect(handle.id).toBe('mine');
@@ -72,7 +73,11 @@ test.each<[string, PublishMiddleware, string]>([
   ],
   ['that sets a wrong queue is an error', (request, next) => next({ ...request, queue: '' }), 'E_CONFIG_RANGE'],
   ['that sets a wrong priority is an error', (request, next) => next({ ...request, priority: 11 }), 'E_CONFIG_RANGE'],
-  ['that sets a header of the protocol is an error', (request, next) => next({ ...request, headers: { eta: 'now' } }), 'E_CONFIG_CONFLICT'],
+  [
+    'that sets a header of the protocol is an error',
+    (request, next) => next({ ...request, headers: { eta: 'now' } }),
+    'E_CONFIG_CONFLICT',
+  ],
 ])('a hook %s', async (_, publish, expected) => {
   const { task } = setUp({ name: 'hook', publish });
   expect(await code(task.send(1))).toBe(expected);

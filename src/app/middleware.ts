@@ -54,9 +54,11 @@ export function resolveMiddleware(list: readonly Middleware[]): ResolvedMiddlewa
     const what = `middleware[${index}]`;
     checkObject(entry, what);
     checkKeys(entry, KEYS, what);
-    if (typeof entry.name !== 'string' || entry.name === '') throw new ConfigError('E_CONFIG_TYPE', `${what} has no name: give it one for messages and logs`);
+    if (typeof entry.name !== 'string' || entry.name === '')
+      throw new ConfigError('E_CONFIG_TYPE', `${what} has no name: give it one for messages and logs`);
     for (const hook of ['publish', 'execute'] as const) {
-      if (entry[hook] !== undefined && typeof entry[hook] !== 'function') throw new ConfigError('E_CONFIG_TYPE', `${what}.${hook} is not a function`);
+      if (entry[hook] !== undefined && typeof entry[hook] !== 'function')
+        throw new ConfigError('E_CONFIG_TYPE', `${what}.${hook} is not a function`);
     }
   }
   return {
@@ -87,8 +89,12 @@ export async function runPublishMiddleware(
 }
 
 function misuse(name: string, what: string, request: PublishRequest): PublishError {
-  return new PublishError('E_PUBLISH_FAILED', `middleware ${JSON.stringify(name)} ${what} (task ${request.task}, id ${request.id})`, {
-    outcome: 'not-sent',
-    taskId: request.id,
-  });
+  return new PublishError(
+    'E_PUBLISH_FAILED',
+    `middleware ${JSON.stringify(name)} ${what} (task ${request.task}, id ${request.id})`,
+    {
+      outcome: 'not-sent',
+      taskId: request.id,
+    },
+  );
 }

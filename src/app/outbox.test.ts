@@ -30,7 +30,10 @@ describe('batches', () => {
     const chain = async (): Promise<void> => {
       while (left-- > 0) {
         // different depths of promises, as in real code
-        await task.send(left).then((handle) => handle.id).then(String);
+        await task
+          .send(left)
+          .then((handle) => handle.id)
+          .then(String);
         await null;
       }
     };
@@ -51,7 +54,13 @@ describe('batches', () => {
     const short = task.with({ timeout: '1s' });
     const watched = task.with({ signal });
     await Promise.all([task.send(), short.send(), task.send(), watched.send(), short.send(), watched.send()]);
-    expect(gateway.publishes.map(({ messages, options }) => [messages.length, Math.round(options.timeoutMs / 100) * 100, options.signal === signal])).toEqual([
+    expect(
+      gateway.publishes.map(({ messages, options }) => [
+        messages.length,
+        Math.round(options.timeoutMs / 100) * 100,
+        options.signal === signal,
+      ]),
+    ).toEqual([
       [2, 5_000, false],
       [2, 1_000, false],
       [2, 5_000, true],
@@ -64,10 +73,17 @@ describe('how a send ends', () => {
     const { gateway, task } = setUp();
     const shared = new PublishError('E_PUBLISH_TIMEOUT', 'too slow', { outcome: 'unknown' });
     gateway.onPublish = ({ messages }) => messages.map((_, index): PublishResult => (index === 1 ? null : shared));
-    const [first, second, third] = await Promise.allSettled([task.send(), task.with({ id: 'second' }).send(), task.with({ id: 'third' }).send()]);
+    const [first, second, third] = await Promise.allSettled([
+      task.send(),
+      task.with({ id: 'second' }).send(),
+      task.with({ id: 'third' }).send(),
+    ]);
     expect(first?.status).toBe('rejected');
     expect(second).toMatchObject({ status: 'fulfilled', value: { id: 'second' } });
-    expect(third).toMatchObject({ status: 'rejected', reason: { code: 'E_PUBLISH_TIMEOUT', outcome: 'unknown', taskId: 'third' } });
+    expect(third).toMatchObject({
+      status: 'rejected',
+      reason: { code: 'E_PUBLISH_TIMEOUT', outcome: 'unknown', taskId: 'third' },
+    });
   });
 
   test('a driver that answers too little is told as our bug, with an unknown outcome', async () => {
@@ -103,7 +119,11 @@ describe('bounds', () => {
       return messages.map(() => null);
     };
     const waiting = Array.from({ length: 10 }, () => task.send());
-    expect(await failure(task.with({ id: 'one-more' }).send())).toMatchObject({ code: 'E_PUBLISH_FAILED', outcome: 'not-sent', taskId: 'one-more' });
+    expect(await failure(task.with({ id: 'one-more' }).send())).toMatchObject({
+      code: 'E_PUBLISH_FAILED',
+      outcome: 'not-sent',
+      taskId: 'one-more',
+    });
     release();
     await Promise.all(waiting);
     await expect(task.send()).resolves.toHaveProperty('id');
@@ -148,7 +168,10 @@ describe('the reply queue', () => {
   test('that cannot be had fails the send within its deadline, and is asked for again by the next', async () => {
     const { gateway, task } = setUp();
     gateway.onPrepare = () => new Promise(() => {});
-    expect(await failure(task.with({ timeout: '20ms' }).send())).toMatchObject({ code: 'E_PUBLISH_TIMEOUT', outcome: 'not-sent' });
+    expect(await failure(task.with({ timeout: '20ms' }).send())).toMatchObject({
+      code: 'E_PUBLISH_TIMEOUT',
+      outcome: 'not-sent',
+    });
     const other = new ScriptedGateway();
     other.onPrepare = () => Promise.reject(new BrokerError('E_BROKER_AUTH', 'who are you?'));
     const { app } = setUp();

@@ -171,17 +171,27 @@ function settle({ sink, index, id, call, run }: Outgoing, result: PublishResult 
     if (children !== undefined && children.length < MAX_CHILDREN) children.push(id);
     sink.sent(call.handle(id), index);
   } else if (result === undefined) {
-    sink.failed(new PublishError('E_INTERNAL', `the broker driver gave no result for ${call.task}`, { outcome: 'unknown', taskId: id }), index);
+    sink.failed(
+      new PublishError('E_INTERNAL', `the broker driver gave no result for ${call.task}`, { outcome: 'unknown', taskId: id }),
+      index,
+    );
   } else if (result.taskId === id) {
     sink.failed(result, index);
   } else {
     // Drivers may share one error among a batch; each send needs its own id.
-    sink.failed(new PublishError(result.code, result.message, { outcome: result.outcome, taskId: id, cause: result.cause }), index);
+    sink.failed(
+      new PublishError(result.code, result.message, { outcome: result.outcome, taskId: id, cause: result.cause }),
+      index,
+    );
   }
 }
 
 /** The whole publish was refused, or there is no gateway: nothing was sent. */
 function refused({ id, call }: Outgoing, cause: Error): PublishError {
   const outcome = cause instanceof PublishError ? cause.outcome : 'not-sent';
-  return new PublishError(codeOf(cause) ?? 'E_PUBLISH_FAILED', `${call.task} was not sent: ${cause.message}`, { outcome, taskId: id, cause });
+  return new PublishError(codeOf(cause) ?? 'E_PUBLISH_FAILED', `${call.task} was not sent: ${cause.message}`, {
+    outcome,
+    taskId: id,
+    cause,
+  });
 }

@@ -39,7 +39,9 @@ export interface PreparedRow {
 }
 
 /** What of a call a middleware may change. */
-type Changeable = Pick<PublishRequest, 'id' | 'args' | 'kwargs' | 'queue' | 'priority'> & { readonly headers: PreparedCall['headers'] };
+type Changeable = Pick<PublishRequest, 'id' | 'args' | 'kwargs' | 'queue' | 'priority'> & {
+  readonly headers: PreparedCall['headers'];
+};
 
 /** How many batches of one `sendMany` are under way at once: the next is encoded while the broker works, and no more. */
 const MAX_BATCHES_AHEAD = 4;
@@ -78,7 +80,11 @@ export class Publisher {
     if (this.#config.middleware.publish.length > 0) return this.#sendThroughMiddleware(call, id, args, kwargs);
     return new Promise((resolve, reject) => {
       const run = activeRun.getStore();
-      const message = this.#encode(call, { id, args, kwargs, queue: call.queue, priority: call.priority, headers: call.headers }, run);
+      const message = this.#encode(
+        call,
+        { id, args, kwargs, queue: call.queue, priority: call.priority, headers: call.headers },
+        run,
+      );
       this.#hand(call, { id, call, message, run, sink: { sent: resolve, failed: reject }, index: 0 });
     });
   }
@@ -105,7 +111,13 @@ export class Publisher {
   }
 
   /** Encodes some rows and starts their publish; the promises in the answer are settled when their rows are, and never reject. */
-  async #sendSlice<Row>(rows: readonly Row[], start: number, end: number, prepare: (row: Row) => Eventually<PreparedRow>, sink: Sink): Promise<Promise<void>[]> {
+  async #sendSlice<Row>(
+    rows: readonly Row[],
+    start: number,
+    end: number,
+    prepare: (row: Row) => Eventually<PreparedRow>,
+    sink: Sink,
+  ): Promise<Promise<void>[]> {
     const run = activeRun.getStore();
     const throughMiddleware = this.#config.middleware.publish.length > 0;
     const work: Promise<void>[] = [];
@@ -123,22 +135,40 @@ export class Publisher {
         }
         const id = call.options.id ?? randomUUID();
         refuseAborted(call, id);
-        const message = this.#encode(call, { id, args, kwargs, queue: call.queue, priority: call.priority, headers: call.headers }, run);
+        const message = this.#encode(
+          call,
+          { id, args, kwargs, queue: call.queue, priority: call.priority, headers: call.headers },
+          run,
+        );
         sends.push({ id, call, message, run, sink, index });
       } catch (error) {
         sink.failed(toError(error), index);
       }
     }
     // Deadline and signal are not a row's own, so those of the first are those of all.
-    if (first !== null && sends.length > 0) work.push(this.#outbox.publish({ timeoutMs: first.timeoutMs, signal: first.options.signal, sends, bounded: false }));
+    if (first !== null && sends.length > 0)
+      work.push(this.#outbox.publish({ timeoutMs: first.timeoutMs, signal: first.options.signal, sends, bounded: false }));
     return work;
   }
 
-  async #sendThroughMiddleware(call: PreparedCall, id: string, args: readonly unknown[], kwargs: Readonly<Record<string, unknown>>): Promise<Handle> {
+  async #sendThroughMiddleware(
+    call: PreparedCall,
+    id: string,
+    args: readonly unknown[],
+    kwargs: Readonly<Record<string, unknown>>,
+  ): Promise<Handle> {
     const run = activeRun.getStore();
     let handle: Handle | null = null;
     const { lovage_resent: resent, ...own } = call.headers ?? {};
-    const request: PublishRequest = { id, task: call.task, args, kwargs, queue: call.queue, priority: call.priority, headers: own };
+    const request: PublishRequest = {
+      id,
+      task: call.task,
+      args,
+      kwargs,
+      queue: call.queue,
+      priority: call.priority,
+      headers: own,
+    };
     await runPublishMiddleware(this.#config.middleware.publish, request, (last) => {
       checkQueueName(last.queue, `middleware: queue of ${call.task}`);
       if (last.priority !== undefined) checkPriority(last.priority, `middleware: priority of ${call.task}`);
@@ -182,7 +212,7 @@ export class Publisher {
           rootId: parent ? parent.rootId : id,
           parentId: parent ? parent.id : null,
           ignoreResult: call.ignoreResult,
-          replyTo: call.ignoreResult ? null : this.#outbox.replyTo ?? null,
+          replyTo: call.ignoreResult ? null : (this.#outbox.replyTo ?? null),
           origin: ORIGIN,
           headers: send.headers,
         },
@@ -193,7 +223,8 @@ export class Publisher {
     }
     const to = { queue: send.queue };
     const etaMs = eta === null ? 0 : eta.getTime();
-    if (etaMs > nowMs) return priority === undefined ? { to, message, notBeforeMs: etaMs } : { to, message, priority, notBeforeMs: etaMs };
+    if (etaMs > nowMs)
+      return priority === undefined ? { to, message, notBeforeMs: etaMs } : { to, message, priority, notBeforeMs: etaMs };
     return priority === undefined ? { to, message } : { to, message, priority };
   }
 }
@@ -202,11 +233,19 @@ export class Publisher {
 function refuseAborted(call: PreparedCall, id: string): void {
   const { signal } = call.options;
   if (!signal?.aborted) return;
-  throw new PublishError('E_PUBLISH_FAILED', `send of ${call.task} was aborted before it began`, { outcome: 'not-sent', taskId: id, cause: signal.reason });
+  throw new PublishError('E_PUBLISH_FAILED', `send of ${call.task} was aborted before it began`, {
+    outcome: 'not-sent',
+    taskId: id,
+    cause: signal.reason,
+  });
 }
 
 /** Object tasks have one input; that its fields travel as keywords is our business. */
 function renamePath(error: unknown, name: string): unknown {
   if (codeOf(error) !== 'E_NOT_SERIALISABLE' || !(error instanceof Error) || !error.message.startsWith('kwargs')) return error;
-  return new ArgumentError('E_NOT_SERIALISABLE', name + error.message.slice('kwargs'.length), error.cause === undefined ? undefined : { cause: error.cause });
+  return new ArgumentError(
+    'E_NOT_SERIALISABLE',
+    name + error.message.slice('kwargs'.length),
+    error.cause === undefined ? undefined : { cause: error.cause },
+  );
 }

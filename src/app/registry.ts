@@ -9,7 +9,10 @@ export class Registry {
   add(definition: TaskDefinition): void {
     const { name } = definition;
     if (this.#definitions.has(name)) {
-      throw new ConfigError('E_TASK_NAME_TAKEN', `a task named ${JSON.stringify(name)} is defined already in this app: names are unique, because they are all that travels`);
+      throw new ConfigError(
+        'E_TASK_NAME_TAKEN',
+        `a task named ${JSON.stringify(name)} is defined already in this app: names are unique, because they are all that travels`,
+      );
     }
     this.#definitions.set(name, definition);
   }
@@ -27,5 +30,8 @@ export class Registry {
 /** @throws ConfigError `E_CONFIG_RANGE` */
 export function checkTaskName(name: unknown): asserts name is string {
   if (typeof name === 'string' && name !== '' && name.length <= 255) return;
-  throw new ConfigError('E_CONFIG_RANGE', `task name is ${JSON.stringify(name)}: it must be text of 1 to 255 characters, for example 'invoices.sync'`);
+  throw new ConfigError(
+    'E_CONFIG_RANGE',
+    `task name is ${JSON.stringify(name)}: it must be text of 1 to 255 characters, for example 'invoices.sync'`,
+  );
 }

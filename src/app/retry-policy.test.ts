@@ -48,7 +48,10 @@ describe('resolveRetry', () => {
   });
 
   test('on picks, and notOn counts before it', () => {
-    const policy = resolveRetry({ on: [Transient, 'ECONNRESET', 'TimeoutError', (error) => error === 42], notOn: (error) => (error as Error).message === 'fatal' });
+    const policy = resolveRetry({
+      on: [Transient, 'ECONNRESET', 'TimeoutError', (error) => error === 42],
+      notOn: (error) => (error as Error).message === 'fatal',
+    });
     expect(policy?.isRetryable(new Transient())).toBe(true);
     expect(policy?.isRetryable(Object.assign(new Error(), { code: 'ECONNRESET' }))).toBe(true);
     expect(policy?.isRetryable(AbortSignal.timeout(0).reason ?? new DOMException('', 'TimeoutError'))).toBe(true);
@@ -62,7 +65,14 @@ test('a predicate that throws says no, and anything may be asked', () => {
   const matches = errorMatcher((error) => (error as Error).message.length > 0, 'on');
   expect(matches(undefined)).toBe(false);
   expect(matches(new Error('x'))).toBe(true);
-  const hostile = new Proxy({}, { get: () => { throw new Error('trap'); } });
+  const hostile = new Proxy(
+    {},
+    {
+      get: () => {
+        throw new Error('trap');
+      },
+    },
+  );
   expect(errorMatcher('CODE', 'on')(hostile)).toBe(false);
   expect(resolveRetry(true)?.isRetryable(hostile)).toBe(true);
 });

@@ -41,7 +41,13 @@ export class NonRetryableError extends Error {
 const KEYS: ReadonlySet<string> = new Set(['max', 'backoff', 'base', 'cap', 'jitter', 'on', 'notOn']);
 
 /** Arguments that do not fit will not fit next time either. */
-const NEVER_RETRIED: ReadonlySet<unknown> = new Set(['E_ARGUMENTS', 'E_NOT_SERIALISABLE', 'E_MESSAGE_TOO_LARGE', 'E_OUTPUT', 'E_WAIT_INSIDE_TASK']);
+const NEVER_RETRIED: ReadonlySet<unknown> = new Set([
+  'E_ARGUMENTS',
+  'E_NOT_SERIALISABLE',
+  'E_MESSAGE_TOO_LARGE',
+  'E_OUTPUT',
+  'E_WAIT_INSIDE_TASK',
+]);
 
 /** A function is a class if what it makes is an error; a predicate otherwise. */
 function isErrorClass(matcher: Exclude<ErrorMatcher, string>): matcher is ErrorClass {
@@ -58,8 +64,10 @@ function errorName(error: unknown, key: 'name' | 'code'): unknown {
  */
 export function errorMatcher(matchers: ErrorMatcher | readonly ErrorMatcher[], option: string): (error: unknown) => boolean {
   const tests = (Array.isArray(matchers) ? (matchers as readonly ErrorMatcher[]) : [matchers as ErrorMatcher]).map((matcher) => {
-    if (typeof matcher === 'string') return (error: unknown) => errorName(error, 'code') === matcher || errorName(error, 'name') === matcher;
-    if (typeof matcher !== 'function') throw new ConfigError('E_CONFIG_TYPE', `${option} takes error classes, codes or predicates, not a ${typeof matcher}`);
+    if (typeof matcher === 'string')
+      return (error: unknown) => errorName(error, 'code') === matcher || errorName(error, 'name') === matcher;
+    if (typeof matcher !== 'function')
+      throw new ConfigError('E_CONFIG_TYPE', `${option} takes error classes, codes or predicates, not a ${typeof matcher}`);
     if (isErrorClass(matcher)) return (error: unknown) => error instanceof matcher;
     return matcher as (error: unknown) => boolean;
   });
@@ -80,7 +88,10 @@ function resolveMax(max: unknown): number {
 
 function oneOf<T extends string>(value: T, choices: readonly T[], name: string): T {
   if (choices.includes(value)) return value;
-  throw new ConfigError('E_CONFIG_RANGE', `${name} is ${JSON.stringify(value)}: use ${choices.map((choice) => `'${choice}'`).join(' or ')}`);
+  throw new ConfigError(
+    'E_CONFIG_RANGE',
+    `${name} is ${JSON.stringify(value)}: use ${choices.map((choice) => `'${choice}'`).join(' or ')}`,
+  );
 }
 
 /** Errors that say themselves that another try is useless. */
@@ -108,7 +119,8 @@ export function resolveRetry(retry: boolean | RetryOptions | undefined): Resolve
   const notOn = options.notOn === undefined ? null : errorMatcher(options.notOn, 'retry.notOn');
   const baseMs = durationMs(options.base ?? '1s', 'retry.base');
   const capMs = durationMs(options.cap ?? '10m', 'retry.cap');
-  if (options.cap !== undefined && capMs < baseMs) throw new ConfigError('E_CONFIG_CONFLICT', `retry.cap (${options.cap}) is shorter than retry.base (${options.base ?? '1s'})`);
+  if (options.cap !== undefined && capMs < baseMs)
+    throw new ConfigError('E_CONFIG_CONFLICT', `retry.cap (${options.cap}) is shorter than retry.base (${options.base ?? '1s'})`);
   return Object.freeze({
     max: resolveMax(options.max ?? 3),
     backoff: oneOf(options.backoff ?? 'exponential', ['exponential', 'fixed'], 'retry.backoff'),

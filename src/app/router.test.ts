@@ -22,7 +22,11 @@ test.each([
 });
 
 test('the first route that fits counts', () => {
-  const router = createRouter({ 'reports.urgent': { queue: 'fast', priority: 9 }, 'reports.*': { queue: 'slow' }, '*': { queue: 'rest' } });
+  const router = createRouter({
+    'reports.urgent': { queue: 'fast', priority: 9 },
+    'reports.*': { queue: 'slow' },
+    '*': { queue: 'rest' },
+  });
   expect(router.find('reports.urgent')).toEqual({ queue: 'fast', priority: 9 });
   expect(router.find('reports.daily')).toEqual({ queue: 'slow' });
   expect(router.find('x')).toEqual({ queue: 'rest' });

@@ -23,7 +23,10 @@ const ROUTE_KEYS: ReadonlySet<string> = new Set(['queue', 'priority']);
 /** @throws ConfigError `E_CONFIG_RANGE` unless it is a whole number from 0 to 9 */
 export function checkPriority(priority: unknown, name: string): void {
   if (typeof priority === 'number' && Number.isInteger(priority) && priority >= 0 && priority <= 9) return;
-  throw new ConfigError('E_CONFIG_RANGE', `${name} is ${JSON.stringify(priority)}: it must be a whole number from 0 (last) to 9 (soonest)`);
+  throw new ConfigError(
+    'E_CONFIG_RANGE',
+    `${name} is ${JSON.stringify(priority)}: it must be a whole number from 0 (last) to 9 (soonest)`,
+  );
 }
 
 /** @throws ConfigError `E_CONFIG_RANGE` unless it is a name that every broker takes */

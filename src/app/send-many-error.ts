@@ -14,9 +14,13 @@ export class SendManyError extends BrokerError {
   constructor(task: string, results: readonly SendManyResult<unknown>[]) {
     const failures = results.flatMap((result) => (result.status === 'failed' ? [result.error] : []));
     const [first] = failures;
-    super('E_PUBLISH_FAILED', `${failures.length} of ${results.length} rows of ${task} were not sent: ${first?.message ?? ''}; see results, and send only the failed rows again`, {
-      cause: first,
-    });
+    super(
+      'E_PUBLISH_FAILED',
+      `${failures.length} of ${results.length} rows of ${task} were not sent: ${first?.message ?? ''}; see results, and send only the failed rows again`,
+      {
+        cause: first,
+      },
+    );
     this.results = results;
   }
 }

@@ -24,7 +24,12 @@ describe('with', () => {
     const eta = new Date(START + 60_000);
     await task.with({ eta }).send();
     await task.with({ eta: new Date(START - 60_000) }).send();
-    expect(gateway.sent.map(({ notBeforeMs }) => notBeforeMs)).toEqual([START + 300_000, START + 301_000, START + 60_000, undefined]);
+    expect(gateway.sent.map(({ notBeforeMs }) => notBeforeMs)).toEqual([
+      START + 300_000,
+      START + 301_000,
+      START + 60_000,
+      undefined,
+    ]);
     expect(gateway.sent[0]?.message.headers.eta).toBe('2026-11-21T12:05:00+00:00');
     expect(gateway.sent[3]?.message.headers.eta).toBe('2026-11-21T11:59:00+00:00');
   });
@@ -131,16 +136,15 @@ describe('sendMany', () => {
   test('a row that fails does not keep the others, and the error tells which', async () => {
     const { app, gateway } = setUp();
     const echo = app.fn('echo', (value: unknown) => value);
-    const error = await refusal(() => echo.sendMany([{ args: ['a'] }, { args: [() => 1] }, { args: ['c'], options: { priority: 99 } }, { args: ['d'] }]));
+    const error = await refusal(() =>
+      echo.sendMany([{ args: ['a'] }, { args: [() => 1] }, { args: ['c'], options: { priority: 99 } }, { args: ['d'] }]),
+    );
     expect(error).toBeInstanceOf(SendManyError);
     expect(error.code).toBe('E_PUBLISH_FAILED');
     expect(error.message).toContain('2 of 4 rows of echo');
-    expect((error as SendManyError).results.map((result) => (result.status === 'sent' ? result.handle.id : codeOf(result.error)))).toEqual([
-      gateway.sent[0]?.message.headers.id,
-      'E_NOT_SERIALISABLE',
-      'E_CONFIG_RANGE',
-      gateway.sent[1]?.message.headers.id,
-    ]);
+    expect(
+      (error as SendManyError).results.map((result) => (result.status === 'sent' ? result.handle.id : codeOf(result.error))),
+    ).toEqual([gateway.sent[0]?.message.headers.id, 'E_NOT_SERIALISABLE', 'E_CONFIG_RANGE', gateway.sent[1]?.message.headers.id]);
   });
 
   test('no rows are no publish', async () => {
@@ -168,6 +172,17 @@ describe('sendMany', () => {
 test('a send that fails carries the id and the outcome', async () => {
   const { app, gateway } = setUp();
   gateway.onPublish = () => Promise.reject(new Error('no route to host'));
-  const error = (await refusal(() => app.fn('t', () => 1).with({ id: 'x-1' }).send())) as PublishError;
-  expect(error).toMatchObject({ name: 'PublishError', code: 'E_PUBLISH_FAILED', outcome: 'not-sent', taskId: 'x-1', message: 't was not sent: no route to host' });
+  const error = (await refusal(() =>
+    app
+      .fn('t', () => 1)
+      .with({ id: 'x-1' })
+      .send(),
+  )) as PublishError;
+  expect(error).toMatchObject({
+    name: 'PublishError',
+    code: 'E_PUBLISH_FAILED',
+    outcome: 'not-sent',
+    taskId: 'x-1',
+    message: 't was not sent: no route to host',
+  });
 });

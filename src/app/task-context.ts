@@ -88,6 +88,10 @@ export const activeRun: AsyncLocalStorage<ActiveRun> = (shared[ACTIVE_RUN] ??= n
  */
 export function taskContext(): TaskContext {
   const run = activeRun.getStore();
-  if (!run) throw new TaskError('E_NO_CONTEXT', 'taskContext() was called outside a running task: call it below the function given to app.task or app.fn');
+  if (!run)
+    throw new TaskError(
+      'E_NO_CONTEXT',
+      'taskContext() was called outside a running task: call it below the function given to app.task or app.fn',
+    );
   return run.context;
 }

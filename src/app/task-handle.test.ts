@@ -4,8 +4,8 @@ import { TaskFailedError } from '../core/errors.js';
 import { ScriptedGateway } from '../testing/scripted-gateway.js';
 import { encodeException } from '../wire/exception-info.js';
 import { encodeResultMeta } from '../wire/result-meta.js';
-import { ResultHandle, type TaskStatus } from './task-handle.js';
 import { activeRun, type TaskContext } from './task-context.js';
+import { ResultHandle, type TaskStatus } from './task-handle.js';
 
 const DONE = Date.UTC(2026, 10, 21);
 const meta = (status: string, resultJson: string, traceback: string | null = null): string =>
@@ -26,17 +26,31 @@ test('result() of a failure throws with the type, message and traceback of the t
   const { handle } = setUp(meta('FAILURE', encodeException(new RangeError('too far')).json, 'the stack'));
   const error = await handle.result({ timeout: '1s' }).catch((thrown: unknown) => thrown);
   expect(error).toBeInstanceOf(TaskFailedError);
-  expect(error).toMatchObject({ code: 'E_TASK_FAILED', message: 'RangeError: too far', type: 'RangeError', traceback: 'the stack', taskId: 'id-1' });
+  expect(error).toMatchObject({
+    code: 'E_TASK_FAILED',
+    message: 'RangeError: too far',
+    type: 'RangeError',
+    traceback: 'the stack',
+    taskId: 'id-1',
+  });
 });
 
 test('result() of a revoked task throws E_TASK_REVOKED with the reason', async () => {
-  const { handle } = setUp(meta('REVOKED', '{"exc_type":"TaskRevokedError","exc_message":["expired"],"exc_module":"celery.exceptions"}'));
-  await expect(handle.result({ timeout: '1s' })).rejects.toMatchObject({ code: 'E_TASK_REVOKED', message: expect.stringContaining('expired') });
+  const { handle } = setUp(
+    meta('REVOKED', '{"exc_type":"TaskRevokedError","exc_message":["expired"],"exc_module":"celery.exceptions"}'),
+  );
+  await expect(handle.result({ timeout: '1s' })).rejects.toMatchObject({
+    code: 'E_TASK_REVOKED',
+    message: expect.stringContaining('expired'),
+  });
 });
 
 test('result() gives up after its timeout and says that the task may still run', async () => {
   const { handle } = setUp();
-  await expect(handle.result({ timeout: '10ms' })).rejects.toMatchObject({ code: 'E_RESULT_TIMEOUT', message: 'no result of task id-1 within 10ms; it may still run' });
+  await expect(handle.result({ timeout: '10ms' })).rejects.toMatchObject({
+    code: 'E_RESULT_TIMEOUT',
+    message: 'no result of task id-1 within 10ms; it may still run',
+  });
 });
 
 test('result() takes a signal, and leaves no listener on it', async () => {
@@ -69,7 +83,10 @@ test('waiting inside a task is refused at once and names the way, unless it is a
   const { handle } = setUp(meta('SUCCESS', '1'));
   const run = { context: {} as TaskContext, children: [] };
   const refused = activeRun.run(run, () => handle.result({ timeout: '1h' }));
-  await expect(refused).rejects.toMatchObject({ code: 'E_WAIT_INSIDE_TASK', message: expect.stringContaining('chain or a chord') });
+  await expect(refused).rejects.toMatchObject({
+    code: 'E_WAIT_INSIDE_TASK',
+    message: expect.stringContaining('chain or a chord'),
+  });
   expect(await activeRun.run(run, () => handle.result({ timeout: '1s', allowWaitInsideTask: true }))).toBe(1);
 });
 
@@ -84,12 +101,33 @@ test.each([
 });
 
 test('status() shows what is stored, and state() its name', async () => {
-  expect(await setUp().handle.status()).toMatchObject({ id: 'id-1', state: 'PENDING', result: undefined, error: null, finishedAt: null, children: [] });
+  expect(await setUp().handle.status()).toMatchObject({
+    id: 'id-1',
+    state: 'PENDING',
+    result: undefined,
+    error: null,
+    finishedAt: null,
+    children: [],
+  });
   const success = setUp(meta('SUCCESS', '5')).handle;
-  expect(await success.status()).toMatchObject({ state: 'SUCCESS', result: 5, info: null, finishedAt: new Date(DONE), children: ['child-1'] });
+  expect(await success.status()).toMatchObject({
+    state: 'SUCCESS',
+    result: 5,
+    info: null,
+    finishedAt: new Date(DONE),
+    children: ['child-1'],
+  });
   expect(await success.state()).toBe('SUCCESS');
-  expect(await setUp(meta('PROGRESS', '{"current":1}')).handle.status()).toMatchObject({ state: 'PROGRESS', result: undefined, info: { current: 1 } });
-  expect(await setUp(meta('RETRY', encodeException(new Error('again')).json)).handle.status()).toMatchObject({ state: 'RETRY', info: null, error: { type: 'Error', message: 'again' } });
+  expect(await setUp(meta('PROGRESS', '{"current":1}')).handle.status()).toMatchObject({
+    state: 'PROGRESS',
+    result: undefined,
+    info: { current: 1 },
+  });
+  expect(await setUp(meta('RETRY', encodeException(new Error('again')).json)).handle.status()).toMatchObject({
+    state: 'RETRY',
+    info: null,
+    error: { type: 'Error', message: 'again' },
+  });
 });
 
 test('forget() removes the stored result', async () => {

@@ -71,7 +71,8 @@ export class ResultHandle<R> implements TaskHandle<R> {
   async result(options: ResultOptions): Promise<R> {
     checkObject(options, 'result()');
     checkKeys(options, RESULT_KEYS, 'result()');
-    if (options.timeout === undefined) throw new ConfigError('E_CONFIG_TYPE', "result() needs a timeout, for example { timeout: '10s' }: a task may never run");
+    if (options.timeout === undefined)
+      throw new ConfigError('E_CONFIG_TYPE', "result() needs a timeout, for example { timeout: '10s' }: a task may never run");
     const timeoutMs = durationMs(options.timeout, 'timeout');
     if (!this.#keepsResult) {
       throw new ResultError('E_RESULT_NOT_KEPT', `task ${this.id} was sent with ignoreResult, so there is no result to wait for`);
@@ -89,9 +90,14 @@ export class ResultHandle<R> implements TaskHandle<R> {
     const { signal: given, onUpdate } = options;
     given?.throwIfAborted();
     const controller = new AbortController();
-    const timer = setTimeout(() => {
-      controller.abort(new ResultError('E_RESULT_TIMEOUT', `no result of task ${this.id} within ${options.timeout}; it may still run`));
-    }, Math.min(timeoutMs, 2_147_000_000));
+    const timer = setTimeout(
+      () => {
+        controller.abort(
+          new ResultError('E_RESULT_TIMEOUT', `no result of task ${this.id} within ${options.timeout}; it may still run`),
+        );
+      },
+      Math.min(timeoutMs, 2_147_000_000),
+    );
     const onAbort = (): void => controller.abort(given?.reason);
     given?.addEventListener('abort', onAbort, { once: true });
     try {

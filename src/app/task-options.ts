@@ -50,7 +50,18 @@ export interface ResolvedOwnOptions {
 const REMOTE_KEYS = ['queue', 'priority', 'ignoreResult'] as const;
 const OWN_KEYS = [
   ...REMOTE_KEYS,
-  ...(['retry', 'softTimeLimit', 'timeLimit', 'ack', 'resultTtl', 'trackStarted', 'expected', 'onSuccess', 'onFailure', 'onRetry'] as const),
+  ...([
+    'retry',
+    'softTimeLimit',
+    'timeLimit',
+    'ack',
+    'resultTtl',
+    'trackStarted',
+    'expected',
+    'onSuccess',
+    'onFailure',
+    'onRetry',
+  ] as const),
 ];
 
 /** Keys of each constructor, for the check. */
@@ -72,7 +83,11 @@ function optionalMs(value: Duration | undefined, name: string): number | null {
 }
 
 /** @throws ConfigError `E_CONFIG_*`, with the task's name */
-export function checkRemoteOptions(name: string, given: RemoteTaskOptions, known: ReadonlySet<string> = REMOTE_OPTION_KEYS): void {
+export function checkRemoteOptions(
+  name: string,
+  given: RemoteTaskOptions,
+  known: ReadonlySet<string> = REMOTE_OPTION_KEYS,
+): void {
   const what = `task ${name}`;
   checkObject(given, what);
   checkKeys(given, known, what);
@@ -85,20 +100,29 @@ export function checkRemoteOptions(name: string, given: RemoteTaskOptions, known
  * @param resultTtlMs the app's, for tasks that have none
  * @throws ConfigError `E_CONFIG_*`, with the task's name
  */
-export function resolveTaskOptions(name: string, given: TaskOptions<never>, known: ReadonlySet<string>, resultTtlMs: number | null): ResolvedTaskOptions {
+export function resolveTaskOptions(
+  name: string,
+  given: TaskOptions<never>,
+  known: ReadonlySet<string>,
+  resultTtlMs: number | null,
+): ResolvedTaskOptions {
   checkRemoteOptions(name, given, known);
   const what = `task ${name}`;
   checkBoolean(given.trackStarted, `${what}: trackStarted`);
   const softTimeLimitMs = optionalMs(given.softTimeLimit, `${what}: softTimeLimit`);
   const timeLimitMs = optionalMs(given.timeLimit, `${what}: timeLimit`);
   if (softTimeLimitMs !== null && timeLimitMs !== null && softTimeLimitMs >= timeLimitMs) {
-    throw new ConfigError('E_CONFIG_CONFLICT', `${what}: softTimeLimit (${given.softTimeLimit}) must be shorter than timeLimit (${given.timeLimit})`);
+    throw new ConfigError(
+      'E_CONFIG_CONFLICT',
+      `${what}: softTimeLimit (${given.softTimeLimit}) must be shorter than timeLimit (${given.timeLimit})`,
+    );
   }
   if (given.ack !== undefined && given.ack !== 'late' && given.ack !== 'early') {
     throw new ConfigError('E_CONFIG_RANGE', `${what}: ack is ${JSON.stringify(given.ack)}: use 'late' or 'early'`);
   }
   for (const hook of ['onSuccess', 'onFailure', 'onRetry'] as const) {
-    if (given[hook] !== undefined && typeof given[hook] !== 'function') throw new ConfigError('E_CONFIG_TYPE', `${what}: ${hook} is not a function`);
+    if (given[hook] !== undefined && typeof given[hook] !== 'function')
+      throw new ConfigError('E_CONFIG_TYPE', `${what}: ${hook} is not a function`);
   }
   return Object.freeze({
     queue: given.queue ?? null,
@@ -107,7 +131,12 @@ export function resolveTaskOptions(name: string, given: TaskOptions<never>, know
     timeLimitMs,
     ack: given.ack ?? 'late',
     ignoreResult: given.ignoreResult ?? false,
-    resultTtlMs: given.resultTtl === undefined ? resultTtlMs : given.resultTtl === false ? null : optionalMs(given.resultTtl, `${what}: resultTtl`),
+    resultTtlMs:
+      given.resultTtl === undefined
+        ? resultTtlMs
+        : given.resultTtl === false
+          ? null
+          : optionalMs(given.resultTtl, `${what}: resultTtl`),
     trackStarted: given.trackStarted ?? false,
     isExpected: given.expected === undefined ? () => false : errorMatcher(given.expected, `${what}: expected`),
   });

@@ -63,7 +63,8 @@ export interface ObjectTask<S extends ObjectSchema, Returned, N extends string> 
 }
 
 /** Definition of an object task whose result is parsed on the worker. */
-export interface CheckedObjectTask<S extends ObjectSchema, O extends StandardSchemaV1, N extends string> extends TaskOptions<OutputOf<NoInfer<O>>> {
+export interface CheckedObjectTask<S extends ObjectSchema, O extends StandardSchemaV1, N extends string>
+  extends TaskOptions<OutputOf<NoInfer<O>>> {
   readonly name: N;
   /** Validates at `send()`, which sends what was given, and parses on the worker. */
   readonly input: S & WireSafeArguments<readonly [InputOf<S>]>;

@@ -1,5 +1,5 @@
-import { describe, expect, test } from 'vitest';
 import * as v from 'valibot';
+import { describe, expect, test } from 'vitest';
 import * as z from 'zod';
 import { ArgumentError } from '../core/errors.js';
 import { argumentsOf, refusal, scriptedApp as setUp } from '../testing/scripted-gateway.js';
@@ -13,7 +13,14 @@ describe('app.fn', () => {
     const [outgoing] = gateway.sent;
     expect(outgoing?.to).toEqual({ queue: 'lovage' });
     expect(argumentsOf(outgoing)).toEqual({ args: [1, 2], kwargs: {} });
-    expect(outgoing?.message.headers).toMatchObject({ task: 'math.add', id: handle.id, root_id: handle.id, parent_id: null, ignore_result: false, lang: 'js' });
+    expect(outgoing?.message.headers).toMatchObject({
+      task: 'math.add',
+      id: handle.id,
+      root_id: handle.id,
+      parent_id: null,
+      ignore_result: false,
+      lang: 'js',
+    });
     expect(outgoing).not.toHaveProperty('priority');
     expect(outgoing).not.toHaveProperty('notBeforeMs');
   });
@@ -39,7 +46,10 @@ describe('app.fn', () => {
     const row = { id: 1, save() {} };
     const error = await refusal(() => save.send(row));
     expect(error).toBeInstanceOf(ArgumentError);
-    expect(error).toMatchObject({ code: 'E_NOT_SERIALISABLE', message: 'args[0].save is a function: pass the id and load the row inside the task' });
+    expect(error).toMatchObject({
+      code: 'E_NOT_SERIALISABLE',
+      message: 'args[0].save is a function: pass the id and load the row inside the task',
+    });
     expect(gateway.publishes).toEqual([]);
   });
 
@@ -119,8 +129,23 @@ describe('app.fn', () => {
   test('options are resolved with their defaults', () => {
     const { app } = setUp({ resultTtl: '2h' });
     app.fn('plain', () => 1);
-    app.fn('full', () => 1, { retry: true, softTimeLimit: '1s', timeLimit: '2s', ack: 'early', resultTtl: false, expected: 'E', queue: 'q' });
-    expect(app.registry.get('plain')?.options).toMatchObject({ queue: null, retry: null, softTimeLimitMs: null, ack: 'late', ignoreResult: false, resultTtlMs: 7_200_000 });
+    app.fn('full', () => 1, {
+      retry: true,
+      softTimeLimit: '1s',
+      timeLimit: '2s',
+      ack: 'early',
+      resultTtl: false,
+      expected: 'E',
+      queue: 'q',
+    });
+    expect(app.registry.get('plain')?.options).toMatchObject({
+      queue: null,
+      retry: null,
+      softTimeLimitMs: null,
+      ack: 'late',
+      ignoreResult: false,
+      resultTtlMs: 7_200_000,
+    });
     const full = app.registry.get('full')?.options;
     expect(full).toMatchObject({ queue: 'q', softTimeLimitMs: 1_000, timeLimitMs: 2_000, ack: 'early', resultTtlMs: null });
     expect(full?.isExpected(Object.assign(new Error(), { code: 'E' }))).toBe(true);
@@ -157,7 +182,9 @@ describe('app.task', () => {
   test('a value that cannot travel is named by its field', async () => {
     const { app } = setUp();
     const sync = app.task({ name: 'sync', input: z.object({ user: z.unknown() }), run: () => null });
-    expect((await refusal(() => sync.send({ user: { save() {} } }))).message).toBe('input.user.save is a function: pass the id and load the row inside the task');
+    expect((await refusal(() => sync.send({ user: { save() {} } }))).message).toBe(
+      'input.user.save is a function: pass the id and load the row inside the task',
+    );
   });
 
   test('schemas that answer later and schemas of other libraries work', async () => {
@@ -175,7 +202,8 @@ describe('app.task', () => {
   test('the definition parses keywords, or one object by position, and gives defaults to run', async () => {
     const { app } = setUp();
     app.task({ name: 'sync', input: Invoice, run: ({ id, limit }) => `${id}:${limit}` });
-    const execute = (args: unknown[], kwargs: Record<string, unknown>) => app.registry.get('sync')?.execute(args, kwargs, undefined as never);
+    const execute = (args: unknown[], kwargs: Record<string, unknown>) =>
+      app.registry.get('sync')?.execute(args, kwargs, undefined as never);
     expect(execute([], { id: 'a' })).toBe('a:10');
     expect(execute([{ id: 'a', limit: 1 }], { limit: '2' })).toBe('a:2');
     expect(() => execute(['a'], {})).toThrow(expect.objectContaining({ code: 'E_ARGUMENTS' }));

@@ -6,15 +6,23 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { ArgumentError, ConfigError, TaskError } from '../core/errors.js';
 import { type Args, bindObject, type Kwargs, positionalBinder } from './bind.js';
 import { type CallOptions, NO_CALL_OPTIONS, type ResolvedCallOptions, resolveCallOptions } from './call-options.js';
-import { checkObject } from './config-schema.js';
 import type { AppConfig } from './config.js';
+import { checkObject } from './config-schema.js';
 import type { ResolvedTaskOptions, TaskDefinition } from './definition.js';
 import { runInline } from './inline-context.js';
 import type { PreparedCall, Publisher } from './publish.js';
 import { SendManyError, type SendManyResult } from './send-many-error.js';
 import type { TaskContext } from './task-context.js';
 import type { TaskHandle } from './task-handle.js';
-import { checkRemoteOptions, FN_OPTION_KEYS, OBJECT_OPTION_KEYS, REMOTE_OPTION_KEYS, type RemoteTaskOptions, resolveTaskOptions, type TaskOptions } from './task-options.js';
+import {
+  checkRemoteOptions,
+  FN_OPTION_KEYS,
+  OBJECT_OPTION_KEYS,
+  REMOTE_OPTION_KEYS,
+  type RemoteTaskOptions,
+  resolveTaskOptions,
+  type TaskOptions,
+} from './task-options.js';
 import type { BoundTask, RemoteTask, SendRow, Task } from './task-types.js';
 import { type Eventually, isSchema, isThenable, validate } from './validate.js';
 
@@ -78,25 +86,42 @@ function sendOne(core: TaskCore, call: PreparedCall, given: Args): Promise<TaskH
   try {
     const args = trimmed(given);
     const checked = core.check(args);
-    const send = (): Promise<TaskHandle<unknown>> => (core.byKeyword ? publisher.send(call, NO_ARGS, args[0] as Kwargs) : publisher.send(call, args, NO_KWARGS));
+    const send = (): Promise<TaskHandle<unknown>> =>
+      core.byKeyword ? publisher.send(call, NO_ARGS, args[0] as Kwargs) : publisher.send(call, args, NO_KWARGS);
     return isThenable(checked) ? Promise.resolve(checked).then(send) : send();
   } catch (error) {
     return Promise.reject(error);
   }
 }
 
-async function sendRows(core: TaskCore, call: PreparedCall, given: CallOptions, rows: readonly SendRow<Args>[]): Promise<TaskHandle<unknown>[]> {
-  if (given.id !== undefined) throw new ConfigError('E_CONFIG_CONFLICT', `task ${core.name}: with({ id }) and sendMany: give each row its own options.id`);
+async function sendRows(
+  core: TaskCore,
+  call: PreparedCall,
+  given: CallOptions,
+  rows: readonly SendRow<Args>[],
+): Promise<TaskHandle<unknown>[]> {
+  if (given.id !== undefined)
+    throw new ConfigError('E_CONFIG_CONFLICT', `task ${core.name}: with({ id }) and sendMany: give each row its own options.id`);
   const results = await core.host.publisher.sendMany(rows, (row) => {
     checkObject(row, `task ${core.name}: a row of sendMany`);
     if (!Array.isArray(row.args)) throw new ArgumentError('E_ARGUMENTS', `task ${core.name}: a row of sendMany is { args: […] }`);
-    const rowCall = row.options === undefined ? call : prepare(core, resolveCallOptions({ ...given, ...row.options }, `task ${core.name}: row options`));
+    const rowCall =
+      row.options === undefined
+        ? call
+        : prepare(core, resolveCallOptions({ ...given, ...row.options }, `task ${core.name}: row options`));
     const args = trimmed(row.args);
-    const parts = { call: rowCall, args: core.byKeyword ? NO_ARGS : args, kwargs: core.byKeyword ? (args[0] as Kwargs) : NO_KWARGS };
+    const parts = {
+      call: rowCall,
+      args: core.byKeyword ? NO_ARGS : args,
+      kwargs: core.byKeyword ? (args[0] as Kwargs) : NO_KWARGS,
+    };
     const checked = core.check(args);
     return isThenable(checked) ? checked.then(() => parts) : parts;
   });
-  const outcomes = results.map((result): SendManyResult<unknown> => (result instanceof Error ? { status: 'failed', error: result } : { status: 'sent', handle: result }));
+  const outcomes = results.map(
+    (result): SendManyResult<unknown> =>
+      result instanceof Error ? { status: 'failed', error: result } : { status: 'sent', handle: result },
+  );
   if (results.some((result) => result instanceof Error)) throw new SendManyError(core.name, outcomes);
   return results as TaskHandle<unknown>[];
 }
@@ -140,13 +165,20 @@ function made(core: TaskCore, options: ResolvedTaskOptions, hooks: AnyTaskOption
     maxAttempts: (options.retry?.max ?? 0) + 1,
     logger: () => config.logger,
   };
-  const run = async (...args: Args): Promise<unknown> => runInline(setup, args, NO_KWARGS, (context) => execute(args, NO_KWARGS, context));
+  const run = async (...args: Args): Promise<unknown> =>
+    runInline(setup, args, NO_KWARGS, (context) => execute(args, NO_KWARGS, context));
   return { task: Object.freeze({ ...sendable(core), run }), definition };
 }
 
 /** `app.fn`: arguments by position. */
-export function makeFn(host: TaskHost, name: string, handler: (...args: never[]) => unknown, given: AnyTaskOptions & { readonly params?: readonly string[] }): MadeTask {
-  if (typeof handler !== 'function') throw new ConfigError('E_CONFIG_TYPE', `task ${name}: app.fn(name, handler) takes a function`);
+export function makeFn(
+  host: TaskHost,
+  name: string,
+  handler: (...args: never[]) => unknown,
+  given: AnyTaskOptions & { readonly params?: readonly string[] },
+): MadeTask {
+  if (typeof handler !== 'function')
+    throw new ConfigError('E_CONFIG_TYPE', `task ${name}: app.fn(name, handler) takes a function`);
   const options = resolveTaskOptions(name, given, FN_OPTION_KEYS, host.config.resultTtlMs);
   const bind = positionalBinder(name, given.params, handler.length);
   const call = handler as (...args: Args) => unknown;
@@ -176,13 +208,22 @@ export function makeObjectTask(host: TaskHost, given: AnyObjectTask): MadeTask {
   const options = resolveTaskOptions(name, given, OBJECT_OPTION_KEYS, host.config.resultTtlMs);
   const call = given.run as (input: unknown, context: TaskContext) => unknown;
   if (typeof call !== 'function') throw new ConfigError('E_CONFIG_TYPE', `task ${name}: run is not a function`);
-  for (const [key, schema] of [['input', inputSchema], ['output', outputSchema]] as const) {
+  for (const [key, schema] of [
+    ['input', inputSchema],
+    ['output', outputSchema],
+  ] as const) {
     if (isSchema(schema) || (key === 'output' && schema === undefined)) continue;
-    throw new ConfigError('E_CONFIG_TYPE', `task ${name}: ${key} is not a Standard Schema: use zod, valibot, arktype or another library that implements it`);
+    throw new ConfigError(
+      'E_CONFIG_TYPE',
+      `task ${name}: ${key} is not a Standard Schema: use zod, valibot, arktype or another library that implements it`,
+    );
   }
-  const refuseInput = (issues: string): ArgumentError => new ArgumentError('E_ARGUMENTS', `task ${name}: the input does not fit: ${issues}`);
-  const refuseOutput = (issues: string): TaskError => new TaskError('E_OUTPUT', `task ${name}: what run() returned does not fit the output schema: ${issues}`);
-  const checkOutput = (value: unknown): Eventually<unknown> => (outputSchema === undefined ? value : validate(outputSchema, value, refuseOutput));
+  const refuseInput = (issues: string): ArgumentError =>
+    new ArgumentError('E_ARGUMENTS', `task ${name}: the input does not fit: ${issues}`);
+  const refuseOutput = (issues: string): TaskError =>
+    new TaskError('E_OUTPUT', `task ${name}: what run() returned does not fit the output schema: ${issues}`);
+  const checkOutput = (value: unknown): Eventually<unknown> =>
+    outputSchema === undefined ? value : validate(outputSchema, value, refuseOutput);
   const core: TaskCore = {
     host,
     name,
@@ -208,7 +249,11 @@ function oneObject(name: string, args: Args): object {
 }
 
 /** `app.remote`: a task that lives elsewhere. */
-export function makeRemote(host: TaskHost, name: string, given: RemoteTaskOptions & { readonly by?: 'position' | 'keyword' }): RemoteTask<Args, unknown> {
+export function makeRemote(
+  host: TaskHost,
+  name: string,
+  given: RemoteTaskOptions & { readonly by?: 'position' | 'keyword' },
+): RemoteTask<Args, unknown> {
   checkRemoteOptions(name, given, POSITION_KEYS);
   if (given.by !== undefined && given.by !== 'position' && given.by !== 'keyword') {
     throw new ConfigError('E_CONFIG_RANGE', `task ${name}: by is ${JSON.stringify(given.by)}: use 'position' or 'keyword'`);
@@ -226,4 +271,3 @@ export function makeRemote(host: TaskHost, name: string, given: RemoteTaskOption
     }),
   );
 }
-

@@ -33,7 +33,9 @@ function accept(result: StandardSchemaV1.Result<unknown>, refuse: (issues: strin
 
 /** `items[2].price: expected a number; …` */
 export function describeIssues(issues: readonly StandardSchemaV1.Issue[]): string {
-  const shown = issues.slice(0, MAX_ISSUES).map(({ message, path }) => (path === undefined || path.length === 0 ? message : `${describePath(path)}: ${message}`));
+  const shown = issues
+    .slice(0, MAX_ISSUES)
+    .map(({ message, path }) => (path === undefined || path.length === 0 ? message : `${describePath(path)}: ${message}`));
   if (issues.length > MAX_ISSUES) shown.push(`and ${issues.length - MAX_ISSUES} more`);
   return shown.join('; ');
 }

@@ -5,7 +5,19 @@
 import type { WireDate, WireDecimal, WireTime, WireUuid } from '../wire/typed-values.js';
 
 /** Values that travel as they are. */
-export type WireScalar = null | undefined | boolean | number | string | bigint | Date | Uint8Array | WireDate | WireDecimal | WireTime | WireUuid;
+export type WireScalar =
+  | null
+  | undefined
+  | boolean
+  | number
+  | string
+  | bigint
+  | Date
+  | Uint8Array
+  | WireDate
+  | WireDecimal
+  | WireTime
+  | WireUuid;
 
 /** Values that travel: scalars, and arrays and plain objects of them. */
 export type WireValue = WireScalar | readonly WireValue[] | { readonly [key: string]: WireValue };
@@ -50,7 +62,9 @@ export type ArgumentsAreNotWireSafe =
   'an argument cannot travel: take JSON values, Date, Uint8Array or bigint; pass the id of a row and load it inside the task';
 
 /** `unknown` (no further demand) if results of this type travel. */
-export type WireSafeResult<R> = [R] extends [void] ? unknown : [false] extends [IsWireSafe<R>] ? ResultIsNotWireSafe : false extends IsWireSafe<R> ? ResultIsNotWireSafe : unknown;
+// biome-ignore lint/suspicious/noConfusingVoidType: a handler that returns nothing returns void
+export type WireSafeResult<R> = [R] extends [void] ? unknown : false extends IsWireSafe<R> ? ResultIsNotWireSafe : unknown;
 
 /** `unknown` if arguments of these types travel. */
-export type WireSafeArguments<A extends readonly unknown[]> = false extends IsWireSafe<A[number]> ? ArgumentsAreNotWireSafe : unknown;
+export type WireSafeArguments<A extends readonly unknown[]> =
+  false extends IsWireSafe<A[number]> ? ArgumentsAreNotWireSafe : unknown;

@@ -14,11 +14,20 @@ export function within<T>(work: Promise<T>, timeoutMs: number, signal: AbortSign
     };
     const onAbort = (): void => {
       done();
-      reject(new PublishError('E_PUBLISH_FAILED', 'the send was aborted before the broker could be reached', { outcome: 'not-sent', cause: signal?.reason }));
+      reject(
+        new PublishError('E_PUBLISH_FAILED', 'the send was aborted before the broker could be reached', {
+          outcome: 'not-sent',
+          cause: signal?.reason,
+        }),
+      );
     };
     const timer = setTimeout(() => {
       done();
-      reject(new PublishError('E_PUBLISH_TIMEOUT', `the broker could not be reached within ${formatMs(timeoutMs)}`, { outcome: 'not-sent' }));
+      reject(
+        new PublishError('E_PUBLISH_TIMEOUT', `the broker could not be reached within ${formatMs(timeoutMs)}`, {
+          outcome: 'not-sent',
+        }),
+      );
     }, timeoutMs);
     if (signal?.aborted) return onAbort();
     signal?.addEventListener('abort', onAbort, { once: true });

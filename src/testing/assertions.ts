@@ -29,7 +29,12 @@ function withoutTrailing(args: readonly unknown[]): readonly unknown[] {
 
 function listed(sent: readonly SentTask[]): string {
   if (sent.length === 0) return 'nothing was sent';
-  const lines = sent.slice(-MAX_LISTED).map((one) => `  ${one.task}(${givenTo(one).map((value) => encodeJson(value)).join(', ')})`);
+  const lines = sent.slice(-MAX_LISTED).map(
+    (one) =>
+      `  ${one.task}(${givenTo(one)
+        .map((value) => encodeJson(value))
+        .join(', ')})`,
+  );
   return `${sent.length} sent${sent.length > MAX_LISTED ? `, the last ${MAX_LISTED}` : ''}:\n${lines.join('\n')}`;
 }
 
@@ -40,7 +45,10 @@ function listed(sent: readonly SentTask[]): string {
 export function expectSent(sent: readonly SentTask[], task: AnyTask, args: readonly unknown[] | null): SentTask {
   const expected = args === null ? null : travelled(withoutTrailing(args));
   const ofTask = sent.filter((one) => one.task === task.name);
-  const found = ofTask.find((one) => expected === null || isDeepStrictEqual(givenTo(one), expected) || (isEmptyInput(expected) && givenTo(one).length === 0));
+  const found = ofTask.find(
+    (one) =>
+      expected === null || isDeepStrictEqual(givenTo(one), expected) || (isEmptyInput(expected) && givenTo(one).length === 0),
+  );
   if (found) return found;
   throw new AssertionError({
     message: `expected ${task.name} to have been sent${args === null ? '' : ` with ${encodeJson(args)}`}; ${listed(sent)}`,

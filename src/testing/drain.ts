@@ -1,7 +1,7 @@
 /** Waits until a memory app has nothing more to do, and moves its clock from one due task to the next. */
 import { setTimeout as pause } from 'node:timers/promises';
-import { LovageError } from '../core/errors.js';
 import { formatMs } from '../core/duration.js';
+import { LovageError } from '../core/errors.js';
 import type { FakeClock } from './fake-clock.js';
 
 /** What `drain` asks again and again. */

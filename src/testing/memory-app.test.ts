@@ -1,11 +1,11 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import * as z from 'zod';
+import type { App } from '../app/app.js';
 import { openMemorySpaces } from '../brokers/memory/index.js';
 import { silentLogger } from '../core/logger.js';
-import { openMemoryResultSpaces } from '../results/memory/index.js';
 import { createApp, NonRetryableError, taskContext } from '../index.js';
+import { openMemoryResultSpaces } from '../results/memory/index.js';
 import { type MemoryApp, type MemoryAppOptions, memoryApp } from './memory-app.js';
-import type { App } from '../app/app.js';
 
 const opened: MemoryApp[] = [];
 afterEach(async () => {
@@ -19,7 +19,8 @@ async function start(app: App, options?: MemoryAppOptions): Promise<MemoryApp> {
   return memory;
 }
 
-const newApp = (): App => createApp({ broker: 'redis://nowhere.invalid', logger: silentLogger, routes: { 'slow.*': { queue: 'slow' } } });
+const newApp = (): App =>
+  createApp({ broker: 'redis://nowhere.invalid', logger: silentLogger, routes: { 'slow.*': { queue: 'slow' } } });
 
 describe('drain', () => {
   test('runs what was sent, and what that sends, until nothing is left', async () => {
@@ -78,7 +79,13 @@ describe('drain', () => {
     const own = app.fn('own', here('own'), { queue: 'own-queue' });
     const routed = app.fn('slow.routed', here('routed'));
     const memory = await start(app, { queues: ['extra'] });
-    await Promise.all([plain.send(), own.send(), routed.send(), plain.with({ queue: 'extra' }).send(), plain.with({ queue: 'elsewhere' }).send()]);
+    await Promise.all([
+      plain.send(),
+      own.send(),
+      routed.send(),
+      plain.with({ queue: 'extra' }).send(),
+      plain.with({ queue: 'elsewhere' }).send(),
+    ]);
     await memory.drain();
     expect(ran.sort()).toEqual(['own from own-queue', 'plain from extra', 'plain from lovage', 'routed from slow']);
   });
@@ -154,7 +161,12 @@ describe('expectSent', () => {
     await add.with({ priority: 7, countdown: '1m', headers: { tenant: 'a' } }).send(1, 2);
     const { id } = await sync.with({ id: 'mine' }).send({ id: 'a', note: undefined });
     await ping.send({});
-    expect(memory.expectSent(add, 1, 2)).toMatchObject({ priority: 7, headers: { tenant: 'a' }, eta: new Date(memory.now().getTime() + 60_000), queue: 'lovage' });
+    expect(memory.expectSent(add, 1, 2)).toMatchObject({
+      priority: 7,
+      headers: { tenant: 'a' },
+      eta: new Date(memory.now().getTime() + 60_000),
+      queue: 'lovage',
+    });
     expect(memory.expectSent(add, 1)).toMatchObject({ priority: null, eta: null });
     expect(memory.expectSent(sync, { id: 'a' })).toMatchObject({ id, headers: {} });
     memory.expectSent(sync);

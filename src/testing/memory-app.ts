@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import type { App } from '../app/app.js';
 import { ClientGateway } from '../app/client-gateway.js';
 import type { RemoteTask } from '../app/task-types.js';
-import { openMemoryBroker, holdMemorySpace } from '../brokers/memory/index.js';
+import { holdMemorySpace, openMemoryBroker } from '../brokers/memory/index.js';
 import { type Duration, durationMs } from '../core/duration.js';
 import { type Logger, silentLogger } from '../core/logger.js';
 import { holdMemoryResults } from '../results/memory/index.js';
@@ -78,7 +78,10 @@ export interface MemoryApp {
 /** Queues that the worker takes: a message for another one stays where it is, as for a real worker. */
 function queuesOf(app: App, more: readonly string[]): string[] {
   const { config, registry } = app;
-  const named = [...registry.all().map(({ options }) => options.queue), ...Object.values(config.routes).map(({ queue }) => queue)];
+  const named = [
+    ...registry.all().map(({ options }) => options.queue),
+    ...Object.values(config.routes).map(({ queue }) => queue),
+  ];
   return [...new Set([config.defaultQueue, ...named.filter((queue) => typeof queue === 'string'), ...more])];
 }
 
@@ -97,7 +100,13 @@ export async function memoryApp(app: App, options: MemoryAppOptions = {}): Promi
     space.release();
     results.release();
   };
-  const { engine: engineOptions } = resolveWorkerOptions({ pool: 'inline', broker: url, results: url, queues, name: 'test@memory' });
+  const { engine: engineOptions } = resolveWorkerOptions({
+    pool: 'inline',
+    broker: url,
+    results: url,
+    queues,
+    name: 'test@memory',
+  });
   const pair = inlinePair();
   const engine = new Engine(engineOptions, [pair.engine], logger, clock);
   try {
@@ -114,7 +123,8 @@ export async function memoryApp(app: App, options: MemoryAppOptions = {}): Promi
     timeoutMs: durationMs(options.drainTimeout ?? '10s', 'drainTimeout'),
     busy: async () => {
       const waiting = (await broker.depth(queues)).filter(({ ready, unacked }) => ready > 0 || (unacked ?? 0) > 0);
-      if (waiting.length > 0) return waiting.map(({ queue, ready, unacked }) => `queue ${queue} (${ready} waiting, ${unacked ?? 0} running)`);
+      if (waiting.length > 0)
+        return waiting.map(({ queue, ready, unacked }) => `queue ${queue} (${ready} waiting, ${unacked ?? 0} running)`);
       return engine.activeCount > 0 ? [`${engine.activeCount} running`] : [];
     },
   };
@@ -122,7 +132,13 @@ export async function memoryApp(app: App, options: MemoryAppOptions = {}): Promi
     const before = { ...engine.counters };
     await work();
     const done = (key: keyof DrainReport): number => engine.counters[key] - before[key];
-    return { succeeded: done('succeeded'), failed: done('failed'), retried: done('retried'), expired: done('expired'), parked: done('parked') };
+    return {
+      succeeded: done('succeeded'),
+      failed: done('failed'),
+      retried: done('retried'),
+      expired: done('expired'),
+      parked: done('parked'),
+    };
   };
   let closing: Promise<void> | null = null;
   const close = async (): Promise<void> => {

@@ -20,9 +20,11 @@ export class ScriptedGateway implements Gateway {
   replyTo: string | null = null;
   /** Stored metas by id. */
   readonly metas = new Map<string, string>();
-  onPublish: (call: PublishCall) => Promise<readonly PublishResult[]> | readonly PublishResult[] = ({ messages }) => messages.map(() => null);
+  onPublish: (call: PublishCall) => Promise<readonly PublishResult[]> | readonly PublishResult[] = ({ messages }) =>
+    messages.map(() => null);
   onPrepare: () => Promise<string | null> = async () => this.replyTo;
-  onWait: (id: string, signal: AbortSignal, onUpdate?: (meta: string) => void) => Promise<string> = async (id) => this.metas.get(id) ?? never();
+  onWait: (id: string, signal: AbortSignal, onUpdate?: (meta: string) => void) => Promise<string> = async (id) =>
+    this.metas.get(id) ?? never();
 
   /** Every message of every publish, in order. */
   get sent(): readonly OutgoingMessage[] {
@@ -66,7 +68,10 @@ function never(): Promise<never> {
 }
 
 /** Arguments and keywords of a message. */
-export function argumentsOf(outgoing: OutgoingMessage | undefined): { readonly args: readonly unknown[]; readonly kwargs: Readonly<Record<string, unknown>> } {
+export function argumentsOf(outgoing: OutgoingMessage | undefined): {
+  readonly args: readonly unknown[];
+  readonly kwargs: Readonly<Record<string, unknown>>;
+} {
   if (outgoing === undefined) throw new Error('no such message was sent');
   const { args, kwargs } = decodeTaskBody(outgoing.message);
   return { args, kwargs };
@@ -74,7 +79,10 @@ export function argumentsOf(outgoing: OutgoingMessage | undefined): { readonly a
 
 /** An app on a scripted gateway; it opens nothing, so it needs no closing. */
 export function scriptedApp(options: AppOptions = {}, clock?: Clock): { readonly app: App; readonly gateway: ScriptedGateway } {
-  const app = new App({ broker: 'memory:unused', logger: silentLogger, ...options }, { startWorker: () => Promise.reject(new Error('no worker here')) });
+  const app = new App(
+    { broker: 'memory:unused', logger: silentLogger, ...options },
+    { startWorker: () => Promise.reject(new Error('no worker here')) },
+  );
   const gateway = new ScriptedGateway();
   app.attachGateway(gateway, clock);
   return { app, gateway };

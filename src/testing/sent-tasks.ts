@@ -67,7 +67,8 @@ export class RecordingGateway implements Gateway {
 
   async publish(messages: readonly OutgoingMessage[], options: PublishOptions): Promise<readonly PublishResult[]> {
     const results = await this.#inner.publish(messages, options);
-    for (let index = 0; index < messages.length; index++) if (results[index] === null) this.#messages.push(messages[index] as OutgoingMessage);
+    for (let index = 0; index < messages.length; index++)
+      if (results[index] === null) this.#messages.push(messages[index] as OutgoingMessage);
     if (this.#messages.length > MAX_SENT) this.#messages = this.#messages.slice(-MAX_SENT);
     return results;
   }

@@ -6,20 +6,30 @@ import type { Equal, Expect } from './equal.js';
 const app = createApp();
 const add = app.fn('math.add', (x: number, y: number) => x + y);
 const greet = app.fn('greet', (name: string, greeting?: string) => `${greeting ?? 'hello'} ${name}`);
-const sync = app.task({ name: 'sync', input: z.object({ id: z.string(), at: z.date().optional() }), run: ({ id }) => ({ id, at: new Date() }) });
+const sync = app.task({
+  name: 'sync',
+  input: z.object({ id: z.string(), at: z.date().optional() }),
+  run: ({ id }) => ({ id, at: new Date() }),
+});
 const score = app.remote<[doc: string], { value: number }>('ml.score');
 
 const handle = await add.send(1, 2);
 export type Handle = Expect<Equal<typeof handle, TaskHandle<number>>>;
 export const three: number = await handle.result({ timeout: '10s' });
-export const at: Date = (await (await sync.send({ id: '1', at: new Date() })).result({ timeout: '5s', signal: new AbortController().signal })).at;
+export const at: Date = (
+  await (await sync.send({ id: '1', at: new Date() })).result({ timeout: '5s', signal: new AbortController().signal })
+).at;
 export const value: number = (await (await score.send('d')).result({ timeout: '1m' })).value;
 export const inline: number = await add.run(1, 2);
 export const known: TaskHandle<string> = app.handle<string>('id');
 await greet.send('ann');
 await greet.send('ann', 'hi');
-await sync.with({ countdown: '5m', priority: 7, expires: '1h', id: 'a', queue: 'q', headers: { tenant: 'x', hops: 1 }, timeout: '2s' }).send({ id: '1' });
-await sync.with({ eta: new Date(), expires: new Date(), ignoreResult: true, softTimeLimit: '1s', timeLimit: '2s' }).send({ id: '1' });
+await sync
+  .with({ countdown: '5m', priority: 7, expires: '1h', id: 'a', queue: 'q', headers: { tenant: 'x', hops: 1 }, timeout: '2s' })
+  .send({ id: '1' });
+await sync
+  .with({ eta: new Date(), expires: new Date(), ignoreResult: true, softTimeLimit: '1s', timeLimit: '2s' })
+  .send({ id: '1' });
 const many: TaskHandle<number>[] = await add.sendMany([{ args: [1, 2] }, { args: [3, 4], options: { priority: 1 } }]);
 await add.with({ timeout: '1m' }).sendMany([{ args: [1, 2] }]);
 await sync.sendMany([{ args: [{ id: '1' }] }]);
@@ -67,13 +77,14 @@ try {
   await add.sendMany([]);
 } catch (error) {
   if (error instanceof SendManyError) {
-    for (const row of error.results) if (row.status === 'failed') (row.error as PublishError).outcome satisfies 'not-sent' | 'unknown';
+    for (const row of error.results)
+      if (row.status === 'failed') (row.error as PublishError).outcome satisfies 'not-sent' | 'unknown';
   }
 }
 
 app.onStart(async (scope) => scope.logger.info({}, 'ready'));
 taskContext().progress(1, 2, 'note');
-throw taskContext().retry({ in: '60s', because: new Error('busy') });
+export const again: Error = taskContext().retry({ in: '60s', because: new Error('busy') });
 // @ts-expect-error a duration has a unit
 taskContext().retry({ in: 60 });
 // @ts-expect-error the context cannot be changed
