@@ -133,7 +133,9 @@ export class Database {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    // The last one to close copies the WAL back under an exclusive lock, which no race can touch.
+    // The last one to close copies the WAL back under an exclusive lock, which no race can touch. Not so libsql: it really
+    // closes only once its statements are collected, so the WAL is copied back here.
+    if (this.#driver.name === 'libsql') this.checkpoint();
     this.#checkpointer?.close();
     this.connection.close();
   }
