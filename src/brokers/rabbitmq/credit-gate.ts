@@ -12,6 +12,8 @@ interface Line<T> {
   /** Waiting from `head` on. Bounded by the prefetch of the queue's subscriptions. */
   items: T[];
   head: number;
+  /** When something last came to the empty line or was taken from it. */
+  movedMs: number;
 }
 
 /** Credit by queue and in total, with what waits for it. */
@@ -22,7 +24,7 @@ export class CreditGate<T> {
   #turn = 0;
 
   constructor(queues: readonly { readonly name: string; readonly credit: number }[], total: number) {
-    this.#lines = queues.map(({ name, credit }) => ({ name, credit, items: [], head: 0 }));
+    this.#lines = queues.map(({ name, credit }) => ({ name, credit, items: [], head: 0, movedMs: 0 }));
     this.#byName = new Map(this.#lines.map((line) => [line.name, line]));
     this.#total = total;
   }
@@ -32,8 +34,11 @@ export class CreditGate<T> {
     return this.#lines.reduce((sum, line) => sum + line.items.length - line.head, 0);
   }
 
-  offer(queue: string, item: T): void {
-    this.#byName.get(queue)?.items.push(item);
+  offer(queue: string, item: T, nowMs: number): void {
+    const line = this.#byName.get(queue);
+    if (!line) return;
+    if (line.items.length === 0) line.movedMs = nowMs;
+    line.items.push(item);
   }
 
   grant(queue: string, count: number): void {
@@ -50,7 +55,7 @@ export class CreditGate<T> {
   }
 
   /** Takes what the credit allows, one of each queue in turn. */
-  take(): T[] {
+  take(nowMs: number): T[] {
     const taken: T[] = [];
     const count = this.#lines.length;
     for (let passed = 0; this.#total > 0 && passed < count; ) {
@@ -62,6 +67,7 @@ export class CreditGate<T> {
       }
       passed = 0;
       line.credit -= 1;
+      line.movedMs = nowMs;
       this.#total -= 1;
       taken.push(line.items[line.head]!);
       line.head += 1;
@@ -76,20 +82,19 @@ export class CreditGate<T> {
     return taken;
   }
 
-  hasWaiting(queue: string): boolean {
-    const line = this.#byName.get(queue);
-    return line !== undefined && line.head < line.items.length;
+  /** Queues of which something waits and nothing has moved since then. */
+  stalled(sinceMs: number): string[] {
+    return this.#lines.filter((line) => line.head < line.items.length && line.movedMs <= sinceMs).map(({ name }) => name);
   }
 
-  /** Takes out what waits, of one queue or of all, in the order in which it came; `only` leaves the rest. */
-  clear(queue?: string, only: (item: T) => boolean = () => true): T[] {
+  /** Takes out what waits, of one queue or of all, in the order in which it came. */
+  clear(queue?: string): T[] {
     const out: T[] = [];
     for (const line of this.#lines) {
       if (queue !== undefined && line.name !== queue) continue;
-      const waiting = line.items.slice(line.head);
+      for (let index = line.head; index < line.items.length; index += 1) out.push(line.items[index]!);
+      line.items = [];
       line.head = 0;
-      line.items = waiting.filter((item) => !only(item));
-      for (const item of waiting) if (only(item)) out.push(item);
     }
     return out;
   }

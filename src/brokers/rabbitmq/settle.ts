@@ -9,8 +9,8 @@ import { toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Delivery, Settlement } from '../broker.js';
 import { encodeCopy, encodeDead, encodeForQueue, rawCopy } from './codec.js';
-import type { Held } from './consumer.js';
 import { delayRoute } from './delay.js';
+import type { Held } from './session.js';
 import { DEAD_QUEUE, type Topology } from './topology.js';
 
 /** One try; what fails is tried again for as long as the delivery is ours. */

@@ -1,0 +1,87 @@
+import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { topicMatcher } from '../topic-pattern.js';
+import { delayBinding, delayBits, delayRoute, delayWord, ladder, stage } from './delay.js';
+
+interface Recorded {
+  readonly exchanges: readonly { readonly name: string; readonly type: string; readonly durable: boolean }[];
+  readonly queues: readonly { readonly name: string; readonly arguments: Record<string, unknown> }[];
+  readonly bindings: readonly { readonly source: string; readonly destination: string; readonly routing_key: string }[];
+}
+
+describe('the delay ladder', () => {
+  test('a delay becomes the 28 bits of its seconds in front of the queue', () => {
+    expect(delayBits(10)).toBe(`${'0.'.repeat(24)}1.0.1.0`);
+    expect(delayRoute(10_000, 'celery')).toEqual({ exchange: 'celery_delayed_27', routingKey: `${'0.'.repeat(24)}1.0.1.0.celery`, stageMs: null });
+  });
+
+  test('tenths of a second go through a stage of ours first, rounded up', () => {
+    expect(delayRoute(200, 'q')).toMatchObject({ exchange: 'lovage_delayed_200ms', stageMs: 200 });
+    expect(delayRoute(1, 'q')).toMatchObject({ stageMs: 100 });
+    expect(delayRoute(1_901, 'q')).toMatchObject({ exchange: 'celery_delayed_27', routingKey: `${'0.'.repeat(26)}1.0.q` });
+  });
+
+  test('no delay is shorter than asked, and longer by less than a tenth of a second', () => {
+    fc.assert(
+      fc.property(fc.double({ min: 0.001, max: 2 ** 37, noNaN: true }), (delayMs) => {
+        const { routingKey, stageMs } = delayRoute(delayMs, 'q');
+        const seconds = Number.parseInt(routingKey.split('.').slice(0, 28).join(''), 2);
+        const waitsMs = seconds * 1_000 + (stageMs ?? 0);
+        expect(waitsMs).toBeGreaterThanOrEqual(delayMs);
+        expect(waitsMs - delayMs).toBeLessThan(100);
+      }),
+    );
+  });
+
+  test('a delay beyond the ladder is the longest it can do', () => {
+    expect(delayRoute(1e15, 'q').routingKey).toBe(`${'1.'.repeat(28)}q`);
+  });
+
+  test('a binding takes the keys of its own queue, and of no other', () => {
+    const queues = ['b', 'a.b', 'c.a.b', 'media.#', '*', 'x.*.y', '0', '1.b', 'é'.repeat(120), 'q'.repeat(255)];
+    for (const bound of queues) {
+      const matches = topicMatcher(delayBinding(bound));
+      for (const queue of queues) expect(matches(delayRoute(5_300, queue).routingKey), `${bound} < ${queue}`).toBe(bound === queue);
+    }
+  });
+
+  test('every queue name makes a routing key that fits AMQP', () => {
+    for (const queue of ['q'.repeat(255), 'é'.repeat(127), 'plain']) {
+      expect(Buffer.byteLength(delayRoute(1, queue).routingKey)).toBeLessThanOrEqual(255);
+      expect(Buffer.byteLength(delayBinding(queue))).toBeLessThanOrEqual(255);
+    }
+    expect(delayWord('plain')).toBe('plain');
+  });
+
+  test('is declared from its end to its start, so that nothing can fall through a step that is missing', () => {
+    const names = ladder().flatMap((part) => (part.kind === 'exchange' ? [part.name] : []));
+    expect(names).toEqual(['celery_delayed_delivery', ...Array.from({ length: 28 }, (_, level) => `celery_delayed_${level}`)]);
+    expect(stage(200).map((part) => part.kind)).toEqual(['exchange', 'queue', 'bind-queue']);
+  });
+
+  test('is what a Celery 5.6 worker declares', () => {
+    const vector = new URL('../../../tests/vectors/c-amqp-topology-quorum-delayed.json', import.meta.url);
+    const recorded = (JSON.parse(readFileSync(vector, 'utf8')) as { wire: { topology: Recorded } }).wire.topology;
+    const ours = ladder();
+    const delayed = (name: string): boolean => name.startsWith('celery_delayed_');
+    expect(new Map(ours.flatMap((part) => (part.kind === 'exchange' ? [[part.name, part.type]] : [])))).toEqual(
+      new Map(recorded.exchanges.filter(({ name }) => delayed(name)).map(({ name, type }) => [name, type])),
+    );
+    expect(new Map(ours.flatMap((part) => (part.kind === 'queue' ? [[part.name, part.arguments]] : [])))).toEqual(
+      new Map(recorded.queues.filter(({ name }) => delayed(name)).map((queue) => [queue.name, queue.arguments])),
+    );
+    const binding = (from: string, to: string, key: string): string => `${from} > ${to} by ${key}`;
+    expect(
+      ours.flatMap((part) => {
+        if (part.kind === 'bind-queue') return [binding(part.exchange, part.queue, part.key)];
+        return part.kind === 'bind-exchange' ? [binding(part.from, part.to, part.key)] : [];
+      }).sort(),
+    ).toEqual(
+      recorded.bindings
+        .filter(({ source, destination }) => delayed(source) && delayed(destination))
+        .map(({ source, destination, routing_key }) => binding(source, destination, routing_key))
+        .sort(),
+    );
+  });
+});

@@ -1,0 +1,218 @@
+/**
+ * One life of a consumer's channel: its subscriptions, what is held on it, and the frames that settle it. When the channel has closed
+ * nothing here can be repaired: the consumer makes a new session.
+ */
+import type { AmqpLink, Channel, ConsumeMessage } from '../../clients/amqp.js';
+import type { Arrival } from '../broker.js';
+import { AckBatch } from './ack-batch.js';
+import { decode } from './codec.js';
+
+const LARGEST_PREFETCH = 65_535;
+/** RabbitMQ closes the channel of a delivery that is not acknowledged within 30 minutes; a week, where it can be asked for. */
+const CONSUMER_TIMEOUT_MS = 7 * 86_400_000;
+
+/** A delivery that the broker has given to this session. */
+export interface Held {
+  readonly arrival: Arrival;
+  /** As it came; kept only for what is no message, whose properties are parked with it. */
+  readonly received: ConsumeMessage | null;
+  readonly deliveryTag: number;
+  readonly session: Session;
+  readonly window: Window;
+}
+
+/** The subscriptions to one queue: together they let the broker have `size` deliveries out, and `open` are. */
+interface Window {
+  readonly tags: string[];
+  size: number;
+  open: number;
+}
+
+/** Everybody who waits for the same flush. */
+interface Flush {
+  readonly done: Promise<boolean>;
+  end(reached: boolean): void;
+}
+
+/** Told by the session. */
+export interface SessionEvents {
+  onDelivery(held: Held): void;
+  /** The broker ended the subscription to this queue. */
+  onCancelled(queue: string): void;
+  /** The broker has answered something. */
+  onAlive(): void;
+}
+
+let sessions = 0;
+
+export class Session {
+  readonly channel: Channel;
+  /** Deliveries that the engine has, by tag. */
+  readonly held = new Map<string, Held>();
+  open = true;
+  readonly #link: AmqpLink;
+  readonly #events: SessionEvents;
+  readonly #number = ++sessions;
+  readonly #acks = new AckBatch();
+  readonly #windows = new Map<string, Window>();
+  #flushing = false;
+  /** The flush after the running one. */
+  #next: Flush | undefined;
+
+  constructor(link: AmqpLink, channel: Channel, events: SessionEvents) {
+    this.#link = link;
+    this.channel = channel;
+    this.#events = events;
+  }
+
+  subscribed(queue: string): boolean {
+    return this.#windows.has(queue);
+  }
+
+  /** The sum of the prefetch of a queue's subscriptions. */
+  size(queue: string): number {
+    return this.#windows.get(queue)?.size ?? 0;
+  }
+
+  /** The broker may not send more of this queue before something is settled. */
+  full(queue: string): boolean {
+    const window = this.#windows.get(queue);
+    return window !== undefined && window.open >= window.size;
+  }
+
+  /** Lets the broker have `prefetch` more deliveries of the queue out. Rejects when the channel closes. */
+  async subscribe(queue: string, prefetch: number): Promise<void> {
+    const window: Window = this.#windows.get(queue) ?? { tags: [], size: 0, open: 0 };
+    this.#windows.set(queue, window);
+    const count = Math.min(prefetch, LARGEST_PREFETCH);
+    window.size += count;
+    // Two frames one after the other: the limit is that of the subscriptions made after it, each for itself.
+    const [, consumed] = await Promise.all([
+      this.channel.prefetch(count, false),
+      this.channel.consume(queue, (message) => this.#onMessage(queue, window, message), {
+        noAck: false,
+        arguments: takesConsumerTimeout(this.#link.serverVersion) ? { 'x-consumer-timeout': CONSUMER_TIMEOUT_MS } : {},
+      }),
+    ]);
+    if (this.#windows.get(queue) === window) window.tags.push(consumed.consumerTag);
+    else if (this.open) await this.channel.cancel(consumed.consumerTag); // ended meanwhile
+  }
+
+  /** Ends the subscriptions of a queue, or all; resolves when nothing more can come from them. Deliveries that are out stay out. */
+  async unsubscribe(queue?: string): Promise<void> {
+    const ended = queue === undefined ? [...this.#windows.keys()] : [queue];
+    const tags = ended.flatMap((name) => this.#windows.get(name)?.tags ?? []);
+    for (const name of ended) this.#windows.delete(name);
+    // A channel that breaks meanwhile delivers nothing more either.
+    await Promise.all(tags.map((tag) => this.channel.cancel(tag))).catch(() => undefined);
+  }
+
+  /** To be acknowledged with the next flush. */
+  ack(held: Held): void {
+    this.held.delete(held.arrival.tag);
+    this.#acks.finish(held.deliveryTag);
+    held.window.open -= 1;
+  }
+
+  /** Back to where it was in its queue. */
+  requeue(held: Held): void {
+    this.held.delete(held.arrival.tag);
+    this.#acks.drop(held.deliveryTag);
+    held.window.open -= 1;
+    try {
+      this.channel.nack(only(held.deliveryTag), false, true);
+    } catch {
+      // The channel has closed under us, and the broker has put it back itself.
+    }
+  }
+
+  /**
+   * Writes what is finished; true once the broker has read it. AMQP does not answer acknowledgements, so a question that changes
+   * nothing follows them. What finishes meanwhile is written together afterwards: the busier, the larger the batches.
+   */
+  flush(): Promise<boolean> {
+    this.#next ??= newFlush();
+    const { done } = this.#next;
+    if (!this.#flushing) {
+      this.#flushing = true;
+      setImmediate(() => void this.#flushAll());
+    }
+    return done;
+  }
+
+  /** Asks something that changes nothing. Rejects when the channel closes. */
+  async ping(): Promise<void> {
+    // The prefetch of later subscriptions, which set their own before they start.
+    await this.channel.prefetch(1, false);
+    this.#events.onAlive();
+  }
+
+  /** Gives everything back and closes the channel. Resolves with the number of deliveries that the engine had. */
+  async handBack(): Promise<number> {
+    this.open = false;
+    const count = this.held.size;
+    this.held.clear();
+    try {
+      this.#writeAcks();
+      // In the order of their tags, which is the order of their queues: the first goes back to the front.
+      if (this.#acks.open > 0) this.channel.nackAll(true);
+      await this.channel.close();
+      return count;
+    } catch {
+      return 0; // the channel had gone: the broker has put them back itself
+    }
+  }
+
+  async #flushAll(): Promise<void> {
+    while (this.#next) {
+      const flush = this.#next;
+      this.#next = undefined;
+      try {
+        this.#writeAcks();
+        await this.ping();
+        flush.end(true);
+      } catch {
+        flush.end(false); // the channel has gone: the broker gives these to somebody else
+      }
+    }
+    this.#flushing = false;
+  }
+
+  #writeAcks(): void {
+    if (!this.#acks.due) return;
+    this.#link.gather();
+    this.#acks.flush((tag, upTo) => this.channel.ack(only(tag), upTo));
+  }
+
+  #onMessage(queue: string, window: Window, received: ConsumeMessage | null): void {
+    if (received === null) {
+      if (this.#windows.get(queue) === window) this.#windows.delete(queue);
+      return this.#events.onCancelled(queue);
+    }
+    const { deliveryTag, redelivered } = received.fields;
+    const tag = `${this.#number}:${deliveryTag}`;
+    const decoded = decode(received);
+    const arrival: Arrival =
+      'message' in decoded
+        ? { kind: 'delivery', tag, queue, message: decoded.message, redelivered, losses: 0 }
+        : { kind: 'garbage', tag, queue, raw: decoded.raw, fault: decoded.fault };
+    this.#acks.deliver(deliveryTag);
+    window.open += 1;
+    this.#events.onDelivery({ arrival, received: arrival.kind === 'garbage' ? received : null, deliveryTag, session: this, window });
+  }
+}
+
+/** The client wants the whole message to acknowledge it, and reads the tag. */
+const only = (deliveryTag: number): ConsumeMessage => ({ fields: { deliveryTag } }) as ConsumeMessage;
+
+function newFlush(): Flush {
+  let end: (reached: boolean) => void = () => undefined;
+  const done = new Promise<boolean>((resolve) => (end = resolve));
+  return { done, end };
+}
+
+/** Subscriptions take their own acknowledgement timeout since RabbitMQ 3.11.15. */
+export function takesConsumerTimeout(version: string | null): boolean {
+  const [major = 0, minor = 0, patch = 0] = (version ?? '').split('.').map((part) => Number.parseInt(part, 10) || 0);
+  return major > 3 || (major === 3 && (minor > 11 || (minor === 11 && patch >= 15)));
+}
