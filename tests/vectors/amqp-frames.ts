@@ -17,6 +17,16 @@ const BASIC_PROPERTIES = 60;
 /** Frame type, channel, size, class, weight and body size come before the flags. */
 const BEFORE_FLAGS = 19;
 
+const codec = require(join(dirname(require.resolve('amqplib')), 'lib/codec.js')) as {
+  encodeTable(buffer: Buffer, table: object, offset: number): number;
+};
+
+/** The bytes that the client writes for a table of headers. */
+export function encodeTable(table: object): Buffer {
+  const buffer = Buffer.alloc(64 * 1024);
+  return buffer.subarray(0, codec.encodeTable(buffer, table, 0));
+}
+
 /** What the client gives for these bytes. */
 export function decodeProperties(frame: Buffer): Record<string, unknown> {
   return definitions.decode(BASIC_PROPERTIES, frame);

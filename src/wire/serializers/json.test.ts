@@ -1,32 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { travelling } from '../../../tests/vectors/travelling.js';
 import { ArgumentError, codeOf, WireError } from '../../core/errors.js';
 import { WireDate, WireDecimal, WireTime, WireUuid } from '../typed-values.js';
 import { decodeJson, encodeJson } from './json.js';
-
-/** Everything that travels and comes back equal. */
-const travelling = fc.letrec((tie) => ({
-  value: fc.oneof(
-    { depthSize: 'small' },
-    fc.string({ unit: 'binary' }),
-    fc.double(),
-    fc.integer(),
-    fc.bigInt({ min: -(10n ** 60n), max: 10n ** 60n }).filter((value) => !Number.isSafeInteger(Number(value))),
-    fc.boolean(),
-    fc.constant(null),
-    fc.date({ min: new Date('0001-01-01T00:00:00Z'), max: new Date('9999-12-31T23:59:59.999Z'), noInvalidDate: true }),
-    fc.uint8Array({ maxLength: 40 }),
-    fc.uuid().map((text) => new WireUuid(text)),
-    fc.constantFrom(
-      new WireDecimal('1.10'),
-      new WireDecimal('-0E+3'),
-      new WireDate('2024-02-29'),
-      new WireTime('13:05:06.000789'),
-    ),
-    fc.array(tie('value'), { maxLength: 5 }),
-    fc.dictionary(fc.string(), tie('value'), { maxKeys: 5 }).filter((object) => !Object.hasOwn(object, '__proto__')),
-  ),
-})).value;
 
 describe('encodeJson', () => {
   test('writes what JSON.stringify writes when there is nothing special', () => {
