@@ -25,6 +25,8 @@ export interface QueueState {
   readonly lists: readonly string[];
   readonly keys: readonly string[];
   credit: number;
+  /** Messages taken so far. */
+  taken: number;
   /** Found empty; a push will tell. */
   isDry: boolean;
   /** Woken while a pop was under way, whose answer may be older than the wake-up. */
@@ -86,7 +88,7 @@ export class RedisConsumer implements Consumer, LinkListener {
     this.queues = options.queues.map(({ name, credit }) => {
       checkQueueName(name);
       const lists = queueKeys(name);
-      return { name, credit, lists, keys: lists.map((list) => links.keys.prefix + list), isDry: false, wasWoken: false };
+      return { name, credit, taken: 0, lists, keys: lists.map((list) => links.keys.prefix + list), isDry: false, wasWoken: false };
     });
     for (const queue of this.queues) for (const key of queue.keys) this.#byKey.set(key, queue);
     this.#settler = new RedisSettler(this);
@@ -243,13 +245,15 @@ export class RedisConsumer implements Consumer, LinkListener {
       }
     }
     const { tagPrefix, credit } = this;
+    const credits = from.map((queue) => queue.credit);
+    const takenBefore = from.map((queue) => queue.taken);
     const leaseEndsMs = performance.now() + this.options.leaseMs;
     this.asked = { tagPrefix, first: this.lastTag + 1, last: this.lastTag + credit };
     const groups = await pop(this.links.commands, {
       unacked: keys.unacked,
       unackedIndex: keys.unackedIndex,
       lists,
-      credits: from.map((queue) => queue.credit),
+      credits,
       total: credit,
       leaseMs: this.options.leaseMs,
       tagPrefix,
@@ -266,10 +270,15 @@ export class RedisConsumer implements Consumer, LinkListener {
       }
       for (const raw of group.messages) taken.push({ tag: tagPrefix + ++this.lastTag, list, raw, losses: null });
     }
-    const ran = this.credit - taken.length;
     this.take(taken, leaseEndsMs);
-    // Credit left over means that the script found these queues empty and armed tracking on them.
-    if (ran > 0) for (const queue of from) if (queue.credit > 0) queue.isDry = !queue.wasWoken;
+    // Credit of the request left over means that the script found these queues empty and armed tracking on them. What was
+    // granted meanwhile does not count: the script knew nothing of it, and a queue with messages would be taken for dry.
+    if (taken.length < credit) {
+      from.forEach((queue, index) => {
+        const took = queue.taken - (takenBefore[index] as number);
+        if (took < (credits[index] as number)) queue.isDry = !queue.wasWoken;
+      });
+    }
     this.#jitterMs = taken.length > 0 ? 0 : Math.min(LARGEST_JITTER_MS, Math.max(1, this.#jitterMs * 2));
     if (!this.links.wakes) this.#lookAgain();
     await this.deliver(taken);
@@ -286,6 +295,7 @@ export class RedisConsumer implements Consumer, LinkListener {
     for (const { tag, list, raw, losses } of taken) {
       const queue = this.#byKey.get(this.links.keys.prefix + list) as QueueState;
       queue.credit -= 1;
+      queue.taken += 1;
       this.credit -= 1;
       this.held.add({ tag, queue: queue.name, list, raw, takenOver: losses !== null, leaseEndsMs, isSettling: false });
     }
