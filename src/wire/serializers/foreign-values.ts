@@ -40,7 +40,7 @@ function convert(value: unknown): unknown {
 /**
  * What a msgpack or yaml library read, made of our types: safe integers as numbers, sets as arrays, bytes as plain
  * `Uint8Array`s, maps as objects.
- * @throws WireError `E_DECODE` for keys that are no text, keys named `__proto__`, and too deep nesting
+ * @throws WireError `E_DECODE` for keys that are neither text nor numbers, keys named `__proto__`, and too deep nesting
  */
 export function fromForeign(value: unknown, maxDepth = MAX_DEPTH): unknown {
   if (typeof value === 'bigint') {
@@ -54,8 +54,9 @@ export function fromForeign(value: unknown, maxDepth = MAX_DEPTH): unknown {
   if (value instanceof Set) return Array.from(value, (item) => fromForeign(item, maxDepth - 1));
   const entries = value instanceof Map ? value.entries() : Object.entries(value);
   const copy: Record<string, unknown> = {};
-  for (const [key, item] of entries) {
-    if (typeof key !== 'string') throw new WireError('E_DECODE', 'a key of an object is not text');
+  for (const [given, item] of entries) {
+    const key: unknown = typeof given === 'number' || typeof given === 'bigint' ? String(given) : given;
+    if (typeof key !== 'string') throw new WireError('E_DECODE', 'a key of an object is neither text nor a number');
     if (key === '__proto__') throw new WireError('E_DECODE', 'refused: a key named __proto__');
     copy[key] = fromForeign(item, maxDepth - 1);
   }

@@ -62,7 +62,13 @@ const yaml: Serializer = {
   decode(body, maxDepth) {
     const text = typeof body === 'string' ? body : textOfUtf8(body);
     return fromForeign(
-      load<Yaml>('yaml').parse(text, { version: '1.1', intAsBigInt: true, maxAliasCount: 100, logLevel: 'silent' }),
+      load<Yaml>('yaml').parse(text, {
+        version: '1.1',
+        intAsBigInt: true,
+        maxAliasCount: 100,
+        logLevel: 'error',
+        mapAsMap: true,
+      }),
       maxDepth,
     );
   },
