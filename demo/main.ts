@@ -25,6 +25,8 @@ const { values: options } = parseArgs({
 });
 const root = resolve(options.root);
 const folder = mkdtempSync(join(tmpdir(), 'lovage-demo-'));
+/** For each result; a whole run takes some 10 s. */
+const RESULT_TIMEOUT = '60s';
 const ledgerFile = join(folder, 'ledger');
 const broker = options.broker ?? `file:${join(folder, 'queue.db')}`;
 const workers: DemoWorker[] = [];
@@ -97,7 +99,7 @@ async function run(): Promise<boolean> {
   let done = 0;
   let killing: Promise<void> | null = null;
   const reports: Promise<PackageReport>[] = handles.map(async (handle) => {
-    const report = await handle.result({ timeout: '90s' });
+    const report = await handle.result({ timeout: RESULT_TIMEOUT });
     done += 1;
     progress.update(done);
     if (killing === null && done >= packages.length / 2) {
@@ -148,12 +150,14 @@ async function run(): Promise<boolean> {
   return good;
 }
 
+let exitCode = 1;
 try {
-  process.exitCode = (await run()) ? 0 : 1;
+  if (await run()) exitCode = 0;
 } catch (error) {
   printNote(`the demo failed: ${error instanceof Error ? error.message : String(error)}`);
   for (const worker of workers) if (worker.log() !== '') printNote(`-- log of ${worker.name} --\n${worker.log()}`);
-  process.exitCode = 1;
 } finally {
   cleanUp();
 }
+// A failed run leaves its connections open; they must not keep the process.
+process.exit(exitCode);
