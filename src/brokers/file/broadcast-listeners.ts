@@ -8,8 +8,6 @@ import { topicMatcher } from '../topic-pattern.js';
 import type { BroadcastRow } from './call-types.js';
 import { decodeRow } from './row-message.js';
 
-const RECHECK_MS = 30_000;
-
 interface Listener {
   readonly exchange: string;
   readonly matches: (routingKey: string) => boolean;
@@ -64,12 +62,13 @@ export class BroadcastListeners {
     this.#rung = true;
     if (this.#reading) return;
     this.#reading = true;
+    let longestMs = 1_000;
     this.#cancelRecheck?.();
     this.#cancelRecheck = null;
     try {
       while (this.#rung && this.#listeners.size > 0) {
         this.#rung = false;
-        this.#session.bell.arm('broadcasts');
+        longestMs = this.#session.bell.arm('broadcasts');
         const rows = await this.#session.call<BroadcastRow[]>('broadcastsSince', this.#last, { mode: 'read' });
         if (rows.length > 0) this.#rung = true;
         for (const row of rows) this.#tell(row);
@@ -78,7 +77,7 @@ export class BroadcastListeners {
       this.#logger.warn({ err: toError(error) }, 'broadcasts could not be read; trying again at the next one');
     } finally {
       this.#reading = false;
-      if (this.#listeners.size > 0) this.#cancelRecheck = systemClock.after(RECHECK_MS, () => void this.#read());
+      if (this.#listeners.size > 0) this.#cancelRecheck = systemClock.after(longestMs, () => void this.#read());
     }
   }
 

@@ -13,7 +13,6 @@ import type { ConsumeOptions, Consumer, Settlement, SettleResult } from '../brok
 import type { PopAnswer, WatchAnswer } from './call-types.js';
 import { Holdings } from './holdings.js';
 
-const RECHECK_MS = 30_000;
 /** So many in one transaction; the next one follows at once. */
 const POP_LIMIT = 1_000;
 const RETRY: BackoffPolicy = { backoff: 'exponential', baseMs: 50, capMs: 5_000, jitter: 'full' };
@@ -208,11 +207,11 @@ export class FileConsumer implements Consumer {
   async #fallAsleep(): Promise<boolean> {
     const queues = this.#wanted().map(({ name }) => name);
     if (queues.length === 0) return true;
-    this.#session.bell.arm('messages');
+    const longestMs = this.#session.bell.arm('messages');
     const watched = await this.#session.call<WatchAnswer>('watch', { queues, holder: this.#holdings.holder }, { mode: 'read' });
     this.#alive();
     if (watched.ready || this.#stirred || this.#phase !== 'running') return false;
-    const waitMs = watched.nextMs === null ? RECHECK_MS : Math.min(Math.max(watched.nextMs - Date.now(), 1), RECHECK_MS);
+    const waitMs = watched.nextMs === null ? longestMs : Math.min(Math.max(watched.nextMs - Date.now(), 1), longestMs);
     this.#asleepOn = new Set(queues);
     this.#cancelWake = systemClock.after(waitMs, () => this.#stir());
     return true;

@@ -35,6 +35,7 @@ class LocalBackend implements Backend {
   constructor(database: Database, logger: Logger) {
     this.#database = database;
     this.#bell = new Doorbell(database.path, logger);
+    this.#bell.prepare();
     this.#group = new GroupCommit(database, this.#bell);
   }
 

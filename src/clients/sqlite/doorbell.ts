@@ -7,7 +7,7 @@
  * so no news is slept through, nobody rings when nobody sleeps, and a dead sleeper costs one ring. If a ringer is killed
  * between the two steps, the re-check that every sleeper makes after 30 s finds the news.
  */
-import { closeSync, existsSync, mkdirSync, openSync, readSync, watch, writeSync, type FSWatcher } from 'node:fs';
+import { closeSync, fstatSync, mkdirSync, openSync, readSync, watch, writeSync, type FSWatcher } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from '../../core/logger.js';
 import type { BellKind } from './operations.js';
@@ -15,6 +15,8 @@ import type { BellKind } from './operations.js';
 const POSITION: Readonly<Record<BellKind, number>> = { messages: 0, results: 1, broadcasts: 2 };
 const ASLEEP = Buffer.from([1]);
 const AWAKE = Buffer.from([0]);
+/** Every sleeper looks again after this, whatever it hears. */
+const RECHECK_MS = 30_000;
 /** Used only where watching files does not work at all (no inotify watches left, for example). */
 const FALLBACK_POLL_MS = 500;
 
@@ -37,9 +39,28 @@ export class Doorbell {
     this.#logger = logger;
   }
 
-  /** Says that somebody here is about to sleep. Look once more after this. */
-  arm(kind: BellKind): void {
-    writeSync(this.#sleepersFile(), ASLEEP, 0, 1, POSITION[kind]);
+  /** Makes the files now: on a disk that is full later, bytes that exist can still be changed. Never throws. */
+  prepare(): void {
+    try {
+      this.#sleepersFile();
+      for (const kind of Object.keys(POSITION) as BellKind[]) this.#bellFile(kind);
+    } catch (error) {
+      this.#logger.warn({ err: error, folder: this.#folder }, 'the files that wake waiting processes cannot be made');
+    }
+  }
+
+  /**
+   * Says that somebody here is about to sleep, and for how long at most. Look once more after this. Where the bell cannot
+   * be armed (a full disk), the sleep is short instead.
+   */
+  arm(kind: BellKind): number {
+    try {
+      writeSync(this.#sleepersFile(), ASLEEP, 0, 1, POSITION[kind]);
+      return RECHECK_MS;
+    } catch (error) {
+      this.#logger.warn({ err: error, folder: this.#folder }, `the bell cannot be armed; looking every ${FALLBACK_POLL_MS} ms instead`);
+      return FALLBACK_POLL_MS;
+    }
   }
 
   /** Wakes those who sleep, if any do. Never throws: they look again by themselves. */
@@ -128,7 +149,9 @@ export class Doorbell {
   #open(name: string): number {
     mkdirSync(this.#folder, { recursive: true });
     const path = join(this.#folder, name);
-    if (!existsSync(path)) closeSync(openSync(path, 'a'));
-    return openSync(path, 'r+');
+    closeSync(openSync(path, 'a'));
+    const file = openSync(path, 'r+');
+    if (fstatSync(file).size === 0) writeSync(file, Buffer.alloc(4), 0, 4, 0);
+    return file;
   }
 }

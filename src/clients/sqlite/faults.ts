@@ -49,6 +49,12 @@ export function isBusy(error: unknown): boolean {
   return primary === BUSY || primary === LOCKED || primary === PROTOCOL;
 }
 
+/** No room for a page more. */
+export function isFull(error: unknown): boolean {
+  const code = extendedCode(error);
+  return code !== undefined && (code === IOERR_SHMSIZE || (code & 0xff) === FULL);
+}
+
 /** SQLite's error as one of ours; errors of ours pass through. */
 export function toBrokerError(error: unknown, path: string): LovageError {
   if (error instanceof LovageError) return error;

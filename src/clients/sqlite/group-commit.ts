@@ -6,7 +6,7 @@
 import { BrokerError } from '../../core/errors.js';
 import type { Database } from './database.js';
 import type { Doorbell } from './doorbell.js';
-import { isBusy, toBrokerError } from './faults.js';
+import { isBusy, isFull, toBrokerError } from './faults.js';
 import type { BellKind, CallOptions, OperationModule, OperationTable } from './operations.js';
 
 /** A transaction holds the lock against other processes: so many rows, then the next one. */
@@ -35,6 +35,7 @@ export class GroupCommit {
   #scheduled: NodeJS.Immediate | NodeJS.Timeout | null = null;
   #lockedSinceMs: number | null = null;
   #nowMs = 0;
+  #makingRoom = false;
 
   constructor(database: Database, bell: Doorbell) {
     this.#database = database;
@@ -156,6 +157,14 @@ export class GroupCommit {
   /** One of several failed and all were undone: each for itself finds the culprit and saves the others. */
   #afterFailure(calls: readonly Call[], error: unknown, settled: (() => void)[]): void {
     const [only] = calls;
+    // A WAL that has been copied back is written over from its start and needs no room: what frees room can go on.
+    if (isFull(error) && !this.#makingRoom && this.#database.checkpoint()) {
+      this.#makingRoom = true;
+      const written = this.#write(calls, settled);
+      this.#makingRoom = false;
+      if (!written) this.#waiting.unshift(...calls);
+      return;
+    }
     if (only && calls.length === 1) {
       settled.push(() => only.reject(toBrokerError(error, this.#database.path)));
       return;

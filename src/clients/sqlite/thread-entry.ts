@@ -48,6 +48,7 @@ async function open(message: Extract<ToThread, { readonly type: 'open' }>): Prom
   try {
     database = await openDatabase(message.location, message.timeoutMs);
     bell = new Doorbell(database.path, logger);
+    bell.prepare();
     group = new GroupCommit(database, bell);
     post({ type: 'opened' });
   } catch (error) {

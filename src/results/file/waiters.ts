@@ -10,7 +10,6 @@ import type { Logger } from '../../core/logger.js';
 import { FINAL_STATES } from '../result-store.js';
 import type { FreshResult, NewsAnswer } from './operations.js';
 
-const RECHECK_MS = 30_000;
 const RETRY: BackoffPolicy = { backoff: 'exponential', baseMs: 50, capMs: 5_000, jitter: 'full' };
 /** Up to so many ids are looked up one by one; for more it is cheaper to read whatever is new. */
 const MAX_LOOKED_UP = 50;
@@ -39,6 +38,8 @@ export class Waiters {
   #cancelWake: (() => void) | null = null;
   #reading = false;
   #stirred = false;
+  /** Readings that failed in a row. */
+  #failures = 0;
 
   constructor(session: FileSession, logger: Logger) {
     this.#session = session;
@@ -98,17 +99,16 @@ export class Waiters {
   }
 
   async #read(): Promise<void> {
-    let failures = 0;
-    let wakeInMs = RECHECK_MS;
+    let wakeInMs = 1_000;
     try {
       while (this.#stirred && this.#waiting.size > 0) {
         this.#stirred = false;
-        await this.#readOnce();
+        wakeInMs = await this.#readOnce();
       }
     } catch (error) {
       if (codeOf(error) === 'E_CLOSED') return;
-      failures += 1;
-      wakeInMs = backoffMs(RETRY, failures, Math.random());
+      this.#failures += 1;
+      wakeInMs = backoffMs(RETRY, this.#failures, Math.random());
       this.#logger.warn({ err: toError(error) }, 'results could not be read; trying again');
     } finally {
       this.#reading = false;
@@ -117,18 +117,21 @@ export class Waiters {
     if (this.#stirred && this.#waiting.size > 0) this.#stir();
   }
 
-  async #readOnce(): Promise<void> {
+  /** Resolves with how long to sleep at most. */
+  async #readOnce(): Promise<number> {
     // opens the file, in a folder that the bell then has
     await this.#session.open();
     this.#stopListening ??= this.#session.bell.listen('results', () => this.#stir());
-    this.#session.bell.arm('results');
+    const longestMs = this.#session.bell.arm('results');
     const few = this.#waiting.size <= MAX_LOOKED_UP || this.#seq === null;
     const ids = few ? [...this.#waiting.keys()] : [...this.#unseen];
     this.#unseen = new Set();
     const { found, seq, more } = await this.#session.call<NewsAnswer>('news', { ids, after: few ? null : this.#seq }, { mode: 'read' });
+    this.#failures = 0;
     if (this.#stopListening !== null) this.#seq = seq;
     if (more) this.#stirred = true;
     for (const result of found) this.#tell(result);
+    return longestMs;
   }
 
   #tell({ id, seq, state, meta }: FreshResult): void {
