@@ -42,7 +42,8 @@ interface Waiter {
   reject(error: Error): void;
 }
 
-const isRefusal = (error: Error): boolean => /\b(403|530)\b|ACCESS.REFUSED|NOT.ALLOWED/.test(error.message);
+/** The client does not tell why the broker closed the door after the login (`ConnectionClose`): that is the virtual host. */
+const isRefusal = (error: Error): boolean => /\b403 \(|ACCESS_REFUSED|NOT_ALLOWED|got <ConnectionClose/.test(error.message);
 
 /** A connection that reconnects until it is closed. Nothing happens before `open()` or `connected()`. */
 export class AmqpLink {
