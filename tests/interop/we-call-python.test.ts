@@ -1,5 +1,5 @@
 /** Our client against a real Celery worker. */
-import { createApp } from 'lovage';
+import { createApp, type RemoteTask } from 'lovage';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { hasCelery, startPythonWorker } from '../support/celery.js';
 import { type Fleet, type FleetName, openFleet, ourResults } from './fleet.js';
@@ -11,7 +11,8 @@ describe.each<readonly [FleetName, '5.2' | '5.6']>(CASES)('%s, Celery %s', (name
   let fleet: Fleet;
   let worker: Awaited<ReturnType<typeof startPythonWorker>>;
   let app: ReturnType<typeof createApp>;
-  const remote = <A extends readonly unknown[], R>(task: string) => app.remote<A, R>(`py.${task}`, { queue: 'python' });
+  // The rest parameter of `remote` depends on A, which is open here; positional is what every call below means.
+  const remote = <A extends readonly unknown[], R>(task: string) => app.remote<readonly unknown[], R>(`py.${task}`, { queue: 'python' }) as unknown as RemoteTask<A, R>;
   beforeAll(async () => {
     fleet = await openFleet(name);
     worker = await startPythonWorker(version, fleet.broker, fleet.results);

@@ -3,7 +3,7 @@ import type { Delivery } from '../../brokers/broker.js';
 import type { WireMessage } from '../../wire/message.js';
 import { encodeTaskMessage } from '../../wire/task-message.js';
 import type { TaskFacts } from '../port.js';
-import { admit, LOSSES_HEADER, RESENT_HEADER, UNKNOWN_SINCE_HEADER, withHeader } from './admission.js';
+import { admit, EPOCH_HEADER, LOSSES_HEADER, RESENT_HEADER, UNKNOWN_SINCE_HEADER, withHeader } from './admission.js';
 
 const NOW = Date.UTC(2026, 10, 21);
 const FACTS: TaskFacts = { name: 'known', ack: 'late', ignoreResult: false, resultTtlMs: null, trackStarted: false, softTimeLimitMs: null, timeLimitMs: null };
@@ -74,4 +74,9 @@ describe('admission', () => {
   test('a body of neither protocol is parked', () => {
     expect(admit(delivery({ ...message(), headers: {} }), context)).toMatchObject({ kind: 'park', code: 'E_DECODE' });
   });
+});
+
+test('the next try of a claimed task goes on under its epoch, without another claim', () => {
+  expect(admit(delivery(withHeader(message(), EPOCH_HEADER, 3)), context)).toMatchObject({ kind: 'run', claim: false, epoch: 3 });
+  expect(admit(delivery(withHeader(message(), EPOCH_HEADER, 'x')), context)).toMatchObject({ epoch: 0 });
 });

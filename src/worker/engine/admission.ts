@@ -12,13 +12,15 @@ import type { TaskFacts } from '../port.js';
 export const RESENT_HEADER = 'lovage_resent';
 /** When a worker first met this message without knowing its task; wall milliseconds. */
 export const UNKNOWN_SINCE_HEADER = 'lovage_unknown_since';
+/** The epoch under which a claimed task goes on: its next try writes results in the same name, or they would be refused. */
+export const EPOCH_HEADER = 'lovage_epoch';
 /** How many executors died under this message, where the broker cannot count that. */
 export const LOSSES_HEADER = 'lovage_losses';
 /** After so many losses a message is parked as poison. */
 export const MAX_LOSSES = 3;
 
 export type Verdict =
-  | { readonly kind: 'run'; readonly headers: TaskHeaders; readonly message: WireMessage; readonly facts: TaskFacts; readonly claim: boolean }
+  | { readonly kind: 'run'; readonly headers: TaskHeaders; readonly message: WireMessage; readonly facts: TaskFacts; readonly claim: boolean; readonly epoch: number; readonly losses: number }
   | { readonly kind: 'expired'; readonly headers: TaskHeaders }
   | { readonly kind: 'defer'; readonly headers: TaskHeaders; readonly untilMs: number }
   /** Nobody here knows the task: back through the delay store, with the time of the first meeting in a header. */
@@ -37,6 +39,12 @@ export interface AdmissionContext {
 export function lossesOf(delivery: Delivery): number {
   const counted = delivery.message.headers[LOSSES_HEADER];
   return delivery.losses + (typeof counted === 'number' ? counted : 0);
+}
+
+/** Whether somebody may have claimed this task before, so that results need an epoch. */
+export function wasClaimed(delivery: Delivery): boolean {
+  const { headers } = delivery.message;
+  return delivery.redelivered || lossesOf(delivery) > 0 || headers[RESENT_HEADER] === true || headers[EPOCH_HEADER] !== undefined;
 }
 
 /** A copy of the message with one more header. */
@@ -92,5 +100,6 @@ export function admit(delivery: Delivery, context: AdmissionContext): Verdict {
     return { kind: 'park', headers, code: 'E_WORKER_LOST', reason: `${losses} workers died while they ran this task` };
   }
   const claim = delivery.redelivered || losses > 0 || message.headers[RESENT_HEADER] === true;
-  return { kind: 'run', headers, message, facts, claim };
+  const epoch = message.headers[EPOCH_HEADER];
+  return { kind: 'run', headers, message, facts, claim, epoch: typeof epoch === 'number' && Number.isSafeInteger(epoch) ? epoch : 0, losses };
 }

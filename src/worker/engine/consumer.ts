@@ -2,14 +2,14 @@
  * Stop 5 of the walk: deliveries come in, admission judges each, and the verdict is carried out: to an executor, back
  * to the delay store, to the dead letters, or ended. Next stop: `worker/executor/execute.ts`, across the port.
  */
-import type { Arrival, Broker, Consumer, Delivery, Garbage } from '../../brokers/broker.js';
+import type { Arrival, Broker, Consumer, Delivery, Garbage, Settlement } from '../../brokers/broker.js';
 import type { Clock } from '../../core/clock.js';
 import { toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { ResultStore } from '../../results/result-store.js';
 import { pythonError } from '../../wire/exception-info.js';
 import type { TaskFacts } from '../port.js';
-import { admit, type Verdict } from './admission.js';
+import { admit, type Verdict, wasClaimed } from './admission.js';
 import type { Executors } from './executors.js';
 import type { Settler } from './settle.js';
 import type { ActiveRun, EngineCounters } from './state.js';
@@ -58,8 +58,8 @@ export class Intake {
     const { settler, counters, taskLog, clock } = this.#options;
     switch (verdict.kind) {
       case 'run': {
-        const { headers, message, facts } = verdict;
-        const run: ActiveRun = { run: this.#nextRun++, delivery, message, headers, facts, epoch: 0, settled: false, executor: -1 };
+        const { headers, message, facts, epoch, losses } = verdict;
+        const run: ActiveRun = { run: this.#nextRun++, delivery, message, headers, facts, epoch, alone: losses > 0, settled: false, executor: -1 };
         if (verdict.claim || facts.ack === 'early') void this.#prepare(run, verdict.claim);
         else this.#start(run);
         return;
@@ -67,7 +67,7 @@ export class Intake {
       case 'expired': {
         counters.expired += 1;
         const exception = pythonError('TaskRevokedError', ['expired'], 'celery.exceptions');
-        settler.withoutRun(verdict.headers, 'REVOKED', exception, { kind: 'ack', arrival: delivery });
+        void settler.withoutRun(verdict.headers, 'REVOKED', exception, { kind: 'ack', arrival: delivery }, wasClaimed(delivery));
         break;
       }
       case 'defer': {
@@ -78,7 +78,7 @@ export class Intake {
           return;
         }
         counters.deferred += 1;
-        settler.withoutRun(null, null, null, { kind: 'defer', arrival: delivery, untilMs: verdict.untilMs });
+        settler.withoutResult({ kind: 'defer', arrival: delivery, untilMs: verdict.untilMs });
         break;
       }
       case 'unknown': {
@@ -88,7 +88,7 @@ export class Intake {
           { id: headers.id, task: headers.task, queue: delivery.queue },
           'no such task is registered here: put back for a while, a worker that knows it may come up',
         );
-        settler.withoutRun(null, null, null, { kind: 'defer', arrival: delivery, untilMs, message });
+        settler.withoutResult({ kind: 'defer', arrival: delivery, untilMs, message });
         break;
       }
       case 'park': {
@@ -99,8 +99,9 @@ export class Intake {
           code === 'E_NOT_REGISTERED'
             ? pythonError('NotRegistered', [headers?.task ?? ''], 'celery.exceptions')
             : pythonError('WorkerLostError', [reason], 'billiard.exceptions');
-        const state = code === 'E_DECODE' ? null : 'FAILURE';
-        settler.withoutRun(headers, state, exception, { kind: 'park', arrival: delivery, reason: { code, reason } });
+        const park: Settlement = { kind: 'park', arrival: delivery, reason: { code, reason } };
+        if (headers === null) settler.withoutResult(park);
+        else void settler.withoutRun(headers, 'FAILURE', exception, park, wasClaimed(delivery));
         break;
       }
     }
@@ -125,7 +126,7 @@ export class Intake {
         if ('final' in claimed) {
           counters.duplicates += 1;
           logger.info({ id: headers.id, task: headers.task }, 'delivered again, but its result is final: dropped');
-          settler.withoutRun(null, null, null, { kind: 'ack', arrival: delivery });
+          settler.withoutResult({ kind: 'ack', arrival: delivery });
           this.#options.grant(delivery.queue);
           return;
         }
@@ -143,7 +144,7 @@ export class Intake {
     } catch (error) {
       // The store or broker is away: the message goes back and is tried again once they answer.
       logger.warn({ id: headers.id, task: headers.task, error: toError(error).message }, 'could not be claimed; put back');
-      settler.withoutRun(null, null, null, { kind: 'defer', arrival: delivery, untilMs: this.#options.clock.nowMs() + 1_000 });
+      settler.withoutResult({ kind: 'defer', arrival: delivery, untilMs: this.#options.clock.nowMs() + 1_000 });
       this.#options.grant(delivery.queue);
     }
   }
@@ -159,7 +160,7 @@ export class Intake {
     counters.parked += 1;
     taskLog.parked(garbage.queue, null, garbage.fault.code, garbage.fault.message);
     const reason = { code: garbage.fault.code, reason: garbage.fault.message };
-    settler.withoutRun(null, null, null, { kind: 'park', arrival: garbage, reason });
+    settler.withoutResult({ kind: 'park', arrival: garbage, reason });
     this.#options.grant(garbage.queue);
   }
 }

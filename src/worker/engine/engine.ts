@@ -20,7 +20,7 @@ import { Calls } from './calls.js';
 import { openConnections } from './connect.js';
 import { Intake } from './consumer.js';
 import { Executors } from './executors.js';
-import { Settler } from './settle.js';
+import { CLAIM_TTL_MS, Settler } from './settle.js';
 import { type ActiveRun, type EngineCounters, newCounters } from './state.js';
 import { TaskLog } from './task-log.js';
 
@@ -113,7 +113,7 @@ export class Engine {
       taskLog: this.#taskLog,
       clock: this.#clock,
       unknownTaskPatienceMs: options.unknownTaskPatienceMs,
-      claimTtlMs: hello.resultTtlMs ?? 86_400_000,
+      claimTtlMs: hello.resultTtlMs ?? CLAIM_TTL_MS,
       grant: (queue) => this.#grant(queue, 1),
     });
     for (let index = 0; index < this.#executorCount; index++) this.#executors.open(index);
@@ -155,6 +155,7 @@ export class Engine {
 
   /** Puts a new executor in the place of one that died; what ran there goes back, with the loss counted. */
   replaceExecutor(index: number, end: EngineEnd): void {
+    this.#executorStopped.delete(index);
     this.#executors.attach(index, end);
   }
 
@@ -168,7 +169,7 @@ export class Engine {
       this.#logger.error({ id: run.headers.id, task: run.headers.task, reason }, 'executor died while this task was running');
       if (!run.settled) {
         const message = withHeader(run.message, LOSSES_HEADER, lossesOf(run.delivery) - run.delivery.losses + 1);
-        this.#settler?.withoutRun(null, null, null, { kind: 'defer', arrival: run.delivery, untilMs: this.#clock.nowMs(), message });
+        this.#settler?.withoutResult({ kind: 'defer', arrival: run.delivery, untilMs: this.#clock.nowMs(), message });
       }
       this.#grant(run.delivery.queue, 1);
     }
@@ -280,7 +281,7 @@ export class Engine {
     // What no executor has seen goes back first: a neighbour can start it at once.
     for (const run of this.#executors.takeWaiting()) {
       this.#active.delete(run.run);
-      this.#settler?.withoutRun(null, null, null, { kind: 'requeue', arrival: run.delivery, where: 'front' });
+      this.#settler?.withoutResult({ kind: 'requeue', arrival: run.delivery, where: 'front' });
     }
     if (!(await this.#until(() => this.#isQuiet(), graceMs))) {
       this.#executors.broadcast({ type: 'abort', runs: [...this.#active.keys()], reason: 'shutdown' });

@@ -9,6 +9,8 @@ import type { ActiveRun } from './state.js';
 interface ExecutorSlot {
   end: EngineEnd | null;
   free: number;
+  /** Runs that it has. */
+  busy: number;
   outbox: RunRequest[];
 }
 
@@ -18,6 +20,10 @@ export class Executors {
   readonly #onMessage: (executor: number, message: FromExecutor) => void;
   /** Runs beyond the free slots: only while a broker gives more than asked for; bounded by its credit. */
   readonly #waiting: ActiveRun[] = [];
+  /** Runs that need an executor to themselves; while there are any, one executor is kept from taking others. */
+  readonly #waitingAlone: ActiveRun[] = [];
+  /** The executor that is emptied for a run alone, or that has one; -1 for none. */
+  #reserved = -1;
   #flushing = false;
 
   constructor(slotsEach: number, onMessage: (executor: number, message: FromExecutor) => void) {
@@ -26,12 +32,12 @@ export class Executors {
   }
 
   get waiting(): number {
-    return this.#waiting.length;
+    return this.#waiting.length + this.#waitingAlone.length;
   }
 
   /** Adds an executor, or puts a new one in the place of a dead one. */
   attach(index: number, end: EngineEnd): void {
-    this.#slots[index] = { end, free: 0, outbox: [] };
+    this.#slots[index] = { end, free: 0, busy: 0, outbox: [] };
     end.onMessage((message) => this.#onMessage(index, message));
   }
 
@@ -40,6 +46,8 @@ export class Executors {
     const slot = this.#slots[index];
     if (!slot) return;
     slot.free = this.#slotsEach;
+    slot.busy = 0;
+    this.#dispatchAlone();
     this.#dispatchWaiting();
   }
 
@@ -49,11 +57,19 @@ export class Executors {
     if (!slot) return;
     slot.end = null;
     slot.free = 0;
+    slot.busy = 0;
     slot.outbox = [];
+    if (this.#reserved === index) this.#reserved = -1;
+    this.#dispatchAlone();
   }
 
   /** Hands a run over, or lets it wait for a slot. */
   dispatch(run: ActiveRun): void {
+    if (run.alone) {
+      this.#waitingAlone.push(run);
+      this.#dispatchAlone();
+      return;
+    }
     const index = this.#freest();
     if (index < 0) {
       this.#waiting.push(run);
@@ -67,6 +83,9 @@ export class Executors {
     const slot = this.#slots[index];
     if (!slot?.end) return;
     slot.free += 1;
+    slot.busy -= 1;
+    if (this.#reserved === index && slot.busy === 0) this.#reserved = -1;
+    if (this.#waitingAlone.length > 0) this.#dispatchAlone();
     if (this.#waiting.length > 0) this.#dispatchWaiting();
   }
 
@@ -80,7 +99,7 @@ export class Executors {
 
   /** Takes back what no executor has seen yet. */
   takeWaiting(): ActiveRun[] {
-    return this.#waiting.splice(0);
+    return [...this.#waitingAlone.splice(0), ...this.#waiting.splice(0)];
   }
 
   closeAll(): void {
@@ -92,7 +111,7 @@ export class Executors {
     let most = 0;
     for (let index = 0; index < this.#slots.length; index++) {
       const free = this.#slots[index]?.free ?? 0;
-      if (free > most) {
+      if (free > most && index !== this.#reserved) {
         most = free;
         best = index;
       }
@@ -104,6 +123,7 @@ export class Executors {
     const slot = this.#slots[index] as ExecutorSlot;
     run.executor = index;
     slot.free -= 1;
+    slot.busy += 1;
     const { delivery } = run;
     slot.outbox.push({
       run: run.run,
@@ -116,6 +136,14 @@ export class Executors {
       this.#flushing = true;
       queueMicrotask(() => this.#flush());
     }
+  }
+
+  /** Gives the next run that must be alone to an executor that has nothing, or keeps one free until it has. */
+  #dispatchAlone(): void {
+    if (this.#waitingAlone.length === 0) return;
+    if (this.#reserved < 0) this.#reserved = this.#freest();
+    const slot = this.#slots[this.#reserved];
+    if (slot?.end && slot.busy === 0 && slot.free > 0) this.#give(this.#reserved, this.#waitingAlone.shift() as ActiveRun);
   }
 
   #flush(): void {

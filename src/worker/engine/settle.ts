@@ -16,8 +16,12 @@ import { pythonError } from '../../wire/exception-info.js';
 import { encodeResultMeta } from '../../wire/result-meta.js';
 import { retrySuccessor, type TaskHeaders } from '../../wire/task-message.js';
 import type { Outcome } from '../port.js';
+import { EPOCH_HEADER, withHeader } from './admission.js';
 import type { ActiveRun, EngineCounters } from './state.js';
 import type { TaskLog } from './task-log.js';
+
+/** How long an epoch is remembered when results are kept for ever. */
+export const CLAIM_TTL_MS = 86_400_000;
 
 export interface SettlerOptions {
   readonly store: ResultStore;
@@ -65,14 +69,28 @@ export class Settler {
     void this.#carryOut(pairs, direct);
   }
 
-  /** A delivery that ends without running: the result, if any, and the settlement. */
-  withoutRun(headers: TaskHeaders | null, state: 'FAILURE' | 'REVOKED' | null, exceptionJson: string | null, settlement: Settlement): void {
-    if (headers === null || state === null) {
-      void this.#carryOut([], [settlement]);
-      return;
+  /** A delivery that ends without running and without a result. */
+  withoutResult(settlement: Settlement): void {
+    void this.#carryOut([], [settlement]);
+  }
+
+  /**
+   * A delivery that ends without running but with a result. One that somebody claimed before is claimed again: written
+   * under an older epoch its result would be refused, and the sender would wait for ever.
+   */
+  async withoutRun(headers: TaskHeaders, state: 'FAILURE' | 'REVOKED', exceptionJson: string, settlement: Settlement, claim: boolean): Promise<void> {
+    const { store, resultTtlMs, logger } = this.#options;
+    let epoch = 0;
+    if (claim) {
+      try {
+        const claimed = await store.claim(headers.id, { ttlMs: resultTtlMs ?? CLAIM_TTL_MS });
+        if ('final' in claimed) return this.withoutResult(settlement);
+        epoch = claimed.epoch;
+      } catch (error) {
+        logger.warn({ id: headers.id, error: toError(error).message }, 'could not be claimed; its result may be refused');
+      }
     }
-    const write = this.#write(headers, state, exceptionJson ?? 'null', null, [], 0, this.#options.resultTtlMs);
-    void this.#carryOut([{ write, settlement }], []);
+    void this.#carryOut([{ write: this.#write(headers, state, exceptionJson, null, [], epoch, resultTtlMs), settlement }], []);
   }
 
   /** A state on the way (STARTED, PROGRESS, …); never over a final one, and nobody waits for it. */
@@ -110,7 +128,8 @@ export class Settler {
         taskLog.retried(run, outcome);
         const nowMs = clock.nowMs();
         const untilMs = nowMs + outcome.delayMs;
-        const successor = retrySuccessor(run.message, { nowMs, etaMs: outcome.delayMs > 0 ? untilMs : null });
+        const next = retrySuccessor(run.message, { nowMs, etaMs: outcome.delayMs > 0 ? untilMs : null });
+        const successor = run.epoch > 0 ? withHeader(next, EPOCH_HEADER, run.epoch) : next;
         // RETRY is stored before the successor is sent: else a fast next try could finish first and be overwritten (SURPRISES 5).
         const write = ignoresResult ? null : this.#outcomeWrite(run, outcome, 'RETRY', outcome.exceptionJson ?? 'null', outcome.traceback);
         finish(write, { kind: 'defer', arrival: run.delivery, untilMs, message: successor });

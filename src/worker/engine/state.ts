@@ -17,6 +17,8 @@ export interface ActiveRun {
   readonly facts: TaskFacts;
   /** 0 on a first delivery; else what the result store gave when the redelivered task was claimed. */
   readonly epoch: number;
+  /** A worker or executor died under it: it gets an executor to itself, so that no innocent neighbour is lost with it. */
+  readonly alone: boolean;
   /** Acked before it ran (`ack: 'early'`): nothing is left to settle but the result. */
   readonly settled: boolean;
   /** Index of the executor it was given to; -1 while it waits for one. */

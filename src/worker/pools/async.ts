@@ -56,24 +56,20 @@ export async function startAsyncPool(setup: PoolSetup): Promise<RunningPool> {
     await thread.terminate();
     throw error;
   }
+  let report: Promise<StopReport> | null = null;
   return {
     async stop(graceMs) {
-      const first = !stopping;
       stopping = true;
-      const report = new Promise<StopReport>((resolve) => {
-        const earlier = onStopped;
-        onStopped = (stopped) => {
-          earlier?.(stopped);
-          resolve(stopped);
-        };
-      });
+      // Asked again, the engine hurries; the answer is the first one's.
       post({ type: 'stop', graceMs });
-      const stopped = await report;
-      if (first) {
+      report ??= new Promise<StopReport>((resolve) => {
+        onStopped = resolve;
+      }).then(async (stopped) => {
         port1.close();
         await thread.terminate();
-      }
-      return stopped;
+        return stopped;
+      });
+      return report;
     },
     stats: () =>
       new Promise((resolve) => {
