@@ -31,7 +31,7 @@ import type { WireSafeArguments, WireSafeResult } from './wire-safe.js';
 import type { Worker, WorkerOptions } from './worker-types.js';
 
 /** Marks an app, so that it is found among a module's exports even when another copy of the package made it. */
-export const APP_BRAND: unique symbol = Symbol.for('lovage.app') as never;
+const APP_BRAND: unique symbol = Symbol.for('lovage.app') as never;
 
 /** What an `onStart` or `onStop` hook is told about the executor it runs in. */
 export interface ExecutorScope {

@@ -1,6 +1,7 @@
 /** The options of one call, `task.with({ … })`: checked when they are given, turned into times when the task is sent. */
 import { type Duration, durationMs } from '../core/duration.js';
 import { ConfigError } from '../core/errors.js';
+import { isBrokerMark, PROTOCOL_HEADERS } from '../wire/task-message.js';
 import { checkKeys, checkObject } from './config-schema.js';
 import type { HeaderValue } from './middleware.js';
 import { checkPriority, checkQueueName } from './router.js';
@@ -64,13 +65,10 @@ const KEYS: ReadonlySet<string> = new Set<keyof CallOptions>([
   'signal',
 ]);
 
-/** Header names of the protocol (wire section 2.1) and of Lovage: a user header must not shadow them. */
-const RESERVED_HEADERS: ReadonlySet<string> = new Set(
-  (
-    'lang task id shadow eta expires group group_index retries timelimit root_id parent_id argsrepr kwargsrepr origin ignore_result ' +
-    'replaced_task_nesting stamped_headers stamps compression headers redelivered x-death lovage_resent __proto__'
-  ).split(' '),
-);
+/** Names of the protocol, of RabbitMQ's marks and of Lovage: a user header must not shadow them. */
+function isReserved(name: string): boolean {
+  return PROTOCOL_HEADERS.has(name) || isBrokerMark(name) || name.startsWith('lovage_') || name === '__proto__';
+}
 
 export const NO_CALL_OPTIONS: ResolvedCallOptions = Object.freeze({
   id: null,
@@ -111,7 +109,7 @@ function positiveMs(value: Duration | undefined, name: string): number | null {
 export function checkHeaders(headers: Readonly<Record<string, unknown>>, what: string): void {
   checkObject(headers, what);
   for (const [name, value] of Object.entries(headers)) {
-    if (RESERVED_HEADERS.has(name))
+    if (isReserved(name))
       throw new ConfigError(
         'E_CONFIG_CONFLICT',
         `${what}: ${JSON.stringify(name)} is a header of the protocol; choose another name`,

@@ -1,50 +1,12 @@
 /** The gateway of a client: a broker and a result store of its own, each opened by its URL at the first use. */
 import type { Broker, OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
 import { openBroker } from '../brokers/from-url.js';
-import { BrokerError } from '../core/errors.js';
 import { openResultStore } from '../results/from-url.js';
 import type { ResultStore } from '../results/result-store.js';
 import type { AppConfig } from './config.js';
 import type { Gateway } from './gateway.js';
+import { Lazy } from './lazy.js';
 import { within } from './within.js';
-
-/** Something opened once, on demand; a failed opening is tried again by the next caller. */
-class Lazy<T extends { close(): Promise<void> }> {
-  readonly #open: () => Promise<T>;
-  #opening: Promise<T> | null = null;
-  #closed = false;
-  /** Set once it is open, so that callers in a hurry need no promise. */
-  value: T | null = null;
-
-  constructor(open: () => Promise<T>) {
-    this.#open = open;
-  }
-
-  get(): Promise<T> {
-    if (this.#closed)
-      return Promise.reject(new BrokerError('E_CLOSED', 'the app was closed: create a new one, or close it later'));
-    if (this.#opening === null) {
-      const opening = this.#open();
-      this.#opening = opening;
-      opening.then(
-        (value) => {
-          if (!this.#closed) this.value = value;
-        },
-        () => {
-          if (this.#opening === opening) this.#opening = null;
-        },
-      );
-    }
-    return this.#opening;
-  }
-
-  async close(): Promise<void> {
-    this.#closed = true;
-    this.value = null;
-    const opened = await this.#opening?.catch(() => null);
-    await opened?.close();
-  }
-}
 
 /** Rejects with the signal's reason if it aborts before the work is done. */
 function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {

@@ -123,9 +123,6 @@ export const CONFIG_SCHEMA = {
   },
 } as const satisfies Record<string, ConfigEntry>;
 
-/** A key of the options of `createApp`. */
-export type ConfigKey = keyof typeof CONFIG_SCHEMA;
-
 /** Steps of single letters between two words; small words only, so the plain table is fine. */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, index) => index);

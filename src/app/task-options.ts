@@ -41,12 +41,6 @@ export interface TaskOptions<R = unknown> extends RemoteTaskOptions {
   readonly onRetry?: (error: unknown, context: TaskContext) => unknown;
 }
 
-/** Resolved options, and what only the sender needs. */
-export interface ResolvedOwnOptions {
-  readonly options: ResolvedTaskOptions;
-  readonly priority: number | undefined;
-}
-
 const REMOTE_KEYS = ['queue', 'priority', 'ignoreResult'] as const;
 const OWN_KEYS = [
   ...REMOTE_KEYS,
