@@ -54,6 +54,13 @@ function capabilitiesOf({ options }: AmqpTarget): BrokerCapabilities {
   };
 }
 
+/** A queue that messages are for, and how they get there. */
+interface Needed {
+  readonly queue: string;
+  readonly delayed: boolean;
+  readonly stageMs: number | null;
+}
+
 /** Opens the driver; connects on first use. @throws ConfigError `E_CONFIG_URL` */
 export async function openRabbitmqBroker(options: BrokerOptions): Promise<Broker> {
   return new RabbitmqBroker(parseAmqpUrl(options.url), options);
@@ -101,26 +108,27 @@ class RabbitmqBroker implements Broker {
     const deadlineMs = performance.now() + options.timeoutMs;
     const nowMs = Date.now();
     const outgoing = new Array<AmqpOutgoing>(messages.length);
-    const missing = new Map<string, { readonly queue: string; readonly delayed: boolean; readonly stageMs: number | null }>();
+    let missing: Map<string, Needed> | undefined;
     for (let index = 0; index < messages.length; index += 1) {
       const { to, message, priority, notBeforeMs } = messages[index]!;
       if (to.exchange) {
         outgoing[index] = { exchange: to.exchange, routingKey: to.routingKey ?? to.queue, ...encodeForQueue(message, priority, 'queue') };
       } else if (notBeforeMs !== undefined && notBeforeMs > nowMs) {
         const { exchange, routingKey, stageMs } = delayRoute(notBeforeMs - nowMs + 1, to.queue);
-        if (!this.#topology.hasDelay(to.queue, stageMs)) missing.set(`${stageMs} ${to.queue}`, { queue: to.queue, delayed: true, stageMs });
+        if (!this.#topology.hasDelay(to.queue, stageMs)) (missing ??= new Map()).set(`${stageMs} ${to.queue}`, { queue: to.queue, delayed: true, stageMs });
         outgoing[index] = { exchange, routingKey, ...encodeForQueue(message, priority, 'delay') };
       } else {
-        if (!this.#topology.hasQueue(to.queue)) missing.set(to.queue, { queue: to.queue, delayed: false, stageMs: null });
+        if (!this.#topology.hasQueue(to.queue)) (missing ??= new Map()).set(to.queue, { queue: to.queue, delayed: false, stageMs: null });
         outgoing[index] = { exchange: '', routingKey: to.queue, ...encodeForQueue(message, priority, 'queue') };
       }
     }
-    if (missing.size > 0) {
+    if (missing) {
       const failure = await this.#declareAll([...missing.values()], deadlineMs, options.signal);
       if (failure) return messages.map((message) => publishError(failure, message));
     }
     let failures = await this.#publisher.publish(outgoing, { timeoutMs: deadlineMs - performance.now(), signal: options.signal });
-    if (failures.some((failure) => failure?.missing && failure.outcome === 'not-sent')) failures = await this.#again(messages, outgoing, failures, deadlineMs, options.signal);
+    if (failures.every((failure) => failure === null)) return failures as readonly null[];
+    if (failures.some((failure) => failure?.missing)) failures = await this.#again(messages, outgoing, failures, deadlineMs, options.signal);
     return failures.map((failure, index) => (failure === null ? null : publishError(failure, messages[index]!)));
   }
 
@@ -204,7 +212,7 @@ class RabbitmqBroker implements Broker {
 
   /** Null when all stands; otherwise why nothing could be sent. */
   async #declareAll(
-    missing: readonly { readonly queue: string; readonly delayed: boolean; readonly stageMs: number | null }[],
+    missing: readonly Needed[],
     deadlineMs: number,
     signal: AbortSignal | undefined,
   ): Promise<PublishFailure | null> {
@@ -247,7 +255,7 @@ class RabbitmqBroker implements Broker {
     // An exchange that the caller named is the caller's: we would not know its type.
     const retry = failures.flatMap((failure, index) => (failure?.missing && !messages[index]!.to.exchange ? [index] : []));
     if (retry.length === 0) return failures;
-    const queues = new Map<string, { queue: string; delayed: boolean; stageMs: number | null }>();
+    const queues = new Map<string, Needed>();
     for (const index of retry) {
       const { queue } = messages[index]!.to;
       const { exchange } = outgoing[index]!;

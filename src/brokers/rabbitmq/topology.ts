@@ -16,6 +16,12 @@ export type AmqpArguments = Readonly<Record<string, string | number>>;
 /** Where parked messages wait for a human. Durable, no limit: dropping one would lose it. */
 export const DEAD_QUEUE = 'lovage.dead';
 
+/**
+ * How long a queue's way out of the delay ladder is taken for granted. A delayed message is confirmed by the first level, long before
+ * it could turn out that its queue was deleted; so that is looked after again from time to time.
+ */
+const DELAY_TRUSTED_MS = 30_000;
+
 /** How many names are remembered as declared; beyond it they are declared again when used. */
 const REMEMBERED = 10_000;
 
@@ -32,6 +38,8 @@ export class Topology {
   readonly #logger: Logger;
   /** Promises too, so that a hundred sends of one tick declare once. */
   readonly #done = new Map<string, Promise<void> | true>();
+  /** When the delayed ways of queues were last declared. */
+  readonly #delayedAtMs = new Map<string, number>();
   /** Queues declared since the start, for `queues()`; survives reconnects. */
   readonly #queues = new Set<string>();
 
@@ -53,12 +61,14 @@ export class Topology {
 
   /** True if a delayed message would find its way to the queue. */
   hasDelay(queue: string, stageMs: number | null): boolean {
-    return this.#done.get(`d:${queue}`) === true && (stageMs === null || this.#done.get(`s:${stageMs}`) === true);
+    if (this.#done.get(`d:${queue}`) !== true || (stageMs !== null && this.#done.get(`s:${stageMs}`) !== true)) return false;
+    return performance.now() - (this.#delayedAtMs.get(queue) ?? 0) < DELAY_TRUSTED_MS;
   }
 
   /** After a reconnect, or when something turned out to be missing: the next use declares again. */
   forget(): void {
     this.#done.clear();
+    this.#delayedAtMs.clear();
   }
 
   /** The queue, its direct exchange of the same name and their binding, as Celery declares them. */
@@ -78,10 +88,12 @@ export class Topology {
   async delay(queue: string, stageMs: number | null, timeoutMs: number): Promise<void> {
     await this.#once('ladder', () => this.#all(ladder(), timeoutMs));
     if (stageMs !== null) await this.#once(`s:${stageMs}`, () => this.#all(stage(stageMs), timeoutMs));
+    if (this.#done.get(`d:${queue}`) === true && !this.hasDelay(queue, null)) for (const key of [`q:${queue}`, `d:${queue}`]) this.#done.delete(key);
     await this.queue(queue, timeoutMs);
-    await this.#once(`d:${queue}`, () =>
-      this.#all([{ kind: 'bind-queue', queue, exchange: DELIVERY_EXCHANGE, key: delayBinding(queue) }], timeoutMs),
-    );
+    await this.#once(`d:${queue}`, async () => {
+      await this.#all([{ kind: 'bind-queue', queue, exchange: DELIVERY_EXCHANGE, key: delayBinding(queue) }], timeoutMs);
+      this.#delayedAtMs.set(queue, performance.now());
+    });
   }
 
   /** The queue of parked messages. */
@@ -106,7 +118,7 @@ export class Topology {
   #once(key: string, declare: () => Promise<void>): Promise<void> {
     const known = this.#done.get(key);
     if (known) return known === true ? Promise.resolve() : known;
-    if (this.#done.size >= REMEMBERED) this.#done.clear();
+    if (this.#done.size >= REMEMBERED) this.forget();
     const running = declare().then(
       () => void (this.#done.get(key) === running && this.#done.set(key, true)),
       (error: unknown) => {

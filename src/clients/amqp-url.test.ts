@@ -1,0 +1,68 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { codeOf } from '../core/errors.js';
+import { parseAmqpUrl } from './amqp-url.js';
+
+const refusal = (url: string): { code: unknown; message: string } => {
+  try {
+    parseAmqpUrl(url);
+  } catch (error) {
+    return { code: codeOf(error), message: (error as Error).message };
+  }
+  throw new Error(`${url} was accepted`);
+};
+
+describe('amqp URLs', () => {
+  test('keep user, host, port and virtual host, also in Celery’s form with two slashes', () => {
+    expect(parseAmqpUrl('amqp://me:s%40crt@mq.example:5673/shop').urls).toEqual(['amqp://me:s%40crt@mq.example:5673/shop?heartbeat=10']);
+    expect(parseAmqpUrl('amqp://guest@localhost//').urls).toEqual(['amqp://guest@localhost//?heartbeat=10']);
+    expect(parseAmqpUrl('amqp://localhost').urls).toEqual(['amqp://localhost?heartbeat=10']);
+  });
+
+  test('may name several hosts, tried in turn', () => {
+    expect(parseAmqpUrl('amqp://a/v;amqps://b/v').urls).toEqual(['amqp://a/v?heartbeat=10', 'amqps://b/v?heartbeat=10']);
+  });
+
+  test('are shown without password and options', () => {
+    expect(parseAmqpUrl('amqp://me:secret@mq/shop?heartbeat=5').shown).toBe('amqp://mq/shop');
+  });
+
+  test('take options of ours, and RabbitMQ’s own names for the others', () => {
+    expect(parseAmqpUrl('amqp://mq').options).toEqual({ maxPriority: null, queueType: null });
+    expect(parseAmqpUrl('amqp://mq?max_priority=9').options).toEqual({ maxPriority: 9, queueType: null });
+    expect(parseAmqpUrl('amqp://mq?queue_type=quorum').options).toEqual({ maxPriority: null, queueType: 'quorum' });
+    expect(parseAmqpUrl('amqps://mq?verify=verify_none').socket).toEqual({ rejectUnauthorized: false });
+  });
+
+  describe('with certificates', () => {
+    let folder: string;
+    beforeAll(() => {
+      folder = mkdtempSync(join(tmpdir(), 'lovage-url-'));
+      writeFileSync(join(folder, 'ca.pem'), 'CA');
+    });
+    afterAll(() => rmSync(folder, { recursive: true }));
+
+    test('read them at once, and say which file is missing', () => {
+      expect(parseAmqpUrl(`amqps://mq?cacertfile=${folder}/ca.pem`).socket).toEqual({ ca: Buffer.from('CA') });
+      expect(refusal(`amqps://mq?keyfile=${folder}/none.pem`)).toMatchObject({ code: 'E_CONFIG_URL', message: expect.stringContaining('keyfile cannot be read') });
+    });
+  });
+
+  test.each([
+    ['amqp://me:secret@mq?max_prioritty=9', /unknown option max_prioritty; known are max_priority/],
+    ['amqp://me:secret@mq?max_priority=0', /max_priority is "0"/],
+    ['amqp://me:secret@mq?max_priority=9&queue_type=quorum', /no effect on quorum queues/],
+    ['amqp://me:secret@mq?queue_type=stream', /use classic or quorum/],
+    ['amqp://me:secret@mq?heartbeat=often', /heartbeat is "often"/],
+    ['amqp://me:secret@mq?verify=maybe', /verify_peer or verify_none/],
+    ['amqp://me:secret@mq;redis://other', /is not amqp: or amqps:/],
+    ['amqp://me:secret@:1', /malformed/],
+    ['amqp:', /names no host/],
+    ['', /empty/],
+  ])('%s is refused without showing its password', (url, why) => {
+    expect(refusal(url)).toMatchObject({ code: 'E_CONFIG_URL', message: expect.stringMatching(why) });
+    expect(refusal(url).message).not.toContain('secret');
+  });
+});
