@@ -1,4 +1,7 @@
-/** The file drivers against both conformance suites, each connection with a database handle of its own. */
+/**
+ * The file drivers against both conformance suites, each connection with a database handle of its own: in the caller's
+ * loop as in an engine, and in a writer thread as in a client (which runs the built package).
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,11 +29,11 @@ function newFile(): { path: string; nextUrl(): string; remove(): void } {
   };
 }
 
-async function openBrokerFixture(): Promise<BrokerFixture> {
+async function openBrokerFixture(role: 'engine' | 'client'): Promise<BrokerFixture> {
   const file = newFile();
   const brokers: Broker[] = [];
   const another = async (): Promise<Broker> => {
-    const broker = await openFileBroker({ url: file.nextUrl(), logger: silentLogger, role: 'engine' });
+    const broker = await openFileBroker({ url: file.nextUrl(), logger: silentLogger, role });
     brokers.push(broker);
     return broker;
   };
@@ -61,19 +64,21 @@ async function openBrokerFixture(): Promise<BrokerFixture> {
   };
 }
 
-brokerConformance('file', openBrokerFixture, {
-  gaps: [
-    { capability: 'celery', why: 'the file is read by Lovage only' },
-    { capability: 'connections', why: 'it has none' },
-    { capability: 'restart', why: 'there is no server' },
-  ],
-});
+for (const role of ['engine', 'client'] as const) {
+  brokerConformance(`file, as ${role}`, () => openBrokerFixture(role), {
+    gaps: [
+      { capability: 'celery', why: 'the file is read by Lovage only' },
+      { capability: 'connections', why: 'it has none' },
+      { capability: 'restart', why: 'there is no server' },
+    ],
+  });
+}
 
-async function openResultsFixture(): Promise<ResultStoreFixture> {
+async function openResultsFixture(role: 'engine' | 'client'): Promise<ResultStoreFixture> {
   const file = newFile();
   const stores: ResultStore[] = [];
   const another = async (): Promise<ResultStore> => {
-    const store = await openFileResults({ url: file.nextUrl(), logger: silentLogger, role: 'engine' });
+    const store = await openFileResults({ url: file.nextUrl(), logger: silentLogger, role });
     stores.push(store);
     return store;
   };
@@ -88,4 +93,6 @@ async function openResultsFixture(): Promise<ResultStoreFixture> {
   };
 }
 
-resultStoreConformance('file', openResultsFixture, { gaps: [{ capability: 'connections', why: 'it has none' }] });
+for (const role of ['engine', 'client'] as const) {
+  resultStoreConformance(`file, as ${role}`, () => openResultsFixture(role), { gaps: [{ capability: 'connections', why: 'it has none' }] });
+}

@@ -7,7 +7,7 @@
  * so no news is slept through, nobody rings when nobody sleeps, and a dead sleeper costs one ring. If a ringer is killed
  * between the two steps, the re-check that every sleeper makes after 30 s finds the news.
  */
-import { closeSync, fstatSync, mkdirSync, openSync, readSync, watch, writeSync, type FSWatcher } from 'node:fs';
+import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readSync, watch, writeSync, type FSWatcher } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from '../../core/logger.js';
 import type { BellKind } from './operations.js';
@@ -147,7 +147,7 @@ export class Doorbell {
 
   /** Opens for writing in place; `r+` does not make files and `w+` would empty them. */
   #open(name: string): number {
-    mkdirSync(this.#folder, { recursive: true });
+    if (!existsSync(this.#folder)) mkdirSync(this.#folder, { recursive: true });
     const path = join(this.#folder, name);
     closeSync(openSync(path, 'a'));
     const file = openSync(path, 'r+');

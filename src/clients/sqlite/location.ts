@@ -2,7 +2,7 @@
  * A `file:` URL → where the database is and how it is written. Pure but for `prepareLocation`, which makes the folder and
  * refuses file systems on which SQLite's locks or shared memory do not work.
  */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { BrokerError, ConfigError } from '../../core/errors.js';
@@ -81,11 +81,23 @@ function toBytes(value: string | null): number | null {
 export function prepareLocation(location: FileLocation): void {
   const folder = dirname(location.path);
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
   } catch (error) {
     throw new BrokerError('E_BROKER_UNREACHABLE', `the folder ${folder} cannot be made: create it, or give a file: URL in a folder that you can write to`, {
       cause: error,
     });
   }
   if (!location.trusted) refuseNetworkFileSystem(folder);
+}
+
+/** `recursive: true` of Node never returns where making a folder fails with ENOENT though its parent exists (in /proc). */
+function makeFolder(folder: string): void {
+  const parent = dirname(folder);
+  if (parent !== folder && !existsSync(parent)) makeFolder(parent);
+  try {
+    mkdirSync(folder);
+  } catch (error) {
+    // it was there, or another process was faster
+    if (!existsSync(folder)) throw error;
+  }
 }

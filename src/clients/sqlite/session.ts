@@ -39,6 +39,7 @@ export class FileSession {
   readonly #module: OperationModule;
   readonly #key: string;
   readonly #shared: Shared;
+  readonly #opening = new Set<Promise<Backend>>();
   #backend: Backend | null = null;
   #closed = false;
 
@@ -69,7 +70,11 @@ export class FileSession {
     const operation = `${this.#module.name}.${name}`;
     // the one that this session has added its operations to, and that has not died since
     if (this.#backend && this.#backend === this.#shared.live) return this.#backend.call(operation, argument, options) as Promise<Value>;
-    return this.#ready(OPEN_TIMEOUT_MS).then((backend) => backend.call(operation, argument, options)) as Promise<Value>;
+    const ready = this.#ready(OPEN_TIMEOUT_MS);
+    this.#opening.add(ready);
+    const forget = (): void => void this.#opening.delete(ready);
+    ready.then(forget, forget);
+    return ready.then((backend) => backend.call(operation, argument, options)) as Promise<Value>;
   }
 
   /** Runs what was asked, then closes the file if this was its last user here. */
@@ -77,6 +82,8 @@ export class FileSession {
     if (this.#closed) return;
     this.#closed = true;
     this.#backend = null;
+    // calls that came while the file was still being opened are on their way into it once these have settled
+    await Promise.allSettled(this.#opening);
     this.bell.close();
     this.#shared.users -= 1;
     if (this.#shared.users > 0) return;
@@ -97,8 +104,7 @@ export class FileSession {
       added.catch(() => shared.added.delete(this.#module.name));
     }
     await added;
-    if (this.#closed) throw new BrokerError('E_CLOSED', `${this.location.path} was used after close()`);
-    this.#backend = backend;
+    if (!this.#closed) this.#backend = backend;
     return backend;
   }
 
