@@ -73,8 +73,14 @@ function checkDepth(text: string, maxDepth: number): void {
   }
 }
 
-/** Index of the quote that closes the string opened at `open`, or -1. */
+/** Index of the quote that closes the string opened at `open`, or -1. Most strings are short; for long ones a search is faster. */
 function stringEnd(text: string, open: number): number {
+  const near = Math.min(open + 48, text.length);
+  for (let i = open + 1; i < near; i++) {
+    const code = text.charCodeAt(i);
+    if (code === 34) return i;
+    if (code === 92) i++;
+  }
   for (let end = text.indexOf('"', open + 1); end >= 0; end = text.indexOf('"', end + 1)) {
     let slashes = 0;
     while (text.charCodeAt(end - 1 - slashes) === 92) slashes++;
