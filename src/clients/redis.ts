@@ -9,17 +9,19 @@
  * resending on it would repeat pops, with it off it leaves commands unsettled for ever.
  */
 import { createHash } from 'node:crypto';
+import type { Writable } from 'node:stream';
 import type { Command as CommandClass, Redis } from 'ioredis';
 import { reconnectDelayMs } from '../core/backoff.js';
 import { sleep } from '../core/clock.js';
 import { BrokerError, ConfigError, toError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import type { RedisTarget } from './redis-url.js';
+import { encodeCommand, type RedisArg } from './resp.js';
+
+export type { RedisArg } from './resp.js';
 
 /** What Redis answers. Texts stay bytes: only the caller knows whether they are text. */
 export type RedisReply = Buffer | number | null | RedisReply[];
-/** A command argument. Strings are cheapest. */
-export type RedisArg = string | Buffer;
 
 /** The connection was not there, or died before the answer came. */
 export class RedisLinkError extends BrokerError {
@@ -69,13 +71,45 @@ export interface RedisLink {
 const STABLE_MS = 1_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 const BYTES = { replyEncoding: null } as const;
+const NO_ARGS: RedisArg[] = [];
 
-type Library = { readonly Redis: typeof Redis; readonly Command: typeof CommandClass };
+/** A command whose bytes are made already. */
+export interface RedisPayload {
+  /** In lower case. */
+  readonly name: string;
+  /** The whole command in one or several pieces, see `resp.ts`. */
+  readonly parts: readonly Buffer[];
+}
+
+const MULTI: RedisPayload = { name: 'multi', parts: [encodeCommand('multi', [])] };
+const EXEC: RedisPayload = { name: 'exec', parts: [encodeCommand('exec', [])] };
+
+interface Library {
+  readonly Redis: typeof Redis;
+  readonly toCommand: (payload: RedisPayload) => CommandClass;
+  readonly Command: typeof CommandClass;
+}
 let library: Promise<Library> | undefined;
+
+function toLibrary({ Redis: Client, Command }: { readonly Redis: typeof Redis; readonly Command: typeof CommandClass }): Library {
+  class Prepared extends Command {
+    readonly #parts: readonly Buffer[];
+    constructor({ name, parts }: RedisPayload) {
+      super(name, NO_ARGS, BYTES);
+      this.#parts = parts;
+    }
+    override toWritable(socket: object): Buffer {
+      const last = this.#parts.length - 1;
+      for (let at = 0; at < last; at += 1) (socket as Writable).write(this.#parts[at]);
+      return this.#parts[last] as Buffer;
+    }
+  }
+  return { Redis: Client, Command, toCommand: (payload) => new Prepared(payload) };
+}
 
 /** @throws ConfigError `E_DRIVER_MISSING` */
 async function loadLibrary(): Promise<Library> {
-  library ??= import('ioredis').then(({ Redis, Command }) => ({ Redis, Command }));
+  library ??= import('ioredis').then(toLibrary);
   try {
     return await library;
   } catch (cause) {
@@ -111,7 +145,7 @@ export class RedisConnection implements RedisLink {
   readonly #waiters = new Set<Waiter>();
   #loop: Promise<void> | null = null;
   #redis: Redis | null = null;
-  #Command: typeof CommandClass | null = null;
+  #library: Library | null = null;
   #lastError: Error | null = null;
   #lastAliveMs = performance.now();
   #identity: { readonly id: string; readonly addr: string } | null = null;
@@ -212,18 +246,22 @@ export class RedisConnection implements RedisLink {
    * Several commands that are done together or not at all; the answer of each.
    * @throws as `call`; a refusal of one command is thrown, and then none was done unless it was refused at the end
    */
-  async transaction(commands: readonly (readonly [name: string, args: readonly RedisArg[]])[]): Promise<RedisReply[]> {
+  async transaction(commands: readonly RedisPayload[]): Promise<RedisReply[]> {
     const redis = this.#redis;
     if (!redis) throw this.#linkError(false, this.#lastError);
     let refusal: unknown;
     const note = (error: unknown): void => {
       refusal ??= error;
     };
-    this.#send(redis, 'multi', []).catch(note);
-    for (const [name, args] of commands) this.#send(redis, name, args).catch(note);
+    // one write for all of them
+    redis.stream.cork();
+    this.#sendPayload(redis, MULTI).catch(note);
+    for (const command of commands) this.#sendPayload(redis, command).catch(note);
+    const answer = this.#sendPayload(redis, EXEC);
+    redis.stream.uncork();
     let replies: (RedisReply | Error)[];
     try {
-      replies = (await this.#send(redis, 'exec', [])) as RedisReply[];
+      replies = (await answer) as RedisReply[];
     } catch (error) {
       throw refusal ?? error;
     }
@@ -250,11 +288,20 @@ export class RedisConnection implements RedisLink {
     return new RedisLinkError(cause instanceof Error ? `${what}: ${cause.message}` : what, sent, cause);
   }
 
-  async #send(redis: Redis, name: string, args: readonly RedisArg[]): Promise<RedisReply> {
-    const writable = redis.status === 'ready' && redis.stream?.writable;
+  #send(redis: Redis, name: string, args: readonly RedisArg[]): Promise<RedisReply> {
+    // the library counts the answers to these by their arguments
+    if (name.endsWith('subscribe')) return this.#dispatch(redis, new (this.#library as Library).Command(name, args as RedisArg[], BYTES));
+    return this.#sendPayload(redis, { name, parts: [encodeCommand(name, args)] });
+  }
+
+  #sendPayload(redis: Redis, payload: RedisPayload): Promise<RedisReply> {
+    return this.#dispatch(redis, (this.#library as Library).toCommand(payload));
+  }
+
+  async #dispatch(redis: Redis, command: CommandClass): Promise<RedisReply> {
+    const isWritable = redis.status === 'ready' && redis.stream?.writable;
     try {
-      const Command = this.#Command as typeof CommandClass;
-      return (await redis.sendCommand(new Command(name, args as RedisArg[], BYTES))) as RedisReply;
+      return (await redis.sendCommand(command)) as RedisReply;
     } catch (error) {
       const code = redisErrorCode(error);
       if (code !== undefined && NOT_NOW.has(code)) {
@@ -265,7 +312,7 @@ export class RedisConnection implements RedisLink {
       const cause = this.#lastError ?? toError(error);
       // At once, not at the library's event: whoever tries again must wait for the next connection, not spin on this one.
       this.#drop(redis, cause);
-      throw this.#linkError(Boolean(writable), cause);
+      throw this.#linkError(Boolean(isWritable), cause);
     }
   }
 
@@ -285,10 +332,9 @@ export class RedisConnection implements RedisLink {
       }
       let redis: Redis | undefined;
       try {
-        const { Redis, Command } = await loadLibrary();
-        this.#Command = Command;
+        this.#library = await loadLibrary();
         if (this.isClosed) break;
-        redis = this.#create(Redis);
+        redis = this.#create(this.#library.Redis);
         const ended = new Promise<void>((resolve) => redis?.once('end', resolve));
         const since = await this.#connect(redis);
         await ended;

@@ -11,6 +11,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { redisErrorCode, RedisLinkError } from '../../clients/redis.js';
+import { encodeCommand, RespWriter } from '../../clients/resp.js';
 import type { ErrorCode } from '../../core/error-codes.js';
 import { codeOf, PublishError, toError, type SendOutcome } from '../../core/errors.js';
 import { encodeEnvelope, queueKey, redisPriority } from '../../wire/redis-envelope.js';
@@ -18,14 +19,16 @@ import type { OutgoingMessage, PublishOptions, PublishResult } from '../broker.j
 import type { RedisLinks } from './connection.js';
 import { bindingOf, checkQueueName } from './keys.js';
 
-/** One command holds at most so many messages and about so much text. */
+/** One command holds at most so many messages and about so many bytes. */
 const CHUNK_MESSAGES = 512;
-const CHUNK_CHARS = 512 * 1024;
+const CHUNK_BYTES = 512 * 1024;
+/** Room for a few messages. */
+const CHUNK_START_BYTES = 8 * 1024;
 /** A big batch is encoded step by step, so that it never stands in memory twice. */
 const STEP_MESSAGES = 2_048;
 /** Beyond this nothing more is accepted until something left: without a broker a sender could fill the memory within its deadline. */
 const OUTBOX_MESSAGES = 100_000;
-const OUTBOX_CHARS = 256 * 1024 * 1024;
+const OUTBOX_BYTES = 256 * 1024 * 1024;
 /** How long a sender's number is kept after its last command, and how long it is trusted. */
 const NUMBER_TTL_S = '120';
 const NUMBER_TRUSTED_MS = 60_000;
@@ -41,17 +44,21 @@ interface Batch {
   /** Over: aborted or past its deadline. What is still in the outbox is skipped. */
   isOver: boolean;
   /** For each message: 0 waits, 1 written, 2 settled. */
-  readonly states: Uint8Array;
+  readonly states: number[];
   finish(): void;
 }
 
-/** Messages for one list, as parallel arrays: an object a message would cost more than the message. */
+/**
+ * Messages for one list, as the arguments of one LPUSH: written as bytes at once, and their owners beside them as
+ * parallel arrays, because an object a message would cost more than the message.
+ */
 interface Chunk {
   readonly list: string;
-  readonly envelopes: string[];
+  readonly writer: RespWriter;
+  /** Where each message starts in the writer. */
+  readonly starts: number[];
   readonly batches: Batch[];
   readonly positions: number[];
-  chars: number;
   /** The number of the command that carried it, and when the answer to that was lost. */
   number: number;
   lostAtMs: number;
@@ -70,7 +77,9 @@ export class RedisPublisher {
   #isResolving = false;
   #boundEpoch = -1;
   #count = 0;
-  #chars = 0;
+  #bytes = 0;
+  /** What a command took lately: the first guess for the next, so that it need not grow. */
+  #usualBytes = CHUNK_START_BYTES;
   #flushPlanned = false;
   #timer: NodeJS.Timeout | undefined;
   #timerAtMs = Infinity;
@@ -96,7 +105,7 @@ export class RedisPublisher {
       deadlineMs: performance.now() + options.timeoutMs,
       left: messages.length,
       isOver: false,
-      states: new Uint8Array(messages.length),
+      states: new Array<number>(messages.length).fill(0),
       finish,
     };
     this.#batches.add(batch);
@@ -128,7 +137,7 @@ export class RedisPublisher {
 
   #add(batch: Batch, position: number): void {
     const outgoing = batch.messages[position] as OutgoingMessage;
-    if (this.#count >= OUTBOX_MESSAGES || this.#chars >= OUTBOX_CHARS) {
+    if (this.#count >= OUTBOX_MESSAGES || this.#bytes >= OUTBOX_BYTES) {
       const message = `${this.#count} messages wait for ${this.#links.target.label} already: send again when it answers`;
       return this.#settle(batch, position, notSent('E_BROKER_FULL', message, outgoing));
     }
@@ -146,17 +155,18 @@ export class RedisPublisher {
     }
     const list = this.#links.keys.prefix + queueKey(to.queue, message.properties.priority ?? 0);
     let chunk = this.#open.get(list);
-    if (!chunk || chunk.envelopes.length >= CHUNK_MESSAGES || chunk.chars >= CHUNK_CHARS) {
-      chunk = { list, envelopes: [], batches: [], positions: [], chars: 0, number: 0, lostAtMs: 0 };
+    if (!chunk || chunk.starts.length >= CHUNK_MESSAGES || chunk.writer.length >= CHUNK_BYTES) {
+      chunk = { list, writer: new RespWriter(chunk ? CHUNK_BYTES : this.#usualBytes), starts: [], batches: [], positions: [], number: 0, lostAtMs: 0 };
       this.#open.set(list, chunk);
       this.#waiting.push(chunk);
     }
-    chunk.envelopes.push(envelope);
+    const start = chunk.writer.length;
+    chunk.starts.push(start);
     chunk.batches.push(batch);
     chunk.positions.push(position);
-    chunk.chars += envelope.length;
+    chunk.writer.argument(envelope);
     this.#count += 1;
-    this.#chars += envelope.length;
+    this.#bytes += chunk.writer.length - start;
     this.#planFlush();
   }
 
@@ -191,24 +201,23 @@ export class RedisPublisher {
     const chunks = this.#waiting;
     this.#waiting = [];
     this.#open.clear();
-    for (const chunk of chunks) void this.#write(chunk);
+    for (const chunk of chunks) {
+      this.#usualBytes = Math.round(Math.min(CHUNK_BYTES, Math.max(CHUNK_START_BYTES, this.#usualBytes * 0.9, chunk.writer.length * 1.25)));
+      void this.#write(chunk);
+    }
   }
 
   async #write(chunk: Chunk): Promise<void> {
-    const { batches, positions, envelopes, list } = chunk;
-    const args: string[] = [list];
-    for (let at = 0; at < envelopes.length; at += 1) {
-      const batch = batches[at] as Batch;
-      if (batch.isOver) continue;
-      batch.states[positions[at] as number] = 1;
-      args.push(envelopes[at] as string);
-    }
-    if (args.length === 1) return this.#finish(chunk, null);
+    const parts = lpush(chunk);
+    if (parts === null) return this.#finish(chunk, null);
     this.#number += 1;
     chunk.number = this.#number;
     try {
-      const number = ['set', [this.#numberKey, String(chunk.number), 'ex', NUMBER_TTL_S]] as const;
-      await this.#links.commands.transaction([['lpush', args], number]);
+      const number = encodeCommand('set', [this.#numberKey, String(chunk.number), 'ex', NUMBER_TTL_S]);
+      await this.#links.commands.transaction([
+        { name: 'lpush', parts },
+        { name: 'set', parts: [number] },
+      ]);
       this.#finish(chunk, null);
     } catch (error) {
       if (!(error instanceof RedisLinkError)) this.#finish(chunk, refusalOf(error));
@@ -222,14 +231,18 @@ export class RedisPublisher {
 
   #finish(chunk: Chunk, failure: Failure | null): void {
     const { batches, positions } = chunk;
-    this.#count -= chunk.envelopes.length;
-    this.#chars -= chunk.chars;
+    this.#forget(chunk);
     for (let at = 0; at < batches.length; at += 1) {
       const batch = batches[at] as Batch;
       if (batch.isOver) continue;
       const position = positions[at] as number;
       this.#settle(batch, position, failure && publishError(failure.code, failure.outcome, failure.error.message, batch.messages[position], failure.error));
     }
+  }
+
+  #forget(chunk: Chunk): void {
+    this.#count -= chunk.starts.length;
+    this.#bytes -= chunk.writer.length;
   }
 
   /** On a new connection: what became of the commands whose answers were lost, then go on. */
@@ -290,8 +303,7 @@ export class RedisPublisher {
   #dropOver(): void {
     const isWanted = (chunk: Chunk): boolean => {
       if (!chunk.batches.every((batch) => batch.isOver)) return true;
-      this.#count -= chunk.envelopes.length;
-      this.#chars -= chunk.chars;
+      this.#forget(chunk);
       if (this.#open.get(chunk.list) === chunk) this.#open.delete(chunk.list);
       return false;
     };
@@ -318,6 +330,32 @@ export class RedisPublisher {
       Math.max(0, Math.ceil(atMs - performance.now())),
     );
   }
+}
+
+/** The LPUSH of what somebody still waits for, marked as written; `null` if nobody does. */
+function lpush({ list, writer, starts, batches, positions }: Chunk): Buffer[] | null {
+  const parts: Buffer[] = [];
+  let count = 0;
+  let from = -1;
+  for (let at = 0; at < starts.length; at += 1) {
+    const batch = batches[at] as Batch;
+    if (batch.isOver) {
+      if (from >= 0) parts.push(writer.since(from, starts[at]));
+      from = -1;
+      continue;
+    }
+    batch.states[positions[at] as number] = 1;
+    count += 1;
+    if (from < 0) from = starts[at] as number;
+  }
+  if (from >= 0) parts.push(writer.since(from));
+  if (count === 0) return null;
+  const head = new RespWriter(64 + list.length * 3);
+  head.start(count + 2);
+  head.argument('lpush');
+  head.argument(list);
+  parts.unshift(head.since(0));
+  return parts;
 }
 
 interface Failure {
