@@ -35,11 +35,11 @@ describe.each(COMPILERS)('TypeScript $version', ({ version, folder }) => {
     expect(manifest.version.startsWith(`${version}.`)).toBe(true);
   });
 
-  test('accepts what must compile and refuses what must not', { timeout: 60_000 }, async () => {
+  test('accepts what must compile and refuses what must not', { timeout: 120_000 }, async () => {
     expect(await compile(folder, ['-p', join(HERE, 'tsconfig.json')])).toEqual({ code: 0, output: '' });
   });
 
-  test('says in words why a value cannot travel', { timeout: 60_000 }, async () => {
+  test('says in words why a value cannot travel', { timeout: 120_000 }, async () => {
     const { code, output } = await compile(folder, ['-p', join(HERE, 'fixtures/tsconfig.json'), '--pretty', 'false']);
     const errors = output.split(/\n(?=tests)/);
     expect(code).toBe(1);
