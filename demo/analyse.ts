@@ -5,7 +5,16 @@
 import { createHash } from 'node:crypto';
 import { open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { agree, idsInField, isCopyleft, type LicenceFields, licenceField, licencesInText, referredFile, verdict } from './licence.js';
+import {
+  agree,
+  idsInField,
+  isCopyleft,
+  type LicenceFields,
+  licenceField,
+  licencesInText,
+  referredFile,
+  verdict,
+} from './licence.js';
 
 /** What is known of one package after a look at it. */
 export interface PackageReport {
@@ -87,7 +96,8 @@ function installScripts(manifest: Manifest, files: readonly string[]): string[] 
 function licenceDoubts(field: string | null, text: string, inText: readonly string[]): string[] {
   const doubts: string[] = [];
   if (field === null) doubts.push(text === '' ? 'no licence at all' : 'no licence field');
-  else if (idsInField(field).length === 0 && referredFile(field) === null) doubts.push(`licence field is no SPDX id: ${field.slice(0, 60)}`);
+  else if (idsInField(field).length === 0 && referredFile(field) === null)
+    doubts.push(`licence field is no SPDX id: ${field.slice(0, 60)}`);
   if (field !== null && text === '') doubts.push('no licence text');
   if (text !== '' && inText.length === 0) doubts.push('licence text not recognised');
   if (!agree(field, inText)) doubts.push(`field says ${field}, text says ${inText.join(', ')}`);
@@ -123,7 +133,11 @@ export async function analysePackage(root: string, path: string): Promise<Packag
     files: files.length,
     bytes,
     fingerprint: hash.digest('hex').slice(0, 16),
-    suspicious: [...licenceDoubts(field, text, inText), ...(scripts.length > 0 ? [`install script: ${scripts.join(', ')}`] : []), ...huge],
+    suspicious: [
+      ...licenceDoubts(field, text, inText),
+      ...(scripts.length > 0 ? [`install script: ${scripts.join(', ')}`] : []),
+      ...huge,
+    ],
   };
 }
 

@@ -8,14 +8,47 @@ export interface LicenceFields {
 
 /** A licence text is recognised by sentences that only it contains. Order does not matter: a file may hold several texts. */
 const SENTENCES: readonly { readonly id: string; readonly all: readonly string[]; readonly none?: readonly string[] }[] = [
-  { id: 'MIT', all: ['permission is hereby granted free of charge to any person obtaining a copy', 'this permission notice shall be included'], none: ['all advertising materials'] },
-  { id: 'MIT-0', all: ['permission is hereby granted free of charge to any person obtaining a copy'], none: ['permission notice shall be included'] },
-  { id: 'ISC', all: ['permission to use copy modify and or distribute this software for any purpose with or without fee is hereby granted provided that'] },
-  { id: 'ISC', all: ['permission to use copy modify and distribute this software for any purpose with or without fee is hereby granted provided that'] },
-  { id: '0BSD', all: ['permission to use copy modify and or distribute this software for any purpose with or without fee is hereby granted'], none: ['is hereby granted provided that'] },
+  {
+    id: 'MIT',
+    all: [
+      'permission is hereby granted free of charge to any person obtaining a copy',
+      'this permission notice shall be included',
+    ],
+    none: ['all advertising materials'],
+  },
+  {
+    id: 'MIT-0',
+    all: ['permission is hereby granted free of charge to any person obtaining a copy'],
+    none: ['permission notice shall be included'],
+  },
+  {
+    id: 'ISC',
+    all: [
+      'permission to use copy modify and or distribute this software for any purpose with or without fee is hereby granted provided that',
+    ],
+  },
+  {
+    id: 'ISC',
+    all: [
+      'permission to use copy modify and distribute this software for any purpose with or without fee is hereby granted provided that',
+    ],
+  },
+  {
+    id: '0BSD',
+    all: ['permission to use copy modify and or distribute this software for any purpose with or without fee is hereby granted'],
+    none: ['is hereby granted provided that'],
+  },
   { id: 'Apache-2.0', all: ['apache license', 'version 2 0'] },
-  { id: 'BSD-3-Clause', all: ['redistributions of source code must retain', 'endorse or promote products'], none: ['all advertising materials'] },
-  { id: 'BSD-2-Clause', all: ['redistributions of source code must retain'], none: ['endorse or promote products', 'all advertising materials'] },
+  {
+    id: 'BSD-3-Clause',
+    all: ['redistributions of source code must retain', 'endorse or promote products'],
+    none: ['all advertising materials'],
+  },
+  {
+    id: 'BSD-2-Clause',
+    all: ['redistributions of source code must retain'],
+    none: ['endorse or promote products', 'all advertising materials'],
+  },
   { id: 'BSD-4-Clause', all: ['redistributions of source code must retain', 'all advertising materials'] },
   { id: 'MPL-2.0', all: ['mozilla public license', '2 0'], none: ['gnu general public license version 3'] },
   { id: 'BlueOak-1.0.0', all: ['blue oak model license'] },
@@ -23,12 +56,22 @@ const SENTENCES: readonly { readonly id: string; readonly all: readonly string[]
   { id: 'CC-BY-4.0', all: ['creative commons attribution 4 0'] },
   { id: 'Unlicense', all: ['this is free and unencumbered software released into the public domain'] },
   { id: 'Python-2.0', all: ['python software foundation license version 2'] },
-  { id: 'Zlib', all: ['this software is provided as is without any express or implied warranty', 'altered source versions must be plainly marked'] },
+  {
+    id: 'Zlib',
+    all: [
+      'this software is provided as is without any express or implied warranty',
+      'altered source versions must be plainly marked',
+    ],
+  },
   { id: 'WTFPL', all: ['do what the fuck you want to public license'] },
   { id: 'EPL-2.0', all: ['eclipse public license v 2 0'] },
   { id: 'AGPL-3.0', all: ['gnu affero general public license version 3'] },
   { id: 'LGPL-3.0', all: ['gnu lesser general public license version 3'] },
-  { id: 'GPL-3.0', all: ['gnu general public license version 3'], none: ['gnu lesser general public license version 3', 'mozilla public license'] },
+  {
+    id: 'GPL-3.0',
+    all: ['gnu general public license version 3'],
+    none: ['gnu lesser general public license version 3', 'mozilla public license'],
+  },
   { id: 'GPL-2.0', all: ['gnu general public license version 2'] },
 ];
 
@@ -43,7 +86,9 @@ function plainWords(text: string): string {
 /** SPDX ids of the licences whose text this is, sorted; empty when none is recognised. */
 export function licencesInText(text: string): readonly string[] {
   const words = plainWords(text);
-  const found = SENTENCES.filter(({ all, none }) => all.every((part) => words.includes(part)) && !none?.some((part) => words.includes(part)));
+  const found = SENTENCES.filter(
+    ({ all, none }) => all.every((part) => words.includes(part)) && !none?.some((part) => words.includes(part)),
+  );
   return [...new Set(found.map(({ id }) => id))].sort();
 }
 

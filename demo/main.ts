@@ -8,8 +8,8 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { sleep } from '../src/core/clock.js';
 import { formatTable, printJson, printLine, printNote, startProgress } from '../src/cli/output.js';
+import { sleep } from '../src/core/clock.js';
 import { analysePackage, findPackages, type PackageReport } from './analyse.js';
 import { judge, readLedger, unfinishedOf } from './ledger.js';
 import { differences, type Summary, summarise } from './summary.js';
@@ -47,9 +47,20 @@ const megabytes = (bytes: number): string => (bytes / 1_048_576).toFixed(1);
 function show(summary: Summary): void {
   printLine(`\n${summary.packages} packages, ${summary.files} files, ${megabytes(summary.bytes)} MiB\n`);
   printLine(formatTable(['LICENCE', 'PACKAGES'], summary.licences, [1]));
-  printLine(`\n${formatTable(['BIGGEST', 'MIB', 'FILES'], summary.biggest.map((row) => [row.package, megabytes(row.bytes), row.files]), [1, 2])}`);
   printLine(
-    summary.suspicious.length === 0 ? '\nnothing suspicious' : `\n${formatTable(['WORTH A LOOK', 'WHY'], summary.suspicious.map((row) => [row.package, row.why.join('; ')]))}`,
+    `\n${formatTable(
+      ['BIGGEST', 'MIB', 'FILES'],
+      summary.biggest.map((row) => [row.package, megabytes(row.bytes), row.files]),
+      [1, 2],
+    )}`,
+  );
+  printLine(
+    summary.suspicious.length === 0
+      ? '\nnothing suspicious'
+      : `\n${formatTable(
+          ['WORTH A LOOK', 'WHY'],
+          summary.suspicious.map((row) => [row.package, row.why.join('; ')]),
+        )}`,
   );
 }
 
@@ -72,7 +83,8 @@ async function run(): Promise<boolean> {
   const startedMs = performance.now();
   writeFileSync(ledgerFile, '');
   const packages = await findPackages(root);
-  if (packages.length === 0) throw new Error(`${root} has no packages in node_modules: run npm ci there, or give another folder with --root`);
+  if (packages.length === 0)
+    throw new Error(`${root} has no packages in node_modules: run npm ci there, or give another folder with --root`);
   // The app reads its URLs from the environment; it is imported after they are set.
   process.env.LOVAGE_BROKER_URL = broker;
   if (options.results === undefined) delete process.env.LOVAGE_RESULT_URL;
@@ -128,7 +140,13 @@ async function run(): Promise<boolean> {
   const direct: PackageReport[] = [];
   for (const path of packages) direct.push(await analysePackage(root, path));
   const wrong = differences(summarise(direct), summary);
-  const { sent, run: ran, twiceByKill, twiceUnexplained, lost } = judge(
+  const {
+    sent,
+    run: ran,
+    twiceByKill,
+    twiceUnexplained,
+    lost,
+  } = judge(
     handles.map(({ id }) => id),
     readLedger(ledgerFile),
     (victim as DemoWorker | null)?.pid ?? null,
@@ -136,13 +154,23 @@ async function run(): Promise<boolean> {
   const problems = [
     ...wrong.map((line) => `differs from the direct computation: ${line}`),
     ...(twiceUnexplained > 0 ? [`${twiceUnexplained} tasks ran twice and the kill does not explain it`] : []),
-    ...exits.flatMap((how, index) => (how === 0 ? [] : [`worker ${survivors[index]?.name} ended with ${how} instead of 0:\n${survivors[index]?.log()}`])),
+    ...exits.flatMap((how, index) =>
+      how === 0 ? [] : [`worker ${survivors[index]?.name} ended with ${how} instead of 0:\n${survivors[index]?.log()}`],
+    ),
   ];
   for (const problem of problems.slice(0, 20)) printNote(problem);
   const good = problems.length === 0 && lost === 0;
   if (options.json) {
     const { reports: _, ...shown } = summary;
-    printJson({ sent, run: ran, twiceBecauseOfTheKill: twiceByKill, lost, right: wrong.length === 0, seconds: Number(seconds.toFixed(1)), ...shown });
+    printJson({
+      sent,
+      run: ran,
+      twiceBecauseOfTheKill: twiceByKill,
+      lost,
+      right: wrong.length === 0,
+      seconds: Number(seconds.toFixed(1)),
+      ...shown,
+    });
   } else {
     printLine(`${wrong.length === 0 ? 'the same answer' : `${wrong.length} DIFFERENCES`}, in ${seconds.toFixed(1)} s`);
     printLine(`sent ${sent}, run ${ran}, run twice because of the kill ${twiceByKill}, lost: ${lost}`);

@@ -28,7 +28,9 @@ export function summarise(found: readonly PackageReport[]): Summary {
     bytes: reports.reduce((sum, report) => sum + report.bytes, 0),
     licences: [...licences].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)),
     biggest: bySize.slice(0, BIGGEST).map((report) => ({ package: label(report), bytes: report.bytes, files: report.files })),
-    suspicious: reports.filter(({ suspicious }) => suspicious.length > 0).map((report) => ({ package: label(report), why: report.suspicious })),
+    suspicious: reports
+      .filter(({ suspicious }) => suspicious.length > 0)
+      .map((report) => ({ package: label(report), why: report.suspicious })),
     reports,
   };
 }

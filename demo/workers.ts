@@ -18,11 +18,28 @@ export interface DemoWorker {
 }
 
 export function startWorker(name: string, broker: string, results: string | undefined): DemoWorker {
-  const flags = ['--app', APP, '--queues', 'lovage-demo', '--threads', '2', '--concurrency', '8', '--lease', '3s', '--grace', '10s'];
+  const flags = [
+    '--app',
+    APP,
+    '--queues',
+    'lovage-demo',
+    '--threads',
+    '2',
+    '--concurrency',
+    '8',
+    '--lease',
+    '3s',
+    '--grace',
+    '10s',
+  ];
   const urls = ['--broker', broker, ...(results === undefined ? [] : ['--results', results])];
-  const child: ChildProcess = spawn(process.execPath, [LOVAGE, 'worker', ...flags, ...urls, '--name', `${name}@%h`, '--log-format', 'json'], {
-    stdio: ['ignore', 'inherit', 'pipe'],
-  });
+  const child: ChildProcess = spawn(
+    process.execPath,
+    [LOVAGE, 'worker', ...flags, ...urls, '--name', `${name}@%h`, '--log-format', 'json'],
+    {
+      stdio: ['ignore', 'inherit', 'pipe'],
+    },
+  );
   const lines: string[] = [];
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     lines.push(...text.split('\n').filter((line) => line !== ''));

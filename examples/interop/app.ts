@@ -6,22 +6,28 @@
  *
  * and call it from Python: app.send_task('interop.add', kwargs={'x': 2, 'y': 3}).get()
  */
-import { createApp, taskContext, type WireValue } from 'lovage';
+
 import { setTimeout as wait } from 'node:timers/promises';
+import { createApp, taskContext, type WireValue } from 'lovage';
 
 export const app = createApp({ name: 'interop' });
 
 /** By position, or by keyword: `params` gives the names. Integers beyond 2^53 arrive as bigint and stay exact. */
 export const add = app.fn(
   'interop.add',
-  async (x: number | bigint, y: number | bigint) => (typeof x === 'number' && typeof y === 'number' ? x + y : BigInt(x) + BigInt(y)),
+  async (x: number | bigint, y: number | bigint) =>
+    typeof x === 'number' && typeof y === 'number' ? x + y : BigInt(x) + BigInt(y),
   { params: ['x', 'y'] },
 );
 
 /** Whatever comes goes back. */
-export const echo = app.fn('interop.echo', (...args: WireValue[]) => ({ args, kwargs: taskContext().kwargs as Record<string, WireValue> }), {
-  params: ['...args', '**kwargs'],
-});
+export const echo = app.fn(
+  'interop.echo',
+  (...args: WireValue[]) => ({ args, kwargs: taskContext().kwargs as Record<string, WireValue> }),
+  {
+    params: ['...args', '**kwargs'],
+  },
+);
 
 /** Python clients see a `ValueError` with this message, and the stack as its traceback. */
 export const fail = app.fn(

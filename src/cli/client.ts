@@ -4,9 +4,11 @@
  */
 import { type CallOptions, resolveCallOptions } from '../app/call-options.js';
 import { ClientGateway } from '../app/client-gateway.js';
+import type { Gateway } from '../app/gateway.js';
 import { type PreparedCall, Publisher } from '../app/publish.js';
 import { checkTaskName } from '../app/registry.js';
 import { ResultHandle, type TaskHandle } from '../app/task-handle.js';
+import { openBroker } from '../brokers/from-url.js';
 import { systemClock } from '../core/clock.js';
 import type { Connection } from './options.js';
 
@@ -27,9 +29,40 @@ export interface CommandClient {
   close(): Promise<void>;
 }
 
-/** @param waits whether results will be waited for; without it an `rpc:` store is not opened, because nobody will listen */
-export function openClient({ app, config, timeoutMs }: Connection, waits: boolean): CommandClient {
-  const gateway = new ClientGateway(config);
+/**
+ * What the client is for. To send, the broker is connected first, so that what is wrong with it is said at once and by its
+ * own error. Without waiting, an `rpc:` store is not opened, because nobody will listen.
+ */
+export type ClientPurpose = 'send' | 'send-and-wait' | 'read';
+
+/** The broker is ours and connected; results are the app's own way. */
+async function openGateway({ config, logger, timeoutMs }: Connection, purpose: ClientPurpose): Promise<Gateway> {
+  const own = new ClientGateway(config);
+  if (purpose === 'read') return own;
+  const broker = await openBroker({ url: config.brokerUrl, logger, role: 'client' });
+  const close = async (): Promise<void> => {
+    await Promise.all([broker.close(), own.close()]);
+  };
+  try {
+    await broker.connect({ timeoutMs });
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return {
+    publish: (messages, options) => broker.publish(messages, options),
+    prepareResults: () => own.prepareResults(),
+    getResults: (ids) => own.getResults(ids),
+    waitResult: (id, signal, onUpdate) => own.waitResult(id, signal, onUpdate),
+    forgetResults: (ids) => own.forgetResults(ids),
+    close,
+  };
+}
+
+/** @throws BrokerError `E_BROKER_UNREACHABLE`, `E_BROKER_AUTH` */
+export async function openClient(connection: Connection, purpose: ClientPurpose): Promise<CommandClient> {
+  const { app, config, timeoutMs } = connection;
+  const gateway = await openGateway(connection, purpose);
   const publisher = new Publisher(config, () => gateway, systemClock);
   const handle = (id: string): TaskHandle<unknown> => new ResultHandle(id, true, () => gateway);
   const answersOnlyUs = /^rpc:/i.test(config.resultUrl);
@@ -45,7 +78,7 @@ export function openClient({ app, config, timeoutMs }: Connection, waits: boolea
         priority: options.priority ?? route?.priority,
         // An id that was given may be a repetition: the worker then asks the store before it runs the task.
         headers: options.id === null ? options.headers : { ...options.headers, lovage_resent: true },
-        ignoreResult: options.ignoreResult ?? (!waits && answersOnlyUs),
+        ignoreResult: options.ignoreResult ?? (purpose === 'send' && answersOnlyUs),
         timeoutMs: options.timeoutMs ?? timeoutMs,
         keywordsName: 'kwargs',
         options,

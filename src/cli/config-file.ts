@@ -28,11 +28,13 @@ export async function readConfigFile(): Promise<CommandLineConfig> {
     throw new ConfigError('E_CONFIG_TYPE', `${name} could not be loaded: ${toError(thrown).message}`, { cause: thrown });
   }
   const config = exports.config ?? exports.default;
-  if (config === undefined) throw new ConfigError('E_CONFIG_TYPE', `${name} exports no "config": write export const config = { app: './tasks.ts' }`);
+  if (config === undefined)
+    throw new ConfigError('E_CONFIG_TYPE', `${name} exports no "config": write export const config = { app: './tasks.ts' }`);
   checkObject(config, name);
   checkKeys(config, KEYS, name);
   for (const [key, value] of Object.entries(config)) {
-    if (value !== undefined && typeof value !== 'string') throw new ConfigError('E_CONFIG_TYPE', `${name}: ${key} must be a string`);
+    if (value !== undefined && typeof value !== 'string')
+      throw new ConfigError('E_CONFIG_TYPE', `${name}: ${key} must be a string`);
   }
   return config as CommandLineConfig;
 }

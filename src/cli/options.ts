@@ -43,7 +43,9 @@ export function duration(text: string): Duration {
 export function instant(text: string): Date {
   const value = new Date(text);
   if (Number.isNaN(value.getTime()) || !/T.*(Z|[+-]\d\d:?\d\d)$/i.test(text)) {
-    throw new InvalidArgumentError("It must be ISO 8601 with a zone, for example '2030-01-31T08:00:00Z' or '2030-01-31T09:00:00+01:00'.");
+    throw new InvalidArgumentError(
+      "It must be ISO 8601 with a zone, for example '2030-01-31T08:00:00Z' or '2030-01-31T09:00:00+01:00'.",
+    );
   }
   return value;
 }
@@ -68,17 +70,26 @@ export function jsonArray(text: string): readonly unknown[] {
 export function jsonObject(text: string): Readonly<Record<string, unknown>> {
   const wanted = `a JSON object, for example '{"invoiceId":"42"}'`;
   const value = json(text, wanted);
-  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype) throw new InvalidArgumentError(`It must be ${wanted}.`);
+  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype)
+    throw new InvalidArgumentError(`It must be ${wanted}.`);
   return value as Readonly<Record<string, unknown>>;
 }
 
 export function appOption(): Option {
-  return new Option('--app <file>', 'app file, for example ./tasks.ts, or ./tasks.ts:name for one of several exports').env('LOVAGE_APP');
+  return new Option('--app <file>', 'app file, for example ./tasks.ts, or ./tasks.ts:name for one of several exports').env(
+    'LOVAGE_APP',
+  );
 }
 
 export function addConnectionOptions(command: Command, needs: { readonly results: boolean }): Command {
-  command.addOption(appOption()).option('--broker <url>', 'broker URL (else of the app file, else LOVAGE_BROKER_URL, else file:./.lovage/queue.db)');
-  if (needs.results) command.option('--results <url>', 'result store URL (else of the app file, else LOVAGE_RESULT_URL, else what fits the broker)');
+  command
+    .addOption(appOption())
+    .option('--broker <url>', 'broker URL (else of the app file, else LOVAGE_BROKER_URL, else file:./.lovage/queue.db)');
+  if (needs.results)
+    command.option(
+      '--results <url>',
+      'result store URL (else of the app file, else LOVAGE_RESULT_URL, else what fits the broker)',
+    );
   return command
     .addOption(new Option('--timeout <duration>', 'how long to try to reach the broker').argParser(duration).default('5s'))
     .option('--json', 'print JSON for machines');
@@ -97,7 +108,10 @@ export interface Connection {
  * can matter: it is the user's code, and costs its start-up time.
  * @throws ConfigError `E_CONFIG_*`, `E_APP_FILE`
  */
-export async function resolveConnection(flags: ConnectionFlags, needs: { readonly app: boolean } = { app: false }): Promise<Connection> {
+export async function resolveConnection(
+  flags: ConnectionFlags,
+  needs: { readonly app: boolean } = { app: false },
+): Promise<Connection> {
   const file = await readConfigFile();
   const broker = flags.broker ?? file.broker;
   const results = flags.results ?? file.results;

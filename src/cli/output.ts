@@ -9,7 +9,8 @@ import { UsageError } from './exit-codes.js';
 
 /** Values that JSON has no form for are written as text, so that `--json` never throws. */
 function jsonSafe(_key: string, value: unknown): unknown {
-  if (typeof value === 'bigint') return value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER ? Number(value) : String(value);
+  if (typeof value === 'bigint')
+    return value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER ? Number(value) : String(value);
   if (value instanceof Uint8Array) return Buffer.from(value).toString('base64');
   return value;
 }
@@ -29,12 +30,29 @@ export function printNote(text: string): void {
 }
 
 const PLAIN_BORDERS = {
-  top: '', 'top-mid': '', 'top-left': '', 'top-right': '', bottom: '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': '',
-  left: '', 'left-mid': '', mid: '', 'mid-mid': '', right: '', 'right-mid': '', middle: '  ',
+  top: '',
+  'top-mid': '',
+  'top-left': '',
+  'top-right': '',
+  bottom: '',
+  'bottom-mid': '',
+  'bottom-left': '',
+  'bottom-right': '',
+  left: '',
+  'left-mid': '',
+  mid: '',
+  'mid-mid': '',
+  right: '',
+  'right-mid': '',
+  middle: '  ',
 }; // prettier-ignore
 
 /** A table without borders; columns of numbers are given in `right`. Works with `cut`, `awk` and eyes. */
-export function formatTable(head: readonly string[], rows: readonly (readonly (string | number)[])[], right: readonly number[] = []): string {
+export function formatTable(
+  head: readonly string[],
+  rows: readonly (readonly (string | number)[])[],
+  right: readonly number[] = [],
+): string {
   const table = new Table({
     head: head.map((name) => pc.bold(name)),
     chars: PLAIN_BORDERS,
@@ -49,11 +67,24 @@ export function formatTable(head: readonly string[], rows: readonly (readonly (s
     .join('\n');
 }
 
-/** Text cut to `length` characters with an ellipsis; control characters shown as escapes, so that a message cannot drive the terminal. */
-export function shorten(text: string, length: number): string {
+/** Control characters as escapes, so that text from a message or a task cannot drive the terminal. */
+function escapeControl(text: string, kept: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: finding them is the purpose
-  const visible = text.slice(0, length + 1).replace(/[\u0000-\u001f\u007f-\u009f]/g, (char) => JSON.stringify(char).slice(1, -1));
-  return visible.length > length ? `${visible.slice(0, length - 1)}…` : visible;
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (char) => {
+    if (kept.includes(char)) return char;
+    return char === '\n' ? '\\n' : char === '\t' ? '\\t' : `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  });
+}
+
+/** Text of several lines that is safe to print. */
+export function visible(text: string): string {
+  return escapeControl(text, '\n\t');
+}
+
+/** Text of one line, cut to `length` characters with an ellipsis, safe to print. */
+export function shorten(text: string, length: number): string {
+  const shown = escapeControl(text.slice(0, length + 1), '');
+  return shown.length > length ? `${shown.slice(0, length - 1)}…` : shown;
 }
 
 /** A thrown value as an error; errors of ours that crossed a thread are plain objects with `code` and `message`. */
@@ -69,11 +100,18 @@ export function printError(thrown: unknown, json: boolean): void {
   const code = codeOf(thrown) ?? null;
   if (json) {
     const { type, outcome, taskId } = error as { readonly type?: unknown; readonly outcome?: unknown; readonly taskId?: unknown };
-    printNote(JSON.stringify({ error: { code: code ?? (error instanceof UsageError ? 'usage' : null), message: error.message, type, outcome, taskId } }, jsonSafe));
+    printNote(
+      JSON.stringify(
+        {
+          error: { code: code ?? (error instanceof UsageError ? 'usage' : null), message: error.message, type, outcome, taskId },
+        },
+        jsonSafe,
+      ),
+    );
     return;
   }
   const expected = code !== null || error instanceof UsageError;
-  printNote(`${pc.red('error:')} ${expected ? error.message : (error.stack ?? error.message)}`);
+  printNote(`${pc.red('error:')} ${visible(expected ? error.message : (error.stack ?? error.message))}`);
   if (code !== null) printNote(pc.dim(`${code}, see docs/reference/errors.md`));
 }
 
@@ -91,7 +129,11 @@ const LINE_EVERY_MS = 5_000;
  * A progress bar on standard error; without a terminal a line every 5 s instead. `total` may be wrong (queues move):
  * the bar never goes over its end.
  */
-export function startProgress(label: string, total: number, options: { readonly silent?: boolean; readonly stream?: NodeJS.WriteStream } = {}): Progress {
+export function startProgress(
+  label: string,
+  total: number,
+  options: { readonly silent?: boolean; readonly stream?: NodeJS.WriteStream } = {},
+): Progress {
   const stream = options.stream ?? process.stderr;
   if (options.silent) return { update() {}, end() {} };
   const tty = stream.isTTY === true;

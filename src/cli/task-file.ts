@@ -64,13 +64,17 @@ function optionsOf(value: unknown): CallOptions {
 function parse(text: string): NamedCall {
   const value = decodeJson(text);
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new ArgumentError('E_ARGUMENTS', `a line is an object such as {"task":"math.add","args":[2,3]}, not ${Array.isArray(value) ? 'an array' : JSON.stringify(value)}`);
+    throw new ArgumentError(
+      'E_ARGUMENTS',
+      `a line is an object such as {"task":"math.add","args":[2,3]}, not ${Array.isArray(value) ? 'an array' : JSON.stringify(value)}`,
+    );
   }
   checkKeys(value, LINE_KEYS, 'the line');
   const { task, args = [], kwargs = {}, options } = value as Readonly<Record<string, unknown>>;
   if (typeof task !== 'string') throw new ArgumentError('E_ARGUMENTS', '"task" must be the name of a task');
   if (!Array.isArray(args)) throw new ArgumentError('E_ARGUMENTS', '"args" must be an array');
-  if (typeof kwargs !== 'object' || kwargs === null || Object.getPrototypeOf(kwargs) !== Object.prototype) throw new ArgumentError('E_ARGUMENTS', '"kwargs" must be an object');
+  if (typeof kwargs !== 'object' || kwargs === null || Object.getPrototypeOf(kwargs) !== Object.prototype)
+    throw new ArgumentError('E_ARGUMENTS', '"kwargs" must be an object');
   return { task, args, kwargs: kwargs as Readonly<Record<string, unknown>>, options: optionsOf(options) };
 }
 
@@ -78,7 +82,11 @@ function parse(text: string): NamedCall {
  * Yields every line that is not blank, good or bad, with its number from 1.
  * @param check what else a good line must pass; throws if it does not
  */
-export async function* readTaskFile(file: string, maxLineBytes: number, check: (call: NamedCall) => void): AsyncGenerator<TaskLine> {
+export async function* readTaskFile(
+  file: string,
+  maxLineBytes: number,
+  check: (call: NamedCall) => void,
+): AsyncGenerator<TaskLine> {
   let line = 0;
   for await (const bytes of byteLines(file, maxLineBytes)) {
     line += 1;
@@ -94,7 +102,13 @@ export async function* readTaskFile(file: string, maxLineBytes: number, check: (
       yield { line, call };
     } catch (thrown) {
       const error = toError(thrown);
-      yield { line, fault: error instanceof LovageError ? error : new ArgumentError(codeOf(error) ?? 'E_ARGUMENTS', error.message, { cause: error }) };
+      yield {
+        line,
+        fault:
+          error instanceof LovageError
+            ? error
+            : new ArgumentError(codeOf(error) ?? 'E_ARGUMENTS', error.message, { cause: error }),
+      };
     }
   }
 }

@@ -25,11 +25,17 @@ afterAll(() => project.remove());
 
 describe('send', () => {
   test('prints the result with --wait', async () => {
-    expect(await project.run(['send', 'math.add', '--args', '[2,3]', '--wait', '10s'])).toEqual({ code: 0, stdout: '5\n', stderr: '' });
+    expect(await project.run(['send', 'math.add', '--args', '[2,3]', '--wait', '10s'])).toEqual({
+      code: 0,
+      stdout: '5\n',
+      stderr: '',
+    });
   });
 
   test('takes positions and keywords together', async () => {
-    expect((await project.run(['send', 'math.add', '--args', '[2]', '--kwargs', '{"y":40}', '--wait', '10s'])).stdout).toBe('42\n');
+    expect((await project.run(['send', 'math.add', '--args', '[2]', '--kwargs', '{"y":40}', '--wait', '10s'])).stdout).toBe(
+      '42\n',
+    );
   });
 
   test('prints the id alone, and result finds it', async () => {
@@ -41,8 +47,23 @@ describe('send', () => {
   });
 
   test('with --json prints one document', async () => {
-    const { stdout } = await project.run(['send', 'echo', '--args', '["ü"]', '--header', 'tenant=acme', '--header', 'a=b=c', '--wait', '10s', '--json']);
-    expect(JSON.parse(stdout)).toMatchObject({ state: 'SUCCESS', result: { args: ['ü'], headers: { tenant: 'acme', a: 'b=c' }, attempt: 1 } });
+    const { stdout } = await project.run([
+      'send',
+      'echo',
+      '--args',
+      '["ü"]',
+      '--header',
+      'tenant=acme',
+      '--header',
+      'a=b=c',
+      '--wait',
+      '10s',
+      '--json',
+    ]);
+    expect(JSON.parse(stdout)).toMatchObject({
+      state: 'SUCCESS',
+      result: { args: ['ü'], headers: { tenant: 'acme', a: 'b=c' }, attempt: 1 },
+    });
   });
 
   test('a failed task exits 1 and shows its error', async () => {
@@ -54,14 +75,32 @@ describe('send', () => {
   });
 
   test('a result that does not come in time exits 1 and names the id', async () => {
-    const { code, stderr } = await project.run(['send', 'math.add', '--args', '[1,1]', '--countdown', '1h', '--id', 'far-away', '--wait', '200ms', '--json']);
+    const { code, stderr } = await project.run([
+      'send',
+      'math.add',
+      '--args',
+      '[1,1]',
+      '--countdown',
+      '1h',
+      '--id',
+      'far-away',
+      '--wait',
+      '200ms',
+      '--json',
+    ]);
     expect(code).toBe(1);
-    expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'E_RESULT_TIMEOUT', message: expect.stringContaining('far-away') as string } });
+    expect(JSON.parse(stderr)).toMatchObject({
+      error: { code: 'E_RESULT_TIMEOUT', message: expect.stringContaining('far-away') as string },
+    });
   });
 
   test('an id sent twice runs once', async () => {
-    for (let time = 0; time < 2; time++) expect((await project.run(['send', 'math.add', '--args', '[1,2]', '--id', 'twice', '--wait', '10s'])).stdout).toBe('3\n');
-    const runs = worker.stderr().split('\n').filter((line) => line.includes('"id":"twice"') && line.includes('task succeeded'));
+    for (let time = 0; time < 2; time++)
+      expect((await project.run(['send', 'math.add', '--args', '[1,2]', '--id', 'twice', '--wait', '10s'])).stdout).toBe('3\n');
+    const runs = worker
+      .stderr()
+      .split('\n')
+      .filter((line) => line.includes('"id":"twice"') && line.includes('task succeeded'));
     expect(runs).toHaveLength(1);
   });
 
@@ -73,11 +112,16 @@ describe('send', () => {
 });
 
 describe('send --file', () => {
-  const good = Array.from({ length: 2_500 }, (_, index) => JSON.stringify({ task: 'bulk', args: [index], kwargs: { big: 1 }, options: { queue: 'bulk', priority: index % 10 } }));
+  const good = Array.from({ length: 2_500 }, (_, index) =>
+    JSON.stringify({ task: 'bulk', args: [index], kwargs: { big: 1 }, options: { queue: 'bulk', priority: index % 10 } }),
+  );
 
   test('sends every line', async () => {
     project.write('good.jsonl', `${good.join('\n')}\n\n`);
-    expect(await project.run(['send', '--file', 'good.jsonl', '--json'])).toMatchObject({ code: 0, stdout: '{"tasks":2500,"sent":2500,"bad":0}\n' });
+    expect(await project.run(['send', '--file', 'good.jsonl', '--json'])).toMatchObject({
+      code: 0,
+      stdout: '{"tasks":2500,"sent":2500,"bad":0}\n',
+    });
     expect(JSON.parse((await project.run(['queues', 'list', 'bulk', '--json'])).stdout)).toMatchObject([{ ready: 2_500 }]);
   });
 
@@ -87,7 +131,20 @@ describe('send --file', () => {
   });
 
   test('reports every bad line with its number and sends nothing', async () => {
-    const lines = ['{"task":"bulk","options":{"queue":"bulk"}}', 'nonsense', '{"task":7}', '[]', '{"task":"a","args":{}}', '{"task":"a","kwargs":[]}', '{"task":"a","optoins":{}}', '{"task":"a","options":{"priority":12}}', '{"task":"a","options":{"eta":"tomorrow"}}', '{"task":"a","options":{"countdown":5}}', `{"task":"a","args":["${'x'.repeat(1_048_577)}"]}`, `{"task":"a","args":["${'x'.repeat(2_200_000)}"]}`];
+    const lines = [
+      '{"task":"bulk","options":{"queue":"bulk"}}',
+      'nonsense',
+      '{"task":7}',
+      '[]',
+      '{"task":"a","args":{}}',
+      '{"task":"a","kwargs":[]}',
+      '{"task":"a","optoins":{}}',
+      '{"task":"a","options":{"priority":12}}',
+      '{"task":"a","options":{"eta":"tomorrow"}}',
+      '{"task":"a","options":{"countdown":5}}',
+      `{"task":"a","args":["${'x'.repeat(1_048_577)}"]}`,
+      `{"task":"a","args":["${'x'.repeat(2_200_000)}"]}`,
+    ];
     project.write('bad.jsonl', Buffer.concat([Buffer.from(`${lines.join('\n')}\n`), Buffer.from([0xff, 0xfe])]));
     const { code, stdout, stderr } = await project.run(['send', '--file', 'bad.jsonl', '--json']);
     expect(code).toBe(65);
@@ -121,7 +178,9 @@ describe('send --file', () => {
   });
 
   test('--dry-run checks and sends nothing', async () => {
-    expect((await project.run(['send', '--file', 'good.jsonl', '--dry-run'])).stdout).toBe('2500 tasks, all good; nothing was sent\n');
+    expect((await project.run(['send', '--file', 'good.jsonl', '--dry-run'])).stdout).toBe(
+      '2500 tasks, all good; nothing was sent\n',
+    );
     expect(JSON.parse((await project.run(['queues', 'list', 'bulk', '--json'])).stdout)).toMatchObject([{ ready: 0 }]);
   });
 });
@@ -137,11 +196,17 @@ describe('queues', () => {
     const json = JSON.parse((await project.run(['queues', 'peek', 'look', '--json'])).stdout) as unknown[];
     expect(json[0]).toMatchObject({ position: 1, task: 'first', args: ['\u001b[31mred'] });
     expect(json[1]).toMatchObject({ task: 'second', kwargs: { n: '9007199254740993' }, notBefore: expect.any(String) as string });
-    expect((await project.run(['queues', 'list', 'look'])).stdout).toMatch(/^QUEUE +READY +DELAYED +HELD BY WORKERS\nlook +1 +1 +0\n$/);
+    expect((await project.run(['queues', 'list', 'look'])).stdout).toMatch(
+      /^QUEUE +READY +DELAYED +HELD BY WORKERS\nlook +1 +1 +0\n$/,
+    );
   });
 
   test('an empty queue says so on standard error', async () => {
-    expect(await project.run(['queues', 'peek', 'nothing-here'])).toEqual({ code: 0, stdout: '', stderr: 'nothing waits in queue nothing-here\n' });
+    expect(await project.run(['queues', 'peek', 'nothing-here'])).toEqual({
+      code: 0,
+      stdout: '',
+      stderr: 'nothing waits in queue nothing-here\n',
+    });
   });
 
   test('backup copies the file while the worker uses it, and the copy can be read', async () => {

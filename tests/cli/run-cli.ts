@@ -63,7 +63,10 @@ export class Project {
     });
     const until = (words: string): Promise<void> =>
       new Promise((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error(`no "${words}" within ${READY_LIMIT_MS} ms:\n${stderr}`)), READY_LIMIT_MS);
+        const timer = setTimeout(
+          () => reject(new Error(`no "${words}" within ${READY_LIMIT_MS} ms:\n${stderr}`)),
+          READY_LIMIT_MS,
+        );
         const look = (): void => {
           if (!stderr.includes(words)) return;
           clearTimeout(timer);

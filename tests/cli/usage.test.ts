@@ -19,15 +19,20 @@ test('--version prints the version of the package', async () => {
 test('--help lists what is built, and nothing that is not', async () => {
   const { code, stdout } = await project.run(['--help']);
   expect(code).toBe(0);
-  const commands = [.../^ {2}([a-z]+) /gm[Symbol.matchAll](stdout.split('Commands:')[1]?.split('Environment:')[0] ?? '')].map(([, name]) => name);
+  const commands = [.../^ {2}([a-z]+) /gm[Symbol.matchAll](stdout.split('Commands:')[1]?.split('Environment:')[0] ?? '')].map(
+    ([, name]) => name,
+  );
   expect(commands).toEqual(['worker', 'send', 'result', 'queues', 'purge', 'completion', 'help']);
 });
 
-test.each(['worker', 'send', 'result', 'queues list', 'queues peek', 'queues backup', 'purge', 'completion'])('%s --help has examples', async (command) => {
-  const { code, stdout } = await project.run([...command.split(' '), '--help']);
-  expect(code).toBe(0);
-  expect(stdout).toContain(`\n  $ ${command === 'completion' ? 'source <(' : ''}lovage ${command}`);
-});
+test.each(['worker', 'send', 'result', 'queues list', 'queues peek', 'queues backup', 'purge', 'completion'])(
+  '%s --help has examples',
+  async (command) => {
+    const { code, stdout } = await project.run([...command.split(' '), '--help']);
+    expect(code).toBe(0);
+    expect(stdout).toContain(`\n  $ ${command === 'completion' ? 'source <(' : ''}lovage ${command}`);
+  },
+);
 
 describe('wrong usage exits 2 and says what to do', () => {
   test.each([
@@ -85,7 +90,12 @@ describe('other exits without a broker', () => {
   test.each([
     ['a worker whose app file is not there', ['--app', './no.ts'], 65, 'E_APP_FILE'],
     ['a worker on an unknown scheme', ['--app', './empty.ts', '--broker', 'kafka://x'], 78, 'E_CONFIG_URL'],
-    ['a worker with options that contradict each other', ['--app', './empty.ts', '--pool', 'async', '--threads', '2'], 78, 'E_CONFIG_CONFLICT'],
+    [
+      'a worker with options that contradict each other',
+      ['--app', './empty.ts', '--pool', 'async', '--threads', '2'],
+      78,
+      'E_CONFIG_CONFLICT',
+    ],
   ])('%s names the cause in its last log line', async (_, args, exitCode, code) => {
     project.write('empty.ts', "import { createApp } from 'lovage'; export const app = createApp({ broker: 'memory:' });");
     const finished = await project.run(['worker', ...args]);
@@ -127,7 +137,16 @@ describe('lovage.config', () => {
 test('the completion script for bash offers commands, and the options of the command at hand', async () => {
   const { stdout } = await project.run(['completion', 'bash']);
   const complete = (...words: string[]): string[] =>
-    execFileSync('bash', ['-c', `${stdout}\nCOMP_WORDS=(lovage ${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length}; _lovage; printf '%s\\n' "\${COMPREPLY[@]}"`], { encoding: 'utf8' }).split('\n').filter(Boolean);
+    execFileSync(
+      'bash',
+      [
+        '-c',
+        `${stdout}\nCOMP_WORDS=(lovage ${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length}; _lovage; printf '%s\\n' "\${COMPREPLY[@]}"`,
+      ],
+      { encoding: 'utf8' },
+    )
+      .split('\n')
+      .filter(Boolean);
   expect(complete('se')).toEqual(['send']);
   expect(complete('send', '--co')).toEqual(['--countdown']);
   expect(complete('queues', 'pe')).toEqual(['peek']);

@@ -10,7 +10,8 @@ import { agree, idsInField, isCopyleft, licenceField, licencesInText, referredFi
 import { differences, summarise } from '../../demo/summary.js';
 
 const MIT = readFileSync(fileURLToPath(new URL('../../LICENSE', import.meta.url)), 'utf8');
-const ISC = 'Permission to use, copy, modify, and/or distribute this software for any purpose with or without fee is hereby granted, provided that the above';
+const ISC =
+  'Permission to use, copy, modify, and/or distribute this software for any purpose with or without fee is hereby granted, provided that the above';
 const BSD_2 = 'Redistributions of source code must retain the above copyright notice';
 const BSD_3 = `${BSD_2}. Neither the name of X nor the names of its contributors may be used to endorse or promote products`;
 
@@ -23,7 +24,11 @@ describe('licence texts', () => {
     ['ISC without its condition', ISC.replace(', provided that the above', '.'), ['0BSD']],
     ['BSD with two clauses', BSD_2, ['BSD-2-Clause']],
     ['BSD with three clauses', BSD_3, ['BSD-3-Clause']],
-    ['BSD whose third clause says "may not be used"', `${BSD_2}. The names of any contributors may not be used to endorse or promote products`, ['BSD-3-Clause']],
+    [
+      'BSD whose third clause says "may not be used"',
+      `${BSD_2}. The names of any contributors may not be used to endorse or promote products`,
+      ['BSD-3-Clause'],
+    ],
     ['Apache', 'Apache License\n  Version 2.0, January 2004', ['Apache-2.0']],
     ['MPL', 'Mozilla Public License Version 2.0', ['MPL-2.0']],
     ['Blue Oak', '# Blue Oak Model License\n\nVersion 1.0.0', ['BlueOak-1.0.0']],
@@ -83,7 +88,12 @@ describe('packages', () => {
     write('node_modules/plain/LICENSE', MIT);
     write('node_modules/plain/lib/a.js', 'x'.repeat(100));
     write('node_modules/plain/node_modules/nested/package.json', { name: 'nested', version: '2.0.0' });
-    write('node_modules/@scope/liar/package.json', { name: '@scope/liar', version: '0.1.0', license: 'MIT', scripts: { postinstall: 'node x' } });
+    write('node_modules/@scope/liar/package.json', {
+      name: '@scope/liar',
+      version: '0.1.0',
+      license: 'MIT',
+      scripts: { postinstall: 'node x' },
+    });
     write('node_modules/@scope/liar/LICENCE.txt', BSD_2);
     write('node_modules/native/package.json', { name: 'native', version: '3.0.0', license: 'SEE LICENSE IN TERMS.md' });
     write('node_modules/native/TERMS.md', 'Apache License, Version 2.0');
@@ -95,7 +105,12 @@ describe('packages', () => {
   afterAll(() => rmSync(root, { recursive: true, force: true }));
 
   test('finds scoped and nested packages, not links, tools or folders without a manifest', async () => {
-    expect(await findPackages(root)).toEqual(['node_modules/@scope/liar', 'node_modules/native', 'node_modules/plain', 'node_modules/plain/node_modules/nested']);
+    expect(await findPackages(root)).toEqual([
+      'node_modules/@scope/liar',
+      'node_modules/native',
+      'node_modules/plain',
+      'node_modules/plain/node_modules/nested',
+    ]);
   });
 
   test('measures a package without its nested ones', async () => {
@@ -123,9 +138,16 @@ describe('packages', () => {
     const reports = await Promise.all((await findPackages(root)).map((path) => analysePackage(root, path)));
     const summary = summarise(reports);
     expect(summarise(reports.toReversed())).toEqual(summary);
-    expect(summary.licences).toEqual([['MIT', 2], ['Apache-2.0', 1], ['unknown', 1]]);
+    expect(summary.licences).toEqual([
+      ['MIT', 2],
+      ['Apache-2.0', 1],
+      ['unknown', 1],
+    ]);
     expect(differences(summary, summarise(reports))).toEqual([]);
-    const wrong = differences(summary, summarise(reports.slice(1).map((report) => (report.name === 'plain' ? { ...report, bytes: 1 } : report))));
+    const wrong = differences(
+      summary,
+      summarise(reports.slice(1).map((report) => (report.name === 'plain' ? { ...report, bytes: 1 } : report))),
+    );
     expect(wrong).toHaveLength(2);
     expect(wrong[0]).toMatch(/liar: no result/);
   });
@@ -133,7 +155,20 @@ describe('packages', () => {
 
 describe('the ledger', () => {
   const ledger = parseLedger(
-    ['started a 1', 'done a 1', 'started b 1', 'started b 2', 'done b 2', 'started c 2', 'done c 2', 'started c 2', 'done c 2', 'started d 1', 'noise', 'done d'].join('\n'),
+    [
+      'started a 1',
+      'done a 1',
+      'started b 1',
+      'started b 2',
+      'done b 2',
+      'started c 2',
+      'done c 2',
+      'started c 2',
+      'done c 2',
+      'started d 1',
+      'noise',
+      'done d',
+    ].join('\n'),
   );
   test('counts what ran, what the kill repeats, and what it does not explain', () => {
     expect(judge(['a', 'b', 'c', 'd'], ledger, 1)).toEqual({ sent: 4, run: 3, twiceByKill: 1, twiceUnexplained: 1, lost: 1 });

@@ -10,7 +10,9 @@ import { runDemo } from './run-demo.js';
 const temporary = mkdtempSync(join(tmpdir(), 'lovage-demo-test-'));
 afterAll(() => rmSync(temporary, { recursive: true }));
 
-test('runs every package once, survives the kill, gives the right answer and leaves nothing behind', { timeout: 100_000 }, async () => {
+test('runs every package once, survives the kill, gives the right answer and leaves nothing behind', {
+  timeout: 100_000,
+}, async () => {
   const packages = (await findPackages(process.cwd())).length;
   const { code, stdout, stderr } = await runDemo([], { TMPDIR: temporary });
   expect(code, stderr).toBe(0);

@@ -42,7 +42,11 @@ interface Found {
 }
 
 async function load(binary: string, mode: 'main' | 'thread', file: string, root: string = ROOT): Promise<Found> {
-  const { stdout } = await run(binary, [PROBE, root, mode, file], { cwd: project, env: { PATH: process.env.PATH ?? '' }, timeout: 20_000 });
+  const { stdout } = await run(binary, [PROBE, root, mode, file], {
+    cwd: project,
+    env: { PATH: process.env.PATH ?? '' },
+    timeout: 20_000,
+  });
   return JSON.parse(stdout) as Found;
 }
 
@@ -72,11 +76,19 @@ describe.each(nodes)('on Node $version', ({ binary }) => {
     const own = join(project, 'own-tsx');
     mkdirSync(join(own, 'node_modules/tsx/api'), { recursive: true });
     cpSync(join(project, 'enum'), own, { recursive: true });
-    const real = (kind: string): string => JSON.stringify(pathToFileURL(join(ROOT, `node_modules/tsx/dist/${kind}/api/index.mjs`)).href);
-    const exports = { './package.json': './package.json', './esm/api': { import: { default: './esm.mjs' } }, './cjs/api': './cjs.mjs' };
+    const real = (kind: string): string =>
+      JSON.stringify(pathToFileURL(join(ROOT, `node_modules/tsx/dist/${kind}/api/index.mjs`)).href);
+    const exports = {
+      './package.json': './package.json',
+      './esm/api': { import: { default: './esm.mjs' } },
+      './cjs/api': './cjs.mjs',
+    };
     writeFileSync(join(own, 'node_modules/tsx/package.json'), JSON.stringify({ name: 'tsx', exports }));
     for (const kind of ['esm', 'cjs']) {
-      writeFileSync(join(own, `node_modules/tsx/${kind}.mjs`), `process.stderr.write('own ${kind}\\n'); export * from ${real(kind)};`);
+      writeFileSync(
+        join(own, `node_modules/tsx/${kind}.mjs`),
+        `process.stderr.write('own ${kind}\\n'); export * from ${real(kind)};`,
+      );
     }
     const { stdout, stderr } = await run(binary, [PROBE, ROOT, 'main', join(own, 'tasks.ts')], { cwd: project, timeout: 20_000 });
     expect(JSON.parse(stdout)).toMatchObject({ answer: 'red' });
@@ -86,24 +98,67 @@ describe.each(nodes)('on Node $version', ({ binary }) => {
 });
 
 describe('what cannot load names the fix', () => {
-  const cases: readonly { readonly name: string; readonly files: Readonly<Record<string, string>>; readonly app: string; readonly says: RegExp }[] = [
+  const cases: readonly {
+    readonly name: string;
+    readonly files: Readonly<Record<string, string>>;
+    readonly app: string;
+    readonly says: RegExp;
+  }[] = [
     { name: 'a file that is not there', files: {}, app: 'nothing.ts', says: /does not exist: give the path/ },
     { name: 'a file named without its extension', files: { 'near.ts': '' }, app: 'near', says: /did you mean .*near\.ts\?/ },
     { name: 'a folder', files: { 'folder/a.ts': '' }, app: 'folder', says: /is a folder: give the file in it/ },
     { name: 'a file of another kind', files: { 'tasks.py': '' }, app: 'tasks.py', says: /no JavaScript or TypeScript/ },
-    { name: 'a syntax error', files: { 'broken.ts': 'export const app = ;' }, app: 'broken.ts', says: /broken\.ts:1:19.*Correct the syntax error/s },
-    { name: 'a missing package', files: { 'm.mts': "import 'no-such-package/x';" }, app: 'm.mts', says: /npm install no-such-package\)/ },
-    { name: 'a missing file', files: { 'm2.mts': "import './gone.js';" }, app: 'm2.mts', says: /Correct the import, or create the file/ },
-    { name: 'a file without an app', files: { 'n.mts': 'export const x = 1;' }, app: 'n.mts', says: /exports no app \(it exports x\)/ },
-    { name: 'a file that throws', files: { 't.mts': "throw new TypeError('no database');" }, app: 't.mts', says: /threw while it was loaded: TypeError: no database/ },
-    { name: 'top-level await in CommonJS', files: { 'a.cts': 'await 1;' }, app: 'a.cts', says: /Top-level await needs an ES module/ },
+    {
+      name: 'a syntax error',
+      files: { 'broken.ts': 'export const app = ;' },
+      app: 'broken.ts',
+      says: /broken\.ts:1:19.*Correct the syntax error/s,
+    },
+    {
+      name: 'a missing package',
+      files: { 'm.mts': "import 'no-such-package/x';" },
+      app: 'm.mts',
+      says: /npm install no-such-package\)/,
+    },
+    {
+      name: 'a missing file',
+      files: { 'm2.mts': "import './gone.js';" },
+      app: 'm2.mts',
+      says: /Correct the import, or create the file/,
+    },
+    {
+      name: 'a file without an app',
+      files: { 'n.mts': 'export const x = 1;' },
+      app: 'n.mts',
+      says: /exports no app \(it exports x\)/,
+    },
+    {
+      name: 'a file that throws',
+      files: { 't.mts': "throw new TypeError('no database');" },
+      app: 't.mts',
+      says: /threw while it was loaded: TypeError: no database/,
+    },
+    {
+      name: 'top-level await in CommonJS',
+      files: { 'a.cts': 'await 1;' },
+      app: 'a.cts',
+      says: /Top-level await needs an ES module/,
+    },
     {
       name: 'several apps',
-      files: { 's.mts': "import { createApp } from 'lovage'; export const a = createApp({ name: 'a' }); export const b = createApp({ name: 'b' });" },
+      files: {
+        's.mts':
+          "import { createApp } from 'lovage'; export const a = createApp({ name: 'a' }); export const b = createApp({ name: 'b' });",
+      },
       app: 's.mts',
       says: /several apps \(a, b\): pick one, for example --app .*s\.mts:a/,
     },
-    { name: 'an export that is not there', files: { 'n.mts': 'export const x = 1;' }, app: 'n.mts:app', says: /no export 'app' \(it exports x\)/ },
+    {
+      name: 'an export that is not there',
+      files: { 'n.mts': 'export const x = 1;' },
+      app: 'n.mts:app',
+      says: /no export 'app' \(it exports x\)/,
+    },
   ];
   test.each(cases)('$name', async ({ files, app, says }) => {
     for (const [path, text] of Object.entries(files)) {
@@ -137,12 +192,16 @@ describe.each(nodes)('without any tsx, on Node $version', ({ version, binary }) 
     mkdirSync(join(bare, 'node_modules'), { recursive: true });
     cpSync(join(ROOT, 'dist'), join(bare, 'dist'), { recursive: true });
     cpSync(join(ROOT, 'package.json'), join(bare, 'package.json'));
-    for (const name of ['pino', 'picocolors']) symlinkSync(join(ROOT, 'node_modules', name), join(bare, 'node_modules', name), 'dir');
+    for (const name of ['pino', 'picocolors'])
+      symlinkSync(join(ROOT, 'node_modules', name), join(bare, 'node_modules', name), 'dir');
     mkdirSync(join(bare, 'project/node_modules'), { recursive: true });
     symlinkSync(bare, join(bare, 'project/node_modules/lovage'), 'dir');
     writeFileSync(join(bare, 'project/package.json'), '{ "type": "module" }');
     const plain = "import { createApp } from 'lovage';\nexport const app = createApp({ name: 'plain', broker: 'memory:' });\n";
-    writeFileSync(join(bare, 'project/plain.ts'), `${plain}export const check = app.fn('check', (n: number): string => \`plain \${n}\`);\n`);
+    writeFileSync(
+      join(bare, 'project/plain.ts'),
+      `${plain}export const check = app.fn('check', (n: number): string => \`plain \${n}\`);\n`,
+    );
     writeFileSync(join(bare, 'project/enum.ts'), `${plain}export enum Colour { Red }\n`);
     writeFileSync(join(bare, 'project/specifier.ts'), `${plain}import './plain2.js';\n`);
     writeFileSync(join(bare, 'project/plain2.ts'), '');
@@ -151,13 +210,21 @@ describe.each(nodes)('without any tsx, on Node $version', ({ version, binary }) 
 
   if (Number(version.split('.')[0]) >= 22) {
     test('type stripping runs plain TypeScript', async () => {
-      expect(await load(binary, 'thread', join(bare, 'project/plain.ts'), bare)).toEqual({ name: 'plain', answer: 'plain 2', sameCopy: true });
+      expect(await load(binary, 'thread', join(bare, 'project/plain.ts'), bare)).toEqual({
+        name: 'plain',
+        answer: 'plain 2',
+        sameCopy: true,
+      });
     });
     test('an enum, which stripping refuses, names tsx as the fix', async () => {
-      expect((await load(binary, 'main', join(bare, 'project/enum.ts'), bare)).message).toMatch(/need tsx: npm install --save-dev tsx/);
+      expect((await load(binary, 'main', join(bare, 'project/enum.ts'), bare)).message).toMatch(
+        /need tsx: npm install --save-dev tsx/,
+      );
     });
     test('a .js specifier that means .ts names tsx as the fix', async () => {
-      expect((await load(binary, 'main', join(bare, 'project/specifier.ts'), bare)).message).toMatch(/need tsx: npm install --save-dev tsx/);
+      expect((await load(binary, 'main', join(bare, 'project/specifier.ts'), bare)).message).toMatch(
+        /need tsx: npm install --save-dev tsx/,
+      );
     });
   } else {
     test('TypeScript names tsx, a newer Node or compiling as the fix', async () => {

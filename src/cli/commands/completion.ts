@@ -1,5 +1,5 @@
 /** `lovage completion bash|zsh|fish`: a static script made from the program itself, so that Tab starts no Node. */
-import { type Command, Argument } from 'commander';
+import { Argument, type Command } from 'commander';
 import { printLine } from '../output.js';
 
 interface Words {
@@ -11,13 +11,18 @@ interface Words {
 
 function wordsOf(command: Command, path: string): Words[] {
   const shown = command.commands.filter((sub) => sub.name() !== 'help');
-  const options = command.options.filter(({ long, hidden }) => long && !hidden).map(({ long, description }) => ({ flag: long as string, about: description }));
+  const options = command.options
+    .filter(({ long, hidden }) => long && !hidden)
+    .map(({ long, description }) => ({ flag: long as string, about: description }));
   const below = shown.flatMap((sub) => wordsOf(sub, `${path} ${sub.name()}`.trim()));
   return [{ path, commands: shown, options: [...options, { flag: '--help', about: 'show help' }] }, ...below];
 }
 
 function bash(all: readonly Words[]): string {
-  const cases = all.map(({ path, commands, options }) => `    '${path}') words='${[...commands.map((sub) => sub.name()), ...options.map(({ flag }) => flag)].join(' ')}' ;;`);
+  const cases = all.map(
+    ({ path, commands, options }) =>
+      `    '${path}') words='${[...commands.map((sub) => sub.name()), ...options.map(({ flag }) => flag)].join(' ')}' ;;`,
+  );
   return `_lovage() {
   local cur="\${COMP_WORDS[COMP_CWORD]}" path='' words=''
   local first="\${COMP_WORDS[1]}" second="\${COMP_WORDS[2]}"
@@ -37,8 +42,15 @@ const quoted = (text: string): string => `'${text.replaceAll('\\', '\\\\').repla
 function fish(all: readonly Words[]): string {
   const lines: string[] = [];
   for (const { path, commands, options } of all) {
-    const when = path === '' ? '__fish_use_subcommand' : path.split(' ').map((word) => `__fish_seen_subcommand_from ${word}`).join('; and ');
-    for (const sub of commands) lines.push(`complete -c lovage -n '${when}' -f -a ${sub.name()} -d ${quoted(sub.summary() || sub.description())}`);
+    const when =
+      path === ''
+        ? '__fish_use_subcommand'
+        : path
+            .split(' ')
+            .map((word) => `__fish_seen_subcommand_from ${word}`)
+            .join('; and ');
+    for (const sub of commands)
+      lines.push(`complete -c lovage -n '${when}' -f -a ${sub.name()} -d ${quoted(sub.summary() || sub.description())}`);
     for (const { flag, about } of options) lines.push(`complete -c lovage -n '${when}' -l ${flag.slice(2)} -d ${quoted(about)}`);
   }
   return lines.join('\n');

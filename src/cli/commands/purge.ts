@@ -16,7 +16,8 @@ async function confirmed(question: string): Promise<boolean> {
 
 async function purge(queues: readonly string[], flags: ConnectionFlags & { readonly yes?: boolean }): Promise<void> {
   const interactive = process.stdin.isTTY === true && process.stderr.isTTY === true && !flags.json;
-  if (!flags.yes && !interactive) throw new UsageError('lovage purge removes messages for good: without a terminal to ask on, it needs --yes');
+  if (!flags.yes && !interactive)
+    throw new UsageError('lovage purge removes messages for good: without a terminal to ask on, it needs --yes');
   await withBroker(await resolveConnection(flags), async (broker) => {
     const before = await broker.depth(queues);
     const waiting = before.map(({ ready, delayed }) => ready + (delayed ?? 0));

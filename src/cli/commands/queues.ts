@@ -8,9 +8,12 @@ import { addConnectionOptions, type ConnectionFlags, resolveConnection, wholeNum
 import { formatTable, printJson, printLine, printNote, shorten, startProgress } from '../output.js';
 
 async function list(names: readonly string[], flags: ConnectionFlags): Promise<void> {
-  const depths = await withBroker(await resolveConnection(flags), async (broker) => broker.depth(names.length > 0 ? names : await broker.queues()));
+  const depths = await withBroker(await resolveConnection(flags), async (broker) =>
+    broker.depth(names.length > 0 ? names : await broker.queues()),
+  );
   if (flags.json) return printJson(depths);
-  if (depths.length === 0) return printNote('no queues: none was declared yet, or this broker cannot list them (name them: lovage queues list QUEUE…)');
+  if (depths.length === 0)
+    return printNote('no queues: none was declared yet, or this broker cannot list them (name them: lovage queues list QUEUE…)');
   const cell = (count: number | null): string => (count === null ? '?' : String(count));
   printLine(
     formatTable(
@@ -23,7 +26,8 @@ async function list(names: readonly string[], flags: ConnectionFlags): Promise<v
 
 /** A peeked message for machines: headers as they are, the body decoded if it can be. */
 function describe(peeked: Peeked, position: number): Record<string, unknown> {
-  if ('garbage' in peeked) return { position, garbage: Buffer.from(peeked.garbage.subarray(0, 4_096)).toString('base64'), bytes: peeked.garbage.length };
+  if ('garbage' in peeked)
+    return { position, garbage: Buffer.from(peeked.garbage.subarray(0, 4_096)).toString('base64'), bytes: peeked.garbage.length };
   const { headers, properties } = peeked.message;
   const notBefore = peeked.notBeforeMs === null ? null : new Date(peeked.notBeforeMs).toISOString();
   const shared = { position, id: headers.id ?? null, task: headers.task ?? null, notBefore, headers, properties };
@@ -37,11 +41,19 @@ function describe(peeked: Peeked, position: number): Record<string, unknown> {
 
 function peekRow(peeked: Peeked, position: number): (string | number)[] {
   if ('garbage' in peeked) {
-    return [position, '(no message)', `${peeked.garbage.length} bytes`, shorten(Buffer.from(peeked.garbage.subarray(0, 64)).toString('latin1'), 50), ''];
+    return [
+      position,
+      '(no message)',
+      `${peeked.garbage.length} bytes`,
+      shorten(Buffer.from(peeked.garbage.subarray(0, 64)).toString('latin1'), 50),
+      '',
+    ];
   }
   const { headers } = peeked.message;
   const text = (value: unknown): string => (typeof value === 'string' ? value : '');
-  const args = [text(headers.argsrepr), text(headers.kwargsrepr)].filter((part) => part !== '' && part !== '()' && part !== '[]' && part !== '{}').join(' ');
+  const args = [text(headers.argsrepr), text(headers.kwargsrepr)]
+    .filter((part) => part !== '' && part !== '()' && part !== '[]' && part !== '{}')
+    .join(' ');
   return [
     position,
     shorten(text(headers.id), 36),
@@ -54,18 +66,30 @@ function peekRow(peeked: Peeked, position: number): (string | number)[] {
 async function peek(queue: string, flags: ConnectionFlags & { readonly limit: number }): Promise<void> {
   const found = await withBroker(await resolveConnection(flags), async (broker) => {
     const can = broker.capabilities.peek;
-    if (can !== true) throw new BrokerError('E_NOT_SUPPORTED', `the ${broker.name} broker cannot show messages: ${can}. "lovage queues list" shows how many wait`);
+    if (can !== true)
+      throw new BrokerError(
+        'E_NOT_SUPPORTED',
+        `the ${broker.name} broker cannot show messages: ${can}. "lovage queues list" shows how many wait`,
+      );
     return broker.peek(queue, flags.limit);
   });
   if (flags.json) return printJson(found.map((peeked, index) => describe(peeked, index + 1)));
   if (found.length === 0) return printNote(`nothing waits in queue ${queue}`);
-  printLine(formatTable(['#', 'ID', 'TASK', 'ARGUMENTS', 'NOT BEFORE'], found.map((peeked, index) => peekRow(peeked, index + 1)), [0]));
+  printLine(
+    formatTable(
+      ['#', 'ID', 'TASK', 'ARGUMENTS', 'NOT BEFORE'],
+      found.map((peeked, index) => peekRow(peeked, index + 1)),
+      [0],
+    ),
+  );
 }
 
 async function backup(destination: string, flags: ConnectionFlags): Promise<void> {
   const { config } = await resolveConnection(flags);
   if (!/^file:/i.test(config.brokerUrl)) {
-    throw new UsageError('lovage queues backup copies the file of a file: broker; for Redis and RabbitMQ use their own tools (BGSAVE, rabbitmqctl export_definitions)');
+    throw new UsageError(
+      'lovage queues backup copies the file of a file: broker; for Redis and RabbitMQ use their own tools (BGSAVE, rabbitmqctl export_definitions)',
+    );
   }
   const { backupFile } = await import('../../brokers/file/index.js');
   const progress = startProgress('copying', 100, { silent: flags.json === true });
@@ -80,13 +104,22 @@ async function backup(destination: string, flags: ConnectionFlags): Promise<void
 
 export function defineQueues(command: Command): void {
   command.action(() => {
-    throw new UsageError(`lovage queues needs one of: ${command.commands.map((sub) => sub.name()).join(', ')} (lovage queues --help)`);
+    throw new UsageError(
+      `lovage queues needs one of: ${command.commands.map((sub) => sub.name()).join(', ')} (lovage queues --help)`,
+    );
   });
   addConnectionOptions(
-    command.command('list').summary('how much waits in which queue').description('Shows how many messages are ready, delayed, and held by workers.').argument('[queues...]', 'queues to show; all that the broker knows by default'),
+    command
+      .command('list')
+      .summary('how much waits in which queue')
+      .description('Shows how many messages are ready, delayed, and held by workers.')
+      .argument('[queues...]', 'queues to show; all that the broker knows by default'),
     { results: false },
   )
-    .addHelpText('after', '\nExamples:\n  $ lovage queues list\n  $ lovage queues list celery slow --broker redis://localhost:6379/0 --json')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ lovage queues list\n  $ lovage queues list celery slow --broker redis://localhost:6379/0 --json',
+    )
     .action(list);
   addConnectionOptions(
     command
@@ -103,7 +136,9 @@ export function defineQueues(command: Command): void {
     command
       .command('backup')
       .summary('copy the queue file while it is in use')
-      .description('Copies the file of a file: broker while workers use it. The copy is consistent and can be opened like the original.')
+      .description(
+        'Copies the file of a file: broker while workers use it. The copy is consistent and can be opened like the original.',
+      )
       .argument('<file>', 'where to write the copy; must not exist'),
     { results: false },
   )

@@ -6,12 +6,16 @@ import { ResultError } from '../../core/errors.js';
 import { encodeJson } from '../../wire/serializers/json.js';
 import { openClient } from '../client.js';
 import { addConnectionOptions, type ConnectionFlags, duration, resolveConnection } from '../options.js';
-import { printJson, printLine } from '../output.js';
+import { printJson, printLine, visible } from '../output.js';
 
 /** A result as JSON, over several lines where that is easier to read. What JSON has no form for is tagged as on the wire. */
 export function printValue(value: unknown): void {
   const text = encodeJson(value ?? null);
-  printLine(text.length <= 80 || text.includes('"__type__"') || /[^"\w](NaN|Infinity)|\d{16}/.test(text) ? text : JSON.stringify(JSON.parse(text), null, 2));
+  const shown =
+    text.length <= 80 || text.includes('"__type__"') || /[^"\w](NaN|Infinity)|\d{16}/.test(text)
+      ? text
+      : JSON.stringify(JSON.parse(text), null, 2);
+  printLine(visible(shown));
 }
 
 function showStatus({ id, state, result, info, error, traceback, finishedAt, children }: TaskStatus): void {
@@ -25,16 +29,19 @@ function showStatus({ id, state, result, info, error, traceback, finishedAt, chi
   if (finishedAt !== null) rows.push(['finished', finishedAt.toISOString()]);
   if (children.length > 0) rows.push(['sent', children.join(' ')]);
   // Not in the table: a traceback has lines of its own.
-  for (const [name, text] of rows) printLine(`${name.padEnd(9)} ${text}`);
-  if (traceback !== null && traceback !== '') printLine(traceback.trimEnd());
+  for (const [name, text] of rows) printLine(`${name.padEnd(9)} ${visible(text)}`);
+  if (traceback !== null && traceback !== '') printLine(visible(traceback.trimEnd()));
 }
 
 async function result(id: string, flags: ConnectionFlags & { readonly wait?: Duration }): Promise<void> {
   const connection = await resolveConnection(flags);
   if (/^rpc:/i.test(connection.config.resultUrl)) {
-    throw new ResultError('E_NOT_SUPPORTED', 'the results of an rpc: store go to the sender alone: wait where you send (lovage send … --wait 10s), or give the workers a store that keeps them (--results redis://…)');
+    throw new ResultError(
+      'E_NOT_SUPPORTED',
+      'the results of an rpc: store go to the sender alone: wait where you send (lovage send … --wait 10s), or give the workers a store that keeps them (--results redis://…)',
+    );
   }
-  const client = openClient(connection, true);
+  const client = await openClient(connection, 'read');
   try {
     const handle = client.handle(id);
     if (flags.wait === undefined) {
@@ -52,11 +59,16 @@ async function result(id: string, flags: ConnectionFlags & { readonly wait?: Dur
 export function defineResult(command: Command): void {
   addConnectionOptions(
     command
-      .description('Shows what is stored about a task. With --wait it waits for the end and prints the result alone; a failed task then exits 1.')
+      .description(
+        'Shows what is stored about a task. With --wait it waits for the end and prints the result alone; a failed task then exits 1.',
+      )
       .argument('<id>', 'id of the task')
       .addOption(new Option('--wait <duration>', 'wait so long for the result').argParser(duration)),
     { results: true },
   )
-    .addHelpText('after', '\nExamples:\n  $ lovage result 4f3c0a52-6f0e-4f2e-9c1d-0b1f6a3a7d11\n  $ lovage result 4f3c0a52-6f0e-4f2e-9c1d-0b1f6a3a7d11 --wait 30s --json')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ lovage result 4f3c0a52-6f0e-4f2e-9c1d-0b1f6a3a7d11\n  $ lovage result 4f3c0a52-6f0e-4f2e-9c1d-0b1f6a3a7d11 --wait 30s --json',
+    )
     .action(result);
 }

@@ -38,7 +38,12 @@ class Problems {
   }
 }
 
-const asJson = ({ line, error }: Problem): Record<string, unknown> => ({ line, code: codeOf(error) ?? null, message: error.message, outcome: (error as { outcome?: string }).outcome });
+const asJson = ({ line, error }: Problem): Record<string, unknown> => ({
+  line,
+  code: codeOf(error) ?? null,
+  message: error.message,
+  outcome: (error as { outcome?: string }).outcome,
+});
 
 function tell(problems: Problems, flags: SendFileFlags): void {
   if (flags.json) return;
@@ -48,7 +53,11 @@ function tell(problems: Problems, flags: SendFileFlags): void {
 
 function mustBeFile(file: string): void {
   const stat = statSync(file, { throwIfNoEntry: false });
-  if (stat === undefined) throw new ArgumentError('E_ARGUMENTS', `${file} does not exist: give a file with one task a line, for example {"task":"math.add","args":[2,3]}`);
+  if (stat === undefined)
+    throw new ArgumentError(
+      'E_ARGUMENTS',
+      `${file} does not exist: give a file with one task a line, for example {"task":"math.add","args":[2,3]}`,
+    );
   // It is read twice: once to check, once to send.
   if (!stat.isFile()) throw new UsageError(`--file needs a regular file, and ${file} is none: save the tasks to a file first`);
 }
@@ -57,12 +66,15 @@ export async function sendFile(flags: SendFileFlags): Promise<void> {
   mustBeFile(flags.file);
   const connection = await resolveConnection(flags, { app: true });
   const { config } = connection;
-  const client = openClient(connection, false);
+  const client = await openClient(connection, flags.dryRun ? 'read' : 'send');
   try {
     // Encoding finds what no look at the options can: size and values that cannot travel.
     const check = (call: NamedCall): void => {
       client.prepare(call);
-      encodeTaskMessage({ task: call.task, id: ANY_ID, args: call.args, kwargs: call.kwargs }, { nowMs: Date.now(), json: config.json, maxMessageBytes: config.maxMessageSize });
+      encodeTaskMessage(
+        { task: call.task, id: ANY_ID, args: call.args, kwargs: call.kwargs },
+        { nowMs: Date.now(), json: config.json, maxMessageBytes: config.maxMessageSize },
+      );
     };
     const lines = (): AsyncGenerator<TaskLine> => readTaskFile(flags.file, 2 * config.maxMessageSize, check);
 
@@ -76,9 +88,13 @@ export async function sendFile(flags: SendFileFlags): Promise<void> {
     if (bad.count > 0) {
       tell(bad, flags);
       if (flags.json) printJson({ tasks: total, sent: 0, bad: bad.count, problems: bad.shown.map(asJson) });
-      throw new ArgumentError('E_ARGUMENTS', `${bad.count} of ${total} lines of ${flags.file} are bad; nothing was sent. Correct them (lovage send --file … --dry-run checks without sending)`);
+      throw new ArgumentError(
+        'E_ARGUMENTS',
+        `${bad.count} of ${total} lines of ${flags.file} are bad; nothing was sent. Correct them (lovage send --file … --dry-run checks without sending)`,
+      );
     }
-    if (flags.dryRun) return flags.json ? printJson({ tasks: total, sent: 0, bad: 0 }) : printLine(`${total} tasks, all good; nothing was sent`);
+    if (flags.dryRun)
+      return flags.json ? printJson({ tasks: total, sent: 0, bad: 0 }) : printLine(`${total} tasks, all good; nothing was sent`);
 
     const progress = startProgress('sending', total, { silent: flags.json === true });
     const failed = new Problems();
@@ -97,7 +113,11 @@ export async function sendFile(flags: SendFileFlags): Promise<void> {
       let batch: NumberedCall[] = [];
       for await (const line of lines()) {
         if (line.line < flags.fromLine) continue;
-        if ('fault' in line) throw new ArgumentError('E_ARGUMENTS', `${flags.file}:${line.line} changed while it was read; ${sent} tasks were sent, continue with --from-line ${last + 1}`);
+        if ('fault' in line)
+          throw new ArgumentError(
+            'E_ARGUMENTS',
+            `${flags.file}:${line.line} changed while it was read; ${sent} tasks were sent, continue with --from-line ${last + 1}`,
+          );
         batch.push(line);
         if (batch.length < BATCH) continue;
         await flush(batch);
@@ -111,7 +131,8 @@ export async function sendFile(flags: SendFileFlags): Promise<void> {
     }
     if (failed.count === 0) return flags.json ? printJson({ tasks: total, sent, bad: 0 }) : printLine(`${sent} tasks sent`);
     tell(failed, flags);
-    if (flags.json) printJson({ tasks: total, sent, failed: failed.count, problems: failed.shown.map(asJson), triedToLine: last });
+    if (flags.json)
+      printJson({ tasks: total, sent, failed: failed.count, problems: failed.shown.map(asJson), triedToLine: last });
     const first = failed.shown[0] as Problem;
     throw new LovageError(
       codeOf(first.error) ?? 'E_PUBLISH_FAILED',

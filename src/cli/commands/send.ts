@@ -5,7 +5,16 @@ import type { CallOptions } from '../../app/call-options.js';
 import type { Duration } from '../../core/duration.js';
 import { openClient } from '../client.js';
 import { UsageError } from '../exit-codes.js';
-import { addConnectionOptions, type ConnectionFlags, duration, instant, jsonArray, jsonObject, resolveConnection, wholeNumber } from '../options.js';
+import {
+  addConnectionOptions,
+  type ConnectionFlags,
+  duration,
+  instant,
+  jsonArray,
+  jsonObject,
+  resolveConnection,
+  wholeNumber,
+} from '../options.js';
 import { printJson, printLine } from '../output.js';
 import { printValue } from './result.js';
 
@@ -27,7 +36,19 @@ interface SendFlags extends ConnectionFlags {
 }
 
 /** Flags of one task; a file brings its own. */
-const ONE_TASK = ['args', 'kwargs', 'queue', 'countdown', 'eta', 'expires', 'priority', 'id', 'header', 'ignoreResult', 'wait'] as const;
+const ONE_TASK = [
+  'args',
+  'kwargs',
+  'queue',
+  'countdown',
+  'eta',
+  'expires',
+  'priority',
+  'id',
+  'header',
+  'ignoreResult',
+  'wait',
+] as const;
 
 function priority(text: string): number {
   if (/^[0-9]$/.test(text)) return Number(text);
@@ -48,7 +69,10 @@ async function sendOne(task: string, flags: SendFlags): Promise<void> {
   const { id, queue, countdown, eta, expires, priority, header: headers, ignoreResult } = flags;
   const given = { id, queue, countdown, eta, expires, priority, headers, ignoreResult };
   const options = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as CallOptions;
-  const client = openClient(await resolveConnection(flags, { app: true }), flags.wait !== undefined);
+  const client = await openClient(
+    await resolveConnection(flags, { app: true }),
+    flags.wait === undefined ? 'send' : 'send-and-wait',
+  );
   try {
     const call = { task, args: flags.args ?? [], kwargs: flags.kwargs ?? {}, options };
     const sent = await client.send(client.prepare(call), call);
@@ -64,23 +88,34 @@ async function sendOne(task: string, flags: SendFlags): Promise<void> {
 async function send(task: string | undefined, flags: SendFlags): Promise<void> {
   const { file, dryRun, fromLine } = flags;
   if (file === undefined) {
-    if (task === undefined) throw new UsageError("lovage send needs the name of a task, for example lovage send math.add --args '[2,3]', or --file tasks.jsonl");
+    if (task === undefined)
+      throw new UsageError(
+        "lovage send needs the name of a task, for example lovage send math.add --args '[2,3]', or --file tasks.jsonl",
+      );
     if (dryRun || fromLine !== undefined) throw new UsageError('--dry-run and --from-line belong to --file');
     return sendOne(task, flags);
   }
-  if (task !== undefined) throw new UsageError('give the name of a task or --file, not both: a file names the task in every line');
+  if (task !== undefined)
+    throw new UsageError('give the name of a task or --file, not both: a file names the task in every line');
   const stray = ONE_TASK.find((name) => flags[name] !== undefined);
-  if (stray !== undefined) throw new UsageError(`--${stray.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} belongs to a single task; in a file every line brings its own`);
+  if (stray !== undefined)
+    throw new UsageError(
+      `--${stray.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} belongs to a single task; in a file every line brings its own`,
+    );
   const { sendFile } = await import('./send-file.js');
   return sendFile({ ...flags, file, fromLine: fromLine ?? 1 });
 }
 
 export function defineSend(command: Command): void {
   command
-    .description('Sends a task by its name and prints its id; with --wait its result. Needs no app file: tasks may live anywhere, in Python too.')
+    .description(
+      'Sends a task by its name and prints its id; with --wait its result. Needs no app file: tasks may live anywhere, in Python too.',
+    )
     .argument('[task]', 'name of the task, for example math.add')
     .addOption(new Option('--args <json>', "positional arguments, a JSON array: '[2,3]'").argParser(jsonArray))
-    .addOption(new Option('--kwargs <json>', 'keyword arguments, a JSON object; the input of an object task').argParser(jsonObject))
+    .addOption(
+      new Option('--kwargs <json>', 'keyword arguments, a JSON object; the input of an object task').argParser(jsonObject),
+    )
     .addOption(new Option('--wait <duration>', 'wait so long for the result and print it').argParser(duration))
     .option('--queue <name>', "queue (default: of the app file's task or route, else lovage)")
     .addOption(new Option('--countdown <duration>', 'run no sooner than this from now').argParser(duration).conflicts('eta'))
@@ -88,7 +123,11 @@ export function defineSend(command: Command): void {
     .addOption(new Option('--expires <time>', 'do not run later than this: a duration or ISO 8601').argParser(expiry))
     .addOption(new Option('--priority <n>', '0 to 9, higher is sooner on every broker').argParser(priority))
     .option('--id <id>', 'the id to use; repeating a send with the same id is safe')
-    .addOption(new Option('--header <name=value>', 'header that the task finds in ctx.headers; may be given several times').argParser(header))
+    .addOption(
+      new Option('--header <name=value>', 'header that the task finds in ctx.headers; may be given several times').argParser(
+        header,
+      ),
+    )
     .option('--ignore-result', 'store no result')
     .option('--file <jsonl>', 'send a file: one {"task":…,"args":[…],"kwargs":{…},"options":{…}} a line')
     .option('--dry-run', 'with --file: check every line, send nothing')

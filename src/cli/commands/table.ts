@@ -12,9 +12,25 @@ export interface CommandEntry {
 
 export const COMMANDS: readonly CommandEntry[] = [
   { name: 'worker', summary: 'run the tasks of an app file', load: async () => (await import('./worker.js')).defineWorker },
-  { name: 'send', summary: 'send a task by its name, or a file of tasks', load: async () => (await import('./send.js')).defineSend },
+  {
+    name: 'send',
+    summary: 'send a task by its name, or a file of tasks',
+    load: async () => (await import('./send.js')).defineSend,
+  },
   { name: 'result', summary: 'show or await the result of a task', load: async () => (await import('./result.js')).defineResult },
-  { name: 'queues', summary: 'list queues, look into one, back up the queue file', load: async () => (await import('./queues.js')).defineQueues },
-  { name: 'purge', summary: 'remove everything that waits in queues', load: async () => (await import('./purge.js')).definePurge },
-  { name: 'completion', summary: 'print a completion script for your shell', load: async () => (await import('./completion.js')).defineCompletion },
+  {
+    name: 'queues',
+    summary: 'list queues, look into one, back up the queue file',
+    load: async () => (await import('./queues.js')).defineQueues,
+  },
+  {
+    name: 'purge',
+    summary: 'remove everything that waits in queues',
+    load: async () => (await import('./purge.js')).definePurge,
+  },
+  {
+    name: 'completion',
+    summary: 'print a completion script for your shell',
+    load: async () => (await import('./completion.js')).defineCompletion,
+  },
 ];

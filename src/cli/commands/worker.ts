@@ -43,19 +43,41 @@ async function run(options: FileWorkerOptions): Promise<number> {
 
 export function defineWorker(command: Command): void {
   command
+    .description('Runs the tasks of an app file until it is asked to stop.')
     .addOption(appOption())
-    .option('--queues <list>', "queues to consume: 'celery,slow', or with each one's share of the slots 'celery:40,slow:10' (default: the app's default queue)")
+    .option(
+      '--queues <list>',
+      "queues to consume: 'celery,slow', or with each one's share of the slots 'celery:40,slow:10' (default: the app's default queue)",
+    )
     .addOption(new Option('--pool <pool>', 'where tasks run').choices(['threads', 'async', 'inline']).default('threads'))
     .option('--threads <n>', 'worker threads (pool threads; default: 2)', wholeNumber(1))
     .option('--concurrency <n>', 'tasks at once in all (default: the shares of the queues, at least 10 a thread)', wholeNumber(1))
     .option('--name <name>', 'node name; %h is the host, %p the process id (default: lovage@%h)')
-    .addOption(new Option('--grace <duration>', 'how long running tasks may finish after TERM or INT').argParser(duration).default('25s'))
-    .addOption(new Option('--lease <duration>', 'after a crash, others take over its tasks within this time').argParser(duration).default('15s'))
-    .addOption(new Option('--unknown-task-patience <duration>', 'how long a task unknown here waits for a worker that knows it').argParser(duration).default('10m'))
+    .addOption(
+      new Option('--grace <duration>', 'how long running tasks may finish after TERM or INT').argParser(duration).default('25s'),
+    )
+    .addOption(
+      new Option('--lease <duration>', 'after a crash, others take over its tasks within this time')
+        .argParser(duration)
+        .default('15s'),
+    )
+    .addOption(
+      new Option('--unknown-task-patience <duration>', 'how long a task unknown here waits for a worker that knows it')
+        .argParser(duration)
+        .default('10m'),
+    )
     .option('--broker <url>', "broker URL (default: the app's own)")
     .option('--results <url>', "result store URL (default: the app's own)")
-    .addOption(new Option('--log-level <level>', 'least level to log').choices(['debug', 'info', 'warn', 'error', 'silent']).default('info'))
-    .addOption(new Option('--log-format <format>', 'auto: readable on a terminal, else JSON').choices(['auto', 'json', 'human']).default('auto'))
+    .addOption(
+      new Option('--log-level <level>', 'least level to log')
+        .choices(['debug', 'info', 'warn', 'error', 'silent'])
+        .default('info'),
+    )
+    .addOption(
+      new Option('--log-format <format>', 'auto: readable on a terminal, else JSON')
+        .choices(['auto', 'json', 'human'])
+        .default('auto'),
+    )
     .addHelpText(
       'after',
       `
@@ -70,7 +92,8 @@ Examples:
     .action(async (flags: WorkerFlags) => {
       const file = await readConfigFile();
       const { app = file.app, broker = file.broker, results = file.results, queues, threads, concurrency, name, ...rest } = flags;
-      if (app === undefined) throw new UsageError('lovage worker needs an app file: --app ./tasks.ts, or LOVAGE_APP, or "app" in lovage.config.ts');
+      if (app === undefined)
+        throw new UsageError('lovage worker needs an app file: --app ./tasks.ts, or LOVAGE_APP, or "app" in lovage.config.ts');
       const { file: appFile, exportName } = parseAppFile(app);
       const code = await run({
         appFile,

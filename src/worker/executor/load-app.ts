@@ -7,7 +7,7 @@ import { isBuiltin } from 'node:module';
 import { extname, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { App } from '../../app/app.js';
-import { codeOf, ConfigError, toError } from '../../core/errors.js';
+import { ConfigError, codeOf, toError } from '../../core/errors.js';
 import { loadModule, type ModuleLoader, NoLoaderError, prepareLoader } from './load-module.js';
 
 /** An `--app` value in its parts. */
@@ -28,7 +28,8 @@ export function parseAppFile(spec: string): AppFileSpec {
   return { file: path.startsWith('file:') ? fileURLToPath(path) : resolve(path), exportName: match?.[2] ?? null };
 }
 
-const fail = (message: string, cause?: unknown): ConfigError => new ConfigError('E_APP_FILE', message, cause === undefined ? undefined : { cause });
+const fail = (message: string, cause?: unknown): ConfigError =>
+  new ConfigError('E_APP_FILE', message, cause === undefined ? undefined : { cause });
 
 /** The path as people typed it, as far as possible. */
 function shown(file: string): string {
@@ -42,11 +43,17 @@ function mustExist(file: string): void {
     if (EXTENSIONS.includes(extname(file)) || /\.[jt]sx$/.test(file)) return;
     throw fail(`app file ${shown(file)} is no JavaScript or TypeScript: give a file that ends in ${EXTENSIONS.join(', ')}`);
   }
-  if (stat?.isDirectory()) throw fail(`app file ${shown(file)} is a folder: give the file in it that exports createApp(…), for example ${shown(file)}/tasks.ts`);
-  const near = EXTENSIONS.map((extension) => [file + extension, file.slice(0, file.length - extname(file).length) + extension])
-    .flat()
-    .find((candidate) => existsSync(candidate));
-  throw fail(`app file ${shown(file)} does not exist${near ? `: did you mean ${shown(near)}?` : ': give the path of the file that exports createApp(…)'}`);
+  if (stat?.isDirectory())
+    throw fail(
+      `app file ${shown(file)} is a folder: give the file in it that exports createApp(…), for example ${shown(file)}/tasks.ts`,
+    );
+  const near = EXTENSIONS.flatMap((extension) => [
+    file + extension,
+    file.slice(0, file.length - extname(file).length) + extension,
+  ]).find((candidate) => existsSync(candidate));
+  throw fail(
+    `app file ${shown(file)} does not exist${near ? `: did you mean ${shown(near)}?` : ': give the path of the file that exports createApp(…)'}`,
+  );
 }
 
 /** Where an error comes from, in words; the stack itself does not cross a thread. */
@@ -61,7 +68,9 @@ function loadFailure(file: string, error: Error, loader: ModuleLoader | null): C
   const first = error.message.split('\n', 1)[0] ?? '';
   const says = (advice: string): ConfigError => fail(`app file ${shown(file)} could not be loaded: ${first}. ${advice}`, error);
   if (error instanceof NoLoaderError) {
-    return says('Install tsx in your project (npm install --save-dev tsx), use Node 22.18 or later, or compile the file to JavaScript');
+    return says(
+      'Install tsx in your project (npm install --save-dev tsx), use Node 22.18 or later, or compile the file to JavaScript',
+    );
   }
   if (code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX' || (loader === 'type-stripping' && error instanceof SyntaxError)) {
     return says('Node only strips types; enums, decorators and the like need tsx: npm install --save-dev tsx');
@@ -73,7 +82,9 @@ function loadFailure(file: string, error: Error, loader: ModuleLoader | null): C
       return says('Node only strips types; path aliases and .js specifiers that mean .ts need tsx: npm install --save-dev tsx');
     }
     if (isPath || isBuiltin(missing)) return says('Correct the import, or create the file');
-    return says(`Install it (npm install ${missing.startsWith('@') ? missing.split('/').slice(0, 2).join('/') : missing.split('/')[0]}), or add the path alias to the nearest tsconfig.json`);
+    return says(
+      `Install it (npm install ${missing.startsWith('@') ? missing.split('/').slice(0, 2).join('/') : missing.split('/')[0]}), or add the path alias to the nearest tsconfig.json`,
+    );
   }
   if (/top-level await/i.test(error.message)) {
     return says('Top-level await needs an ES module: set "type": "module" in package.json, or name the file .mts');
@@ -99,13 +110,19 @@ function pickApp(exports: Readonly<Record<string, unknown>>, exportName: string 
   if (exportName !== null) {
     const chosen = exports[exportName];
     if (isApp(chosen)) return chosen;
-    throw fail(`app file ${shown(file)}: ${exportName in exports ? `the export '${exportName}' is no app` : `there is no export '${exportName}'`} (it exports ${listed})`);
+    throw fail(
+      `app file ${shown(file)}: ${exportName in exports ? `the export '${exportName}' is no app` : `there is no export '${exportName}'`} (it exports ${listed})`,
+    );
   }
   const found = names.filter((name) => isApp(exports[name]));
   const apps = new Set(found.map((name) => exports[name] as App));
   const [only] = apps;
-  if (only === undefined) throw fail(`app file ${shown(file)} exports no app (it exports ${listed}): write "export const app = createApp({ … })"`);
-  if (apps.size > 1) throw fail(`app file ${shown(file)} exports several apps (${found.join(', ')}): pick one, for example --app ${shown(file)}:${found[0]}`);
+  if (only === undefined)
+    throw fail(`app file ${shown(file)} exports no app (it exports ${listed}): write "export const app = createApp({ … })"`);
+  if (apps.size > 1)
+    throw fail(
+      `app file ${shown(file)} exports several apps (${found.join(', ')}): pick one, for example --app ${shown(file)}:${found[0]}`,
+    );
   return only;
 }
 
