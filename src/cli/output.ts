@@ -69,8 +69,7 @@ export function formatTable(
 
 /** Control characters as escapes, so that text from a message or a task cannot drive the terminal. */
 function escapeControl(text: string, kept: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: finding them is the purpose
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (char) => {
+  return text.replace(/\p{Cc}/gu, (char) => {
     if (kept.includes(char)) return char;
     return char === '\n' ? '\\n' : char === '\t' ? '\\t' : `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`;
   });
