@@ -9,6 +9,7 @@ import type { ChannelModel, SocketOptions } from 'amqplib';
 import { reconnectDelayMs } from '../core/backoff.js';
 import { BrokerError, ConfigError, toError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
+import { guardFrames } from './amqp-frame-guard.js';
 import type { AmqpTarget } from './amqp-url.js';
 
 export type { Channel, ChannelModel, ConfirmChannel, ConsumeMessage, GetMessage, Message, MessageProperties, Options } from 'amqplib';
@@ -195,6 +196,7 @@ export class AmqpLink {
     this.#tries = 0;
     this.#blocked = null;
     this.#gathering = false;
+    guardFrames(model.connection);
     let cause: Error | undefined;
     // Without a listener for 'error' Node would throw; 'close' follows each of them.
     model.on('error', (error: Error) => (cause ??= error));

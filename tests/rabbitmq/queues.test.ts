@@ -2,6 +2,8 @@
 import { expect, test } from 'vitest';
 import { DEAD_HEADERS, DEAD_QUEUE } from '../../src/brokers/rabbitmq/index.js';
 import { Collector, drain, expectDepth, message, outgoing, send, sendIds, uniqueQueue, until } from '../../src/testing/conformance/broker-kit.js';
+import { UNREADABLE_HEADERS } from '../../src/clients/amqp-frame-guard.js';
+import { deepPublish } from './deep-headers.js';
 import { onPrivateNode } from './private-node.js';
 
 /** Rows of `rabbitmqctl list_…` as JSON objects. */
@@ -169,7 +171,7 @@ onPrivateNode(
       await collector.got(1);
       await collector.settle({ kind: 'park', arrival: collector.delivery(0), reason: { code: 'E_NOT_REGISTERED', reason: 'nobody knows it' } });
       await node.raw(async (channel) => {
-        const parked = await channel.get(DEAD_QUEUE);
+        const parked = await channel.get(DEAD_QUEUE, { noAck: true });
         if (!parked) throw new Error('nothing was parked');
         const { headers, correlationId, replyTo, contentType, deliveryMode, expiration } = parked.properties;
         expect(headers).toMatchObject({ ...sent.headers, [DEAD_HEADERS.code]: 'E_NOT_REGISTERED', [DEAD_HEADERS.reason]: 'nobody knows it', [DEAD_HEADERS.queue]: queue });
@@ -177,7 +179,6 @@ onPrivateNode(
         // it waits for a human: no time to live, and it survives a restart
         expect([correlationId, replyTo, contentType, deliveryMode, expiration]).toEqual(['c', 'r', 'application/json', 2, undefined]);
         expect(parked.content.toString()).toBe(sent.body.data);
-        channel.ack(parked);
       });
     });
 
@@ -197,6 +198,26 @@ onPrivateNode(
         ['proto', 'E_DECODE'],
       ]);
       await collector.ack(...collector.arrivals);
+    });
+
+    test('headers nested deeper than the client can read are garbage too, and do not break the connection', async () => {
+      const { broker } = await node.open();
+      const queue = uniqueQueue('deep');
+      await broker.declare(queue);
+      await node.raw(async (channel) => {
+        const { ch, connection } = channel as unknown as { readonly ch: number; readonly connection: { sendBytes(bytes: Buffer): void } };
+        connection.sendBytes(deepPublish(queue, 12_000, 'deep', ch));
+        await channel.checkQueue(queue);
+      });
+      await sendIds(broker, queue, ['after']);
+      const collector = await Collector.open(broker, { [queue]: 5 });
+      await collector.got(2);
+      expect([Buffer.from(collector.garbage(0).raw).toString(), collector.garbage(0).fault.code]).toEqual(['deep', 'E_DECODE']);
+      await collector.settle({ kind: 'park', arrival: collector.garbage(0), reason: { code: 'E_DECODE', reason: 'deep' } });
+      await collector.ack(collector.delivery(1));
+      expect(collector.states).toEqual(['connected']);
+      const dead = await node.raw((channel) => channel.get(DEAD_QUEUE, { noAck: true }));
+      expect(dead && [dead.content.toString(), Buffer.isBuffer(dead.properties.headers?.[UNREADABLE_HEADERS])]).toEqual(['deep', true]);
     });
 
     test('prefetched messages that find no credit go back, so that another worker can run them', async () => {
