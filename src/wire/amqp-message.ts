@@ -31,7 +31,8 @@ export function toAmqpProperties(message: WireMessage): { readonly properties: A
   };
   if (given.correlation_id !== undefined) properties.correlationId = given.correlation_id;
   if (given.reply_to !== undefined) properties.replyTo = given.reply_to;
-  if (given.priority !== undefined) properties.priority = given.priority;
+  // one byte on the wire; the client throws for more
+  if (given.priority !== undefined) properties.priority = Math.min(Math.max(given.priority, 0), 255);
   if (given.expiration !== undefined) properties.expiration = given.expiration;
   const bytes = bytesOf(message.body);
   return { properties, body: Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength) };

@@ -121,7 +121,7 @@ function readProperties(properties: Record<string, unknown>): MessageProperties 
   if (typeof properties.reply_to === 'string') read.reply_to = properties.reply_to;
   const mode = properties.delivery_mode;
   if (mode === 1 || mode === 2) read.delivery_mode = mode;
-  if (typeof properties.priority === 'number') read.priority = properties.priority;
+  if (Number.isSafeInteger(properties.priority)) read.priority = properties.priority as number;
   const expiration = properties.expiration;
   if (typeof expiration === 'string') read.expiration = expiration;
   else if (typeof expiration === 'number') read.expiration = String(expiration);

@@ -12,7 +12,7 @@ import { compressBody, contentOf, encodeWith, GZIP_CONTENT_TYPE, type Serializer
 import { PROTOCOL_HEADERS } from './task-headers.js';
 
 export { retrySuccessor } from './retry-successor.js';
-export { decodeTaskBody, type TaskBody, upgradeProtocol1 } from './task-body.js';
+export { decodeTaskBody, upgradeProtocol1 } from './task-body.js';
 export { isBrokerMark, PROTOCOL_HEADERS, readTaskHeaders, type TaskHeaders, userHeaders } from './task-headers.js';
 
 /** One call of a task: everything that ends up in its message. */
@@ -91,6 +91,7 @@ export function encodeTaskMessage(call: TaskCall, options: EncodeTaskOptions): W
   const { id, args, kwargs } = call;
   checkName('task', call.task, 1024);
   checkName('id', id, LONGEST_SHORT_TEXT);
+  checkArguments(args, kwargs);
   const serializer = options.serializer ?? 'json';
   const mode = options.json ?? 'tagged';
   let body: EncodedBody;
@@ -117,7 +118,7 @@ export function encodeTaskMessage(call: TaskCall, options: EncodeTaskOptions): W
     expires: call.expires == null ? null : timeText('expires', call.expires),
     group: call.groupId ?? null,
     group_index: call.groupIndex ?? null,
-    retries: call.retries ?? 0,
+    retries: integer('retries', call.retries ?? 0),
     timelimit: [seconds(call.timeLimitMs), seconds(call.softTimeLimitMs)],
     root_id: call.rootId ?? id,
     parent_id: call.parentId ?? null,
@@ -138,7 +139,7 @@ export function encodeTaskMessage(call: TaskCall, options: EncodeTaskOptions): W
     correlation_id: id,
     reply_to: call.replyTo ?? '',
     delivery_mode: call.deliveryMode ?? 2,
-    priority: call.priority ?? 0,
+    priority: integer('priority', call.priority ?? 0),
   } as const;
   const properties: MessageProperties =
     headers.expires === null ? base : { ...base, expiration: expirationText(headers.expires as string, options.nowMs) };
@@ -161,7 +162,14 @@ function encodeEmbed(call: TaskCall, mode: JsonMode): string {
 }
 
 function seconds(ms: number | null | undefined): number | null {
-  return ms == null ? null : ms / 1000;
+  if (ms == null) return null;
+  if (!Number.isFinite(ms)) throw new ArgumentError('E_ARGUMENTS', `a time limit is ${ms}: leave it out for none`);
+  return ms / 1000;
+}
+
+function integer(name: string, value: number): number {
+  if (!Number.isSafeInteger(value)) throw new ArgumentError('E_ARGUMENTS', `${name} is ${value}, not an integer`);
+  return value;
 }
 
 function timeText(name: string, time: Date | string): string {
@@ -184,6 +192,13 @@ function checkName(what: string, text: string, longest: number): void {
       ? `the ${what} is empty`
       : `the ${what} ${JSON.stringify(text.slice(0, 40))}… takes ${bytes} bytes; ${longest} fit`,
   );
+}
+
+/** Types say so too, but a body with other things in these places makes a Python worker exit. */
+function checkArguments(args: unknown, kwargs: unknown): void {
+  if (!Array.isArray(args)) throw new ArgumentError('E_ARGUMENTS', 'args is no array');
+  const prototype: unknown = typeof kwargs === 'object' && kwargs !== null ? Object.getPrototypeOf(kwargs) : undefined;
+  if (prototype !== Object.prototype && prototype !== null) throw new ArgumentError('E_ARGUMENTS', 'kwargs is no plain object');
 }
 
 function mergeUserHeaders(headers: Record<string, unknown>, own: Readonly<Record<string, unknown>>): void {

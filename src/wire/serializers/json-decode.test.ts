@@ -29,6 +29,24 @@ describe('decodeJson', () => {
     expect(decodeJson(text)).toEqual(value);
   });
 
+  test('reads the same in a long text as in a short one', () => {
+    const filler = JSON.stringify(Array.from({ length: 100 }, (_, i) => ({ text: `"${i}\\`, number: i / 7 })));
+    for (const text of [
+      '9007199254740993',
+      '-9007199254740993',
+      '0.1234567890123456789',
+      '12345678901234567.5',
+      '1e400',
+      'NaN',
+      '"9007199254740993"',
+    ]) {
+      const [short] = decodeJson(`[${text}]`) as unknown[];
+      const [long, rest] = decodeJson(`[ ${text} ,${filler}]`) as unknown[];
+      expect(long).toEqual(short);
+      expect(rest).toEqual(JSON.parse(filler));
+    }
+  });
+
   test('leaves typed values alone when asked to', () => {
     const text = '{"__type__":"date","__value__":"2024-02-29"}';
     expect(decodeJson(text, { typed: false })).toEqual(JSON.parse(text));

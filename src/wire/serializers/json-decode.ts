@@ -32,8 +32,8 @@ const LONG_INTEGER = /[\s[,:-]\d{16}/;
 export function decodeJson(text: string, limits?: DecodeJsonLimits): unknown {
   const maxDepth = limits?.maxDepth ?? MAX_DEPTH;
   // n levels need n openers and n closers
-  if (text.length >= 2 * maxDepth) checkDepth(text, maxDepth);
-  if (hasSpecials(text)) return parseLossless(text, maxDepth, limits?.typed ?? true);
+  const hasLongInteger = text.length >= 2 * maxDepth ? checkDepth(text, maxDepth) : LONG_INTEGER.test(text);
+  if (hasLongInteger || hasSpecials(text)) return parseLossless(text, maxDepth, limits?.typed ?? true);
   try {
     return JSON.parse(text);
   } catch (cause) {
@@ -50,8 +50,7 @@ function hasSpecials(text: string): boolean {
     text.includes('NaN') ||
     text.includes('Infinity') ||
     text.includes('\\u005') ||
-    isDigit(text.charCodeAt(0)) ||
-    LONG_INTEGER.test(text)
+    isDigit(text.charCodeAt(0))
   );
 }
 
@@ -59,18 +58,28 @@ function isDigit(code: number): boolean {
   return code >= 48 && code <= 57;
 }
 
-/** Before parsing: a body of a million brackets must cost nothing but this loop. */
-function checkDepth(text: string, maxDepth: number): void {
+/**
+ * One pass before parsing: a body of a million brackets must cost nothing but this loop. Tells whether there is a number of
+ * 16 digits in a row that are no fraction, while it is at it.
+ */
+function checkDepth(text: string, maxDepth: number): boolean {
   let depth = 0;
+  let hasLongInteger = false;
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
     if (code === 34) {
       i = stringEnd(text, i);
-      if (i < 0) return; // no closing quote: the parser says so
+      if (i < 0) return true; // no closing quote: our parser says where
     } else if (code === 91 || code === 123) {
       if (++depth > maxDepth) throw new WireError('E_DECODE', `nested more than ${maxDepth} levels deep`);
     } else if (code === 93 || code === 125) depth--;
+    else if (isDigit(code)) {
+      const start = i;
+      while (isDigit(text.charCodeAt(i + 1))) i++;
+      if (i - start >= 15 && text.charCodeAt(start - 1) !== 46) hasLongInteger = true;
+    }
   }
+  return hasLongInteger;
 }
 
 /** Index of the quote that closes the string opened at `open`, or -1. Most strings are short; for long ones a search is faster. */

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ArgumentError } from '../../core/errors.js';
 import { WireDate, WireDecimal, WireTime, WireUuid } from '../typed-values.js';
+import { decodeJson } from './json-decode.js';
 import { encodeJson } from './json-encode.js';
 
 describe('encodeJson', () => {
@@ -134,8 +135,17 @@ describe('encodeJson', () => {
     expect(attempt).toThrow(message as string);
   });
 
+  test('the deepest value that is written can be read as an argument of the next task, and of the one after it', () => {
+    let value: unknown = 'x';
+    for (let level = 0; level < 190; level++) value = [value];
+    expect(decodeJson(`[[${encodeJson(value)}],{},null]`)).toHaveLength(3);
+    expect(() => encodeJson([value])).toThrow('is nested more than 190 levels deep');
+  });
+
   test('does not call toJSON and does not take a third key for a typed value', () => {
     expect(() => encodeJson({ toJSON: () => 1 })).toThrow('value.toJSON is a function');
+    expect(encodeJson(Object.defineProperty({ a: 1 }, 'toJSON', { value: () => 1 }))).toBe('{"a":1}');
+    expect(encodeJson(Object.assign([1], { toJSON: () => 5 }))).toBe('[1]');
     expect(encodeJson({ __type__: 'x', __value__: 1, more: 2 })).toBe('{"__type__":"x","__value__":1,"more":2}');
     expect(encodeJson('"__type__"')).toBe('"\\"__type__\\""');
   });

@@ -21,8 +21,10 @@ export interface EncodeJsonOptions {
   readonly path?: string;
 }
 
-/** How deep values may be nested, both ways. Python's own limit is about 1,000. */
+/** How deep values may be nested when they are read. Python's own limit is about 1,000. */
 export const MAX_DEPTH = 200;
+/** How deep when they are written: a result becomes an argument of the next task, a few levels further down. */
+const MAX_WRITTEN_DEPTH = 190;
 /** Python refuses to read longer integers (`sys.set_int_max_str_digits`). */
 export const MAX_INTEGER_DIGITS = 4300;
 
@@ -37,7 +39,7 @@ const SPECIAL = 1;
  * of `typed-values.ts` → what they were. Members that are `undefined` are left out; in arrays they become null. A number
  * beyond 2^53 is written as a float (`1.5e+300`): use `bigint` for large integers.
  * @throws ArgumentError `E_NOT_SERIALISABLE` with the path, for functions, symbols, class instances, `Map`, `Set`, invalid
- * dates, values that contain themselves, more than 200 levels, keys named `__proto__`, and objects whose only keys are
+ * dates, values that contain themselves, more than 190 levels, keys named `__proto__`, and objects whose only keys are
  * `__type__` and `__value__` (Python would drop the whole message)
  */
 export function encodeJson(value: unknown, options?: EncodeJsonOptions): string {
@@ -74,7 +76,9 @@ function scan(value: unknown, depth: number): 0 | 1 {
       return value < 9007199254740992 && value > -9007199254740992 && (value !== 0 || 1 / value > 0) ? PLAIN : SPECIAL;
     case 'object': {
       if (value === null) return PLAIN;
-      if (depth >= MAX_DEPTH) return SPECIAL;
+      if (depth >= MAX_WRITTEN_DEPTH) return SPECIAL;
+      // own or inherited, JSON.stringify would call it
+      if ((value as { readonly toJSON?: unknown }).toJSON !== undefined) return SPECIAL;
       if (Array.isArray(value)) {
         for (let i = 0; i < value.length; i++) {
           const item: unknown = value[i];
@@ -131,7 +135,7 @@ function writeObject(value: object, mode: JsonMode, path: Path, ancestors: objec
   const typed = writeTyped(value, mode, path);
   if (typed !== null) return typed;
   if (ancestors.includes(value)) throw refusal(path, 'contains itself (a cycle): pass plain data without back references');
-  if (ancestors.length >= MAX_DEPTH) throw refusal(path, `is nested more than ${MAX_DEPTH} levels deep`);
+  if (ancestors.length >= MAX_WRITTEN_DEPTH) throw refusal(path, `is nested more than ${MAX_WRITTEN_DEPTH} levels deep`);
   ancestors.push(value);
   let text: string;
   if (Array.isArray(value)) {
