@@ -134,6 +134,8 @@ const isAuthError = (error: unknown): boolean => AUTH_CODES.has(redisErrorCode(e
 const NOT_NOW = new Set(['LOADING', 'READONLY', 'MASTERDOWN', 'TRYAGAIN', 'CLUSTERDOWN', 'BUSY']);
 
 interface Waiter {
+  /** Waits through everything: wrong credentials may be mended on the server. */
+  readonly isPatient: boolean;
   resolve(): void;
   reject(error: Error): void;
 }
@@ -185,7 +187,7 @@ export class RedisConnection implements RedisLink {
   }
 
   /**
-   * Resolves once there is a connection.
+   * Resolves once there is a connection. With `Infinity` it waits until the connection is closed for good.
    * @throws BrokerError `E_BROKER_UNREACHABLE` after `timeoutMs`, `E_BROKER_AUTH` at once, `E_CLOSED`, or the signal's reason
    */
   async whenReady(timeoutMs: number, signal?: AbortSignal): Promise<void> {
@@ -196,7 +198,7 @@ export class RedisConnection implements RedisLink {
     let cleanUp = (): void => {};
     try {
       await new Promise<void>((resolve, reject) => {
-        const waiter: Waiter = { resolve, reject };
+        const waiter: Waiter = { isPatient: !Number.isFinite(timeoutMs), resolve, reject };
         this.#waiters.add(waiter);
         const timer = Number.isFinite(timeoutMs)
           ? setTimeout(() => {
@@ -344,7 +346,7 @@ export class RedisConnection implements RedisLink {
         redis?.disconnect();
         this.#lastError = this.#explain(error);
         if (this.#lastError instanceof ConfigError || this.#lastError instanceof BrokerError) {
-          for (const waiter of this.#waiters) waiter.reject(this.#lastError);
+          for (const waiter of this.#waiters) if (!waiter.isPatient || this.#lastError instanceof ConfigError) waiter.reject(this.#lastError);
         }
         this.#options.logger.debug({ server: this.target.label, connection: this.#options.name, cause: String(error) }, 'redis: connecting failed');
       }

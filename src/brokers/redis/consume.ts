@@ -144,7 +144,7 @@ export class RedisConsumer implements Consumer, LinkListener {
     try {
       await Promise.race([this.pause(), timeUp]);
       if (this.held.size > 0 && performance.now() < deadlineMs) {
-        returned = (await Promise.race([this.#settler.handBack(), timeUp])) ?? 0;
+        returned = (await Promise.race([this.#handBack(), timeUp])) ?? 0;
       }
     } finally {
       clearTimeout(timer);
@@ -157,6 +157,16 @@ export class RedisConsumer implements Consumer, LinkListener {
       this.#onClosed();
     }
     return returned;
+  }
+
+  /** What cannot be handed back comes back by itself when its lease is over. */
+  async #handBack(): Promise<number> {
+    try {
+      return await this.#settler.handBack();
+    } catch (error) {
+      this.options.logger.warn({ held: this.held.size, cause: toError(error).message }, 'redis: messages could not be handed back; their leases will end');
+      return 0;
+    }
   }
 
   lastAliveMs(): number {

@@ -69,13 +69,13 @@ export class RedisPublisher {
   #waiting: Chunk[] = [];
   readonly #open = new Map<string, Chunk>();
   readonly #batches = new Set<Batch>();
-  readonly #bound = new Set<string>();
+  readonly #bound = new Map<string, readonly [key: string, member: string]>();
+  readonly #unbound = new Set<string>();
   readonly #numberKey: string;
   #number = 0;
   /** Written, and the connection died before the answer. */
   #uncertain: Chunk[] = [];
   #isResolving = false;
-  #boundEpoch = -1;
   #count = 0;
   #bytes = 0;
   /** What a command took lately: the first guess for the next, so that it need not grow. */
@@ -87,7 +87,11 @@ export class RedisPublisher {
   constructor(links: RedisLinks) {
     this.#links = links;
     this.#numberKey = `${links.keys.prefix}lovage:sent:${randomUUID()}`;
-    links.onUp(() => void this.#resolve());
+    links.onUp(() => {
+      // the server may have been emptied since
+      for (const name of this.#bound.keys()) this.#unbound.add(name);
+      void this.#resolve();
+    });
   }
 
   async publish(messages: readonly OutgoingMessage[], options: PublishOptions): Promise<readonly PublishResult[]> {
@@ -170,21 +174,23 @@ export class RedisPublisher {
     this.#planFlush();
   }
 
-  /** Names are checked, and bindings written, once a connection and queue. */
+  /** Names are checked, and their binding planned, once a connection. */
   #bind(exchange: string, routingKey: string, queue: string): void {
-    const { commands, keys } = this.#links;
-    if (this.#boundEpoch !== commands.epoch || this.#bound.size > BOUND_NAMES) {
-      this.#bound.clear();
-      this.#boundEpoch = commands.epoch;
-    }
+    if (this.#bound.size > BOUND_NAMES) this.#bound.clear();
     const name = exchange === '' && routingKey === queue ? queue : `${exchange}\n${routingKey}\n${queue}`;
     if (this.#bound.has(name)) return;
     checkQueueName(queue);
-    if (!commands.isReady) return;
-    this.#bound.add(name);
-    const [key, member] = bindingOf(keys.prefix, exchange || queue, routingKey, queue);
-    // Only kombu's own routing reads it; a refusal (full memory) will be told by the LPUSH that follows.
-    commands.call('sadd', [key, member]).catch(() => this.#bound.delete(name));
+    this.#bound.set(name, bindingOf(this.#links.keys.prefix, exchange || queue, routingKey, queue));
+    this.#unbound.add(name);
+  }
+
+  /** Only kombu's own routing reads bindings; a refusal (full memory) is told by the LPUSH that follows. */
+  #writeBindings(): void {
+    for (const name of this.#unbound) {
+      const binding = this.#bound.get(name);
+      if (binding) this.#links.commands.call('sadd', binding).catch(() => this.#bound.delete(name));
+    }
+    this.#unbound.clear();
   }
 
   #planFlush(): void {
@@ -198,6 +204,7 @@ export class RedisPublisher {
 
   #flush(): void {
     if (!this.#links.commands.isReady || this.#waiting.length === 0 || this.#isResolving) return;
+    if (this.#unbound.size > 0) this.#writeBindings();
     const chunks = this.#waiting;
     this.#waiting = [];
     this.#open.clear();

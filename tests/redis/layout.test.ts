@@ -1,0 +1,136 @@
+/** What lies in Redis: kombu's layout to the byte, and nothing of ours that stays behind. */
+import { expect, test } from 'vitest';
+import { Collector, message, outgoing, send, sendIds, until } from '../../src/testing/conformance/broker-kit.js';
+import { crashRedisBroker } from '../../src/brokers/redis/index.js';
+import { redisSuite } from './redis-kit.js';
+
+redisSuite('the Redis layout', (kit) => {
+  test('sends to the lists of kombu’s priority steps and binds each queue once', async () => {
+    const broker = await kit.broker();
+    for (const priority of [undefined, 9, 7, 6, 4, 3, 1, 0]) {
+      await send(broker, [{ ...outgoing('media', `p${priority}`), ...(priority === undefined ? {} : { priority }) }]);
+    }
+    const listed = async (list: string): Promise<[string, number][]> =>
+      (await kit.admin.lrange(list, 0, -1)).reverse().map((raw) => {
+        const { headers, properties } = JSON.parse(raw) as { headers: { id: string }; properties: { priority: number } };
+        return [headers.id, properties.priority];
+      });
+    expect(await listed('media')).toEqual([
+      ['pundefined', 0],
+      ['p9', 0],
+      ['p7', 2],
+    ]);
+    expect(await listed('media\x06\x163')).toEqual([
+      ['p6', 3],
+      ['p4', 5],
+    ]);
+    expect(await listed('media\x06\x166')).toEqual([
+      ['p3', 6],
+      ['p1', 8],
+    ]);
+    expect(await listed('media\x06\x169')).toEqual([['p0', 9]]);
+    expect(await kit.admin.smembers('_kombu.binding.media')).toEqual(['media\x06\x16\x06\x16media']);
+  });
+
+  test('writes an envelope with a delivery tag of its own for each send', async () => {
+    const broker = await kit.broker();
+    await sendIds(broker, 'celery', ['a', 'a']);
+    const envelopes = (await kit.admin.lrange('celery', 0, -1)).map((raw) => JSON.parse(raw) as { properties: Record<string, unknown> });
+    for (const { properties } of envelopes) {
+      expect(properties).toMatchObject({ delivery_info: { exchange: '', routing_key: 'celery' }, body_encoding: 'base64', delivery_mode: 2 });
+    }
+    expect(new Set(envelopes.map(({ properties }) => properties['delivery_tag'])).size).toBe(2);
+  });
+
+  test('files what it holds unchanged, under tags of ours, with the end of the lease as score', async () => {
+    const raw = '{"body": "W10=", "content-type": "application/json", "content-encoding": "utf-8", "headers": {"id": "x", "task": "t", "e": [], "big": 12345678901234567890}, "properties": {"delivery_tag": "d-1", "delivery_info": {"exchange": "", "routing_key": "q\\u00e9"}, "body_encoding": "base64"}}';
+    await kit.admin.lpush('qé\x06\x163', raw);
+    const collector = await Collector.open(await kit.broker(), { qé: 5 }, { leaseMs: 20_000, name: 'w1@host' });
+    await collector.got(1);
+    const tag = collector.delivery(0).tag;
+    expect(tag).toMatch(/^lovage:w1@host:/);
+    expect(await kit.admin.hgetall('unacked')).toEqual({ [tag]: `[${raw},"","qé\\u0006\\u00163"]` });
+    const score = Number(await kit.admin.zscore('unacked_index', tag));
+    const [seconds, micros] = await kit.admin.time();
+    const leftMs = (score - Number(seconds) - Number(micros) / 1e6) * 1_000;
+    expect(leftMs).toBeGreaterThan(10_000);
+    expect(leftMs).toBeLessThanOrEqual(20_000);
+  });
+
+  test('leaves nothing behind but bindings once every message has ended', async () => {
+    const broker = await kit.broker();
+    const collector = await Collector.open(broker, { one: 10, two: 10 });
+    await send(broker, [outgoing('one', 'a'), outgoing('two', 'b'), outgoing('one', 'c')]);
+    await collector.got(3);
+    const [a, b, c] = [0, 1, 2].map((index) => collector.delivery(index));
+    if (!a || !b || !c) throw new Error('unreachable');
+    await collector.settle({ kind: 'ack', arrival: a }, { kind: 'requeue', arrival: b, where: 'back' }, { kind: 'defer', arrival: c, untilMs: Date.now() + 20 });
+    await collector.got(3);
+    collector.consumer.grant('one', 3);
+    collector.consumer.grant('two', 3);
+    await collector.got(5);
+    await collector.ack(collector.delivery(3), collector.delivery(4));
+    await collector.consumer.close({ timeoutMs: 5_000 });
+    const keys = await kit.admin.keys('*');
+    expect(keys.filter((key) => !key.startsWith('lovage:sent:')).sort()).toEqual(['_kombu.binding.one', '_kombu.binding.two']);
+    for (const key of keys.filter((key) => key.startsWith('lovage:sent:'))) expect(await kit.admin.ttl(key)).toBeGreaterThan(0);
+  });
+
+  test('gives every count of losses an expiry', async () => {
+    const dying = await kit.broker();
+    await sendIds(dying, 'losing', ['a', 'b']);
+    const collector = await Collector.open(dying, { losing: 2 }, { leaseMs: 300 });
+    await collector.got(2);
+    await crashRedisBroker(dying);
+    const heir = await Collector.open(await kit.broker(), { losing: 2 }, { leaseMs: 300 });
+    await heir.got(2);
+    const counts = await kit.admin.keys('lovage:losses:*');
+    expect(counts).toHaveLength(2);
+    for (const key of counts) expect(await kit.admin.ttl(key)).toBeGreaterThan(0);
+  });
+
+  test('keeps every key and channel under the prefix', async () => {
+    const url = `${kit.server.url}?prefix=app1:`;
+    const [broker, results] = [await kit.broker(url), await kit.results(url)];
+    const heard: string[] = [];
+    await broker.listen('celeryev', '#', ({ routingKey }) => heard.push(routingKey));
+    const collector = await Collector.open(broker, { q: 3 });
+    await send(broker, [outgoing('q', 'a'), { ...outgoing('q', 'b'), priority: 0 }, outgoing('q', 'c')]);
+    await collector.got(3);
+    await collector.settle(
+      { kind: 'park', arrival: collector.delivery(0), reason: { code: 'E_DECODE', reason: 'to see' } },
+      { kind: 'defer', arrival: collector.delivery(1), untilMs: Date.now() + 60_000 },
+    );
+    await broker.broadcast({ exchange: 'celeryev', routingKey: 'worker.online', message: message('e') });
+    await results.claim('id', { ttlMs: 1_000 });
+    await results.set([{ id: 'id', state: 'SUCCESS', meta: '{"status": "SUCCESS"}', epoch: 1, ttlMs: 5_000, replyTo: null, correlationId: null }]);
+    await until(() => heard.length > 0, 'the broadcast');
+    const keys = await kit.admin.keys('*');
+    expect(keys.filter((key) => !key.startsWith('app1:'))).toEqual([]);
+    expect(keys).toContain('app1:celery-task-meta-id');
+    expect(await kit.admin.hvals('app1:unacked')).toEqual([expect.stringMatching(/,"","q[^:]*"\]$/)]);
+    await broker.purge('q');
+    expect(await kit.admin.exists('app1:lovage:delayed', 'app1:lovage:delayed:q')).toBe(0);
+  });
+
+  test('keeps parked messages until somebody decides, however many there are', async () => {
+    const broker = await kit.broker();
+    const collector = await Collector.open(broker, { bad: 500 });
+    for (let index = 0; index < 500; index += 1) await kit.admin.lpush('bad', `garbage ${index}`);
+    await collector.got(500);
+    await collector.settle(...collector.arrivals.map((arrival) => ({ kind: 'park', arrival, reason: { code: 'E_DECODE', reason: 'no message' } }) as const));
+    expect(await kit.admin.hlen('lovage:dead')).toBe(500);
+    expect(await kit.admin.zcard('lovage:dead:index')).toBe(500);
+    expect(await kit.admin.ttl('lovage:dead')).toBe(-1);
+    expect(await kit.admin.exists('unacked', 'unacked_index')).toBe(0);
+  });
+
+  test('refuses queue names that are keys of the database itself', async () => {
+    const broker = await kit.broker();
+    for (const name of ['', 'unacked', 'unacked_index', '_kombu.binding.x', 'lovage:delayed', 'a\x06\x163']) {
+      await expect(broker.declare(name)).rejects.toMatchObject({ code: 'E_CONFIG_RANGE' });
+      const [refused] = await broker.publish([outgoing(name, 'x')], { timeoutMs: 1_000 });
+      expect(refused).toMatchObject({ code: 'E_PUBLISH_FAILED', outcome: 'not-sent' });
+    }
+  });
+});
