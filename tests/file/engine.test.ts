@@ -256,3 +256,13 @@ test('parked messages keep their head and body', async () => {
   expect(dead).toMatchObject({ queue: 'q', code: 'E_DECODE', reason: 'because' });
   expect(Buffer.from(dead?.raw ?? []).toString()).toContain('the body');
 });
+
+test('ids that share a hash are told apart', async () => {
+  const results = await openResults();
+  await results.set([success('one'), success('two')]);
+  // as if both had the hash of the first
+  const [hash] = (await query(file.path, "SELECT hash FROM results WHERE id = 'one'")).map((row) => row['hash'] ?? null);
+  await query(file.path, "UPDATE result_keys SET hash = ? WHERE seq = (SELECT seq FROM results WHERE id = 'two')", [hash ?? null]);
+  expect(await results.get(['one'])).toEqual([success('one').meta]);
+  expect(await results.set([success('one')])).toEqual(['final']);
+});
