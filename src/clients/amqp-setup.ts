@@ -50,7 +50,9 @@ export class SetupChannel {
       this.#drop();
       // The client's own words for a channel that went away ("Channel ended, no reply will be forthcoming") have no code.
       if (amqpCode(error) === undefined && codeOf(error) === undefined && this.#link.model !== model) {
-        throw new BrokerError('E_CONNECTION_LOST', `the connection broke during a declaration: ${toError(error).message}`, { cause: error });
+        throw new BrokerError('E_CONNECTION_LOST', `the connection broke during a declaration: ${toError(error).message}`, {
+          cause: error,
+        });
       }
       throw error;
     } finally {
@@ -74,6 +76,9 @@ export class SetupChannel {
     const held = this.#channel;
     this.#channel = undefined;
     // Already closed by the broker in most cases; then close() throws.
-    if (held) void Promise.resolve().then(() => held.channel.close()).catch((error: unknown) => void toError(error));
+    if (held)
+      void Promise.resolve()
+        .then(() => held.channel.close())
+        .catch((error: unknown) => void toError(error));
   }
 }

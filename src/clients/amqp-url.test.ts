@@ -16,7 +16,9 @@ const refusal = (url: string): { code: unknown; message: string } => {
 
 describe('amqp URLs', () => {
   test('keep user, host, port and virtual host, also in Celery’s form with two slashes', () => {
-    expect(parseAmqpUrl('amqp://me:s%40crt@mq.example:5673/shop').urls).toEqual(['amqp://me:s%40crt@mq.example:5673/shop?heartbeat=10']);
+    expect(parseAmqpUrl('amqp://me:s%40crt@mq.example:5673/shop').urls).toEqual([
+      'amqp://me:s%40crt@mq.example:5673/shop?heartbeat=10',
+    ]);
     expect(parseAmqpUrl('amqp://guest@localhost//').urls).toEqual(['amqp://guest@localhost//?heartbeat=10']);
     expect(parseAmqpUrl('amqp://localhost').urls).toEqual(['amqp://localhost?heartbeat=10']);
   });
@@ -46,7 +48,10 @@ describe('amqp URLs', () => {
 
     test('read them at once, and say which file is missing', () => {
       expect(parseAmqpUrl(`amqps://mq?cacertfile=${folder}/ca.pem`).socket).toEqual({ ca: Buffer.from('CA') });
-      expect(refusal(`amqps://mq?keyfile=${folder}/none.pem`)).toMatchObject({ code: 'E_CONFIG_URL', message: expect.stringContaining('keyfile cannot be read') });
+      expect(refusal(`amqps://mq?keyfile=${folder}/none.pem`)).toMatchObject({
+        code: 'E_CONFIG_URL',
+        message: expect.stringContaining('keyfile cannot be read'),
+      });
     });
   });
 

@@ -36,7 +36,8 @@ const hidePassword = (url: string): string => url.replace(/(:\/\/[^:@/]*):[^@/]*
 
 function wholeNumber(url: string, name: string, text: string, min: number, max: number): number {
   const value = Number(text);
-  if (!Number.isInteger(value) || value < min || value > max) throw bad(url, `${name} is ${JSON.stringify(text)}, not a whole number from ${min} to ${max}`);
+  if (!Number.isInteger(value) || value < min || value > max)
+    throw bad(url, `${name} is ${JSON.stringify(text)}, not a whole number from ${min} to ${max}`);
   return value;
 }
 
@@ -50,7 +51,11 @@ export function parseAmqpUrl(text: string): AmqpTarget {
     try {
       return new URL(part);
     } catch (error) {
-      throw new ConfigError('E_CONFIG_URL', `broker URL ${hidePassword(part)} is malformed: write amqp://user:password@host:5672/vhost`, { cause: error });
+      throw new ConfigError(
+        'E_CONFIG_URL',
+        `broker URL ${hidePassword(part)} is malformed: write amqp://user:password@host:5672/vhost`,
+        { cause: error },
+      );
     }
   });
   const first = parsed[0];
@@ -60,21 +65,32 @@ export function parseAmqpUrl(text: string): AmqpTarget {
     if (!(KNOWN as readonly string[]).includes(key)) throw bad(text, `unknown option ${key}; known are ${KNOWN.join(', ')}`);
   }
   const queueType = query.get('queue_type');
-  if (queueType !== null && queueType !== 'classic' && queueType !== 'quorum') throw bad(text, `queue_type is ${queueType}: use classic or quorum`);
+  if (queueType !== null && queueType !== 'classic' && queueType !== 'quorum')
+    throw bad(text, `queue_type is ${queueType}: use classic or quorum`);
   const maxPriority = query.get('max_priority');
-  if (maxPriority !== null && queueType === 'quorum') throw bad(text, 'max_priority has no effect on quorum queues: choose one of the two');
+  if (maxPriority !== null && queueType === 'quorum')
+    throw bad(text, 'max_priority has no effect on quorum queues: choose one of the two');
   const heartbeat = wholeNumber(text, 'heartbeat', query.get('heartbeat') ?? String(HEARTBEAT_S), 0, 3_600);
   const verify = query.get('verify');
-  if (verify !== null && verify !== 'verify_peer' && verify !== 'verify_none') throw bad(text, `verify is ${verify}: use verify_peer or verify_none`);
+  if (verify !== null && verify !== 'verify_peer' && verify !== 'verify_none')
+    throw bad(text, `verify is ${verify}: use verify_peer or verify_none`);
 
   const socket: Record<string, unknown> = {};
-  for (const [option, name] of [['ca', 'cacertfile'], ['cert', 'certfile'], ['key', 'keyfile']] as const) {
+  for (const [option, name] of [
+    ['ca', 'cacertfile'],
+    ['cert', 'certfile'],
+    ['key', 'keyfile'],
+  ] as const) {
     const path = query.get(name);
     if (path === null) continue;
     try {
       socket[option] = readFileSync(path);
     } catch (error) {
-      throw new ConfigError('E_CONFIG_URL', `broker URL ${hidePassword(text)}: ${name} cannot be read: ${(error as Error).message}`, { cause: error });
+      throw new ConfigError(
+        'E_CONFIG_URL',
+        `broker URL ${hidePassword(text)}: ${name} cannot be read: ${(error as Error).message}`,
+        { cause: error },
+      );
     }
   }
   if (verify === 'verify_none') socket['rejectUnauthorized'] = false;

@@ -12,7 +12,16 @@ import type { Logger } from '../core/logger.js';
 import { guardFrames } from './amqp-frame-guard.js';
 import type { AmqpTarget } from './amqp-url.js';
 
-export type { Channel, ChannelModel, ConfirmChannel, ConsumeMessage, GetMessage, Message, MessageProperties, Options } from 'amqplib';
+export type {
+  Channel,
+  ChannelModel,
+  ConfirmChannel,
+  ConsumeMessage,
+  GetMessage,
+  Message,
+  MessageProperties,
+  Options,
+} from 'amqplib';
 
 /** A TCP connect and AMQP handshake that takes longer than this is given up and tried again. */
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -28,7 +37,9 @@ async function loadAmqplib(): Promise<Amqplib> {
     const loaded = (await import('amqplib')) as Amqplib & { readonly default?: Amqplib };
     return loaded.default ?? loaded; // CommonJS: the names live on `default`
   } catch (error) {
-    throw new ConfigError('E_DRIVER_MISSING', 'an amqp:// URL needs the package amqplib, which is not installed: npm i amqplib', { cause: error });
+    throw new ConfigError('E_DRIVER_MISSING', 'an amqp:// URL needs the package amqplib, which is not installed: npm i amqplib', {
+      cause: error,
+    });
   }
 }
 
@@ -108,14 +119,14 @@ export class AmqpLink {
     if (this.#model) return Promise.resolve(this.#model);
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => waiter.reject(this.#unreachable()), timeoutMs);
-      const end = (): void => {
-        clearTimeout(timer);
-        this.#waiters.delete(waiter);
-      };
-      const waiter: Waiter = {
-        resolve: (model) => (end(), resolve(model)),
-        reject: (error) => (end(), reject(error)),
-      };
+      const ending =
+        <T>(settle: (value: T) => void) =>
+        (value: T): void => {
+          clearTimeout(timer);
+          this.#waiters.delete(waiter);
+          settle(value);
+        };
+      const waiter: Waiter = { resolve: ending(resolve), reject: ending(reject) };
       this.#waiters.add(waiter);
     });
   }
@@ -232,9 +243,13 @@ export class AmqpLink {
     }
     // Somebody who waits for a first connection learns at once that the credentials are wrong; a running worker keeps trying.
     if (isRefusal(error)) {
-      const refused = new BrokerError('E_BROKER_AUTH', `${this.#target.shown} refused the user, password or virtual host: ${error.message}`, {
-        cause: error,
-      });
+      const refused = new BrokerError(
+        'E_BROKER_AUTH',
+        `${this.#target.shown} refused the user, password or virtual host: ${error.message}`,
+        {
+          cause: error,
+        },
+      );
       for (const waiter of [...this.#waiters]) waiter.reject(refused);
     }
     this.#logger.debug({ error: error.message, tries: this.#tries + 1 }, 'no connection to the broker yet');
@@ -254,9 +269,13 @@ export class AmqpLink {
 
   #unreachable(): BrokerError {
     const last = this.#lastError ? `: ${this.#lastError.message || String((this.#lastError as NodeJS.ErrnoException).code)}` : '';
-    return new BrokerError('E_BROKER_UNREACHABLE', `no connection to ${this.#target.shown}${last}. Is the broker running, and is the URL right?`, {
-      cause: this.#lastError,
-    });
+    return new BrokerError(
+      'E_BROKER_UNREACHABLE',
+      `no connection to ${this.#target.shown}${last}. Is the broker running, and is the URL right?`,
+      {
+        cause: this.#lastError,
+      },
+    );
   }
 }
 
@@ -268,7 +287,8 @@ interface HiddenSocket {
   uncork?(): void;
 }
 
-const socketOf = (model: ChannelModel): HiddenSocket | undefined => (model.connection as { readonly stream?: HiddenSocket }).stream;
+const socketOf = (model: ChannelModel): HiddenSocket | undefined =>
+  (model.connection as { readonly stream?: HiddenSocket }).stream;
 
 /** The client's `close()` waits for an answer that a dead peer never gives, for two heartbeats. */
 function destroySocket(model: ChannelModel, cause: Error): void {

@@ -4,9 +4,9 @@ import { afterAll, beforeAll, describe } from 'vitest';
 import type { Broker } from '../../src/brokers/broker.js';
 import { DEAD_HEADERS, DEAD_QUEUE, openRabbitmqBroker } from '../../src/brokers/rabbitmq/index.js';
 import { silentLogger } from '../../src/core/logger.js';
-import { brokerConformance, type BrokerFixture, type ParkedEntry } from '../../src/testing/broker-conformance.js';
 import { openRpcResults, type RpcResultStore } from '../../src/results/rpc/index.js';
-import { resultStoreConformance, type ResultStoreFixture } from '../../src/testing/result-store-conformance.js';
+import { type BrokerFixture, brokerConformance, type ParkedEntry } from '../../src/testing/broker-conformance.js';
+import { type ResultStoreFixture, resultStoreConformance } from '../../src/testing/result-store-conformance.js';
 import { type CuttableProxy, openCuttableProxy } from '../rabbitmq/cuttable-proxy.js';
 import { missingRabbitmq, type RabbitmqServer, startRabbitmq } from '../support/rabbitmq-server.js';
 
@@ -24,11 +24,17 @@ describe.skipIf(missing !== null)(`on a private node${missing ? ` [skipped: ${mi
     const opened: { readonly broker: Broker; readonly proxy: CuttableProxy }[] = [];
     const another = async (): Promise<Broker> => {
       const proxy = await openCuttableProxy(server.port);
-      const broker = await openRabbitmqBroker({ url: `amqp://guest:guest@127.0.0.1:${proxy.port}/${query}`, logger: silentLogger, role: 'engine' });
+      const broker = await openRabbitmqBroker({
+        url: `amqp://guest:guest@127.0.0.1:${proxy.port}/${query}`,
+        logger: silentLogger,
+        role: 'engine',
+      });
       opened.push({ broker, proxy });
       return broker;
     };
-    const raw = async <T>(work: (channel: Awaited<ReturnType<Awaited<ReturnType<typeof connect>>['createConfirmChannel']>>) => Promise<T>): Promise<T> => {
+    const raw = async <T>(
+      work: (channel: Awaited<ReturnType<Awaited<ReturnType<typeof connect>>['createConfirmChannel']>>) => Promise<T>,
+    ): Promise<T> => {
       const connection = await connect(server.url);
       try {
         return await work(await connection.createConfirmChannel());

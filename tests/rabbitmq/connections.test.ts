@@ -1,6 +1,15 @@
 /** The RabbitMQ driver when connections, channels or the broker itself misbehave. */
 import { expect, test } from 'vitest';
-import { Collector, drain, expectDepth, ids, outgoing, sendIds, uniqueQueue, until } from '../../src/testing/conformance/broker-kit.js';
+import {
+  Collector,
+  drain,
+  expectDepth,
+  ids,
+  outgoing,
+  sendIds,
+  uniqueQueue,
+  until,
+} from '../../src/testing/conformance/broker-kit.js';
 import { onPrivateNode } from './private-node.js';
 
 onPrivateNode('RabbitMQ connections', (node) => {
@@ -48,7 +57,10 @@ onPrivateNode('RabbitMQ connections', (node) => {
     proxy.cut();
     expect((await sending).every((result) => result === null)).toBe(true);
     const collector = await Collector.open(broker, { [queue]: 500 }, { acking: true });
-    await until(() => new Set(collector.ids).size === wanted.length + 1, () => `all, ${new Set(collector.ids).size} came`);
+    await until(
+      () => new Set(collector.ids).size === wanted.length + 1,
+      () => `all, ${new Set(collector.ids).size} came`,
+    );
     // those that were confirmed or not known to be came again, after the break, still in order
     const firsts = [...new Set(collector.ids)];
     expect(firsts).toEqual(['warm', ...wanted]);
@@ -81,7 +93,10 @@ onPrivateNode('RabbitMQ connections', (node) => {
   });
 
   test('a delivery that times out closes its channel (406), never the consumer: it is lost, told of, and comes again', async () => {
-    node.server.ctl('eval', 'application:set_env(rabbit, consumer_timeout, 300), application:set_env(rabbit, channel_tick_interval, 200).');
+    node.server.ctl(
+      'eval',
+      'application:set_env(rabbit, consumer_timeout, 300), application:set_env(rabbit, channel_tick_interval, 200).',
+    );
     const { broker } = await node.open();
     const queue = uniqueQueue('timeout');
     await sendIds(broker, queue, ['slow']);
@@ -91,7 +106,10 @@ onPrivateNode('RabbitMQ connections', (node) => {
       await until(() => collector.lost.length > 0, 'the delivery to be lost');
       expect(collector.lost).toEqual([collector.delivery(0).tag]);
     } finally {
-      node.server.ctl('eval', 'application:set_env(rabbit, consumer_timeout, 1800000), application:set_env(rabbit, channel_tick_interval, 60000).');
+      node.server.ctl(
+        'eval',
+        'application:set_env(rabbit, consumer_timeout, 1800000), application:set_env(rabbit, channel_tick_interval, 60000).',
+      );
     }
     collector.consumer.grant(queue, 1);
     await collector.got(2);
@@ -114,7 +132,10 @@ onPrivateNode('RabbitMQ connections', (node) => {
         const next = collector.arrivals.slice(done);
         done += next.length;
         const results = await collector.settle(...next.map((arrival) => ({ kind: 'ack', arrival }) as const));
-        results.forEach((result, index) => result === 'held' && acked.add(String(collector.delivery(done - next.length + index).message.headers['id'])));
+        results.forEach(
+          (result, index) =>
+            result === 'held' && acked.add(String(collector.delivery(done - next.length + index).message.headers['id'])),
+        );
         if (next.length > 0) collector.consumer.grant(queue, next.length);
         const seen = done;
         await until(() => collector.arrivals.length > seen || !going, 'more', 60_000);
@@ -123,7 +144,10 @@ onPrivateNode('RabbitMQ connections', (node) => {
     const sending = (async () => {
       for (let at = 1; at <= 1_500; at += 50) {
         const batch = ids(queue, at, at + 49);
-        const results = await broker.publish(batch.map((id) => outgoing(queue, id)), { timeoutMs: 50_000 });
+        const results = await broker.publish(
+          batch.map((id) => outgoing(queue, id)),
+          { timeoutMs: 50_000 },
+        );
         results.forEach((result, index) => result === null && confirmed.push(batch[index] as string));
       }
     })();
@@ -132,7 +156,11 @@ onPrivateNode('RabbitMQ connections', (node) => {
     await node.server.restart();
     await sending;
     expect(confirmed).toHaveLength(1_500);
-    await until(() => confirmed.every((id) => acked.has(id)), () => `all to be acknowledged, ${acked.size} are`, 30_000);
+    await until(
+      () => confirmed.every((id) => acked.has(id)),
+      () => `all to be acknowledged, ${acked.size} are`,
+      30_000,
+    );
     going = false;
     await consuming;
   }, 90_000);
@@ -146,17 +174,26 @@ onPrivateNode('RabbitMQ connections', (node) => {
     await broker.listen('celeryev', '#', () => undefined);
     await broker.close();
     await until(() => !node.server.ctl('list_queues', 'name').includes('celeryev'), 'the listener queue to go');
-    await until(() => !node.server.ctl('list_connections', 'client_properties').includes('lovage engine'), 'our connections to go');
+    await until(
+      () => !node.server.ctl('list_connections', 'client_properties').includes('lovage engine'),
+      'our connections to go',
+    );
   });
 
   test('wrong credentials and a missing virtual host are refused with their own code, at once', async () => {
     const { openRabbitmqBroker } = await import('../../src/brokers/rabbitmq/index.js');
     const { silentLogger } = await import('../../src/core/logger.js');
-    for (const [user, vhost] of [['guest:wrong', ''], ['guest:guest', 'nowhere']]) {
+    for (const [user, vhost] of [
+      ['guest:wrong', ''],
+      ['guest:guest', 'nowhere'],
+    ]) {
       const url = `amqp://${user}@127.0.0.1:${node.server.port}/${vhost}`;
       await using broker = await openRabbitmqBroker({ url, logger: silentLogger, role: 'client' });
       const startMs = performance.now();
-      await expect(broker.connect({ timeoutMs: 15_000 })).rejects.toMatchObject({ code: 'E_BROKER_AUTH', message: expect.not.stringContaining('wrong') });
+      await expect(broker.connect({ timeoutMs: 15_000 })).rejects.toMatchObject({
+        code: 'E_BROKER_AUTH',
+        message: expect.not.stringContaining('wrong'),
+      });
       expect(performance.now() - startMs).toBeLessThan(10_000);
     }
   });

@@ -1,5 +1,5 @@
 /** A TCP proxy in front of a server, to break connections as networks do: cut with a reset, refuse, or go silent. */
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 export interface CuttableProxy {
   readonly port: number;

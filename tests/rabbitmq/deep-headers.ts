@@ -32,5 +32,9 @@ export function deepHeaderFrame(levels: number, bodyBytes: number, padding = 0, 
 export function deepPublish(queue: string, levels: number, body: string, channel: number): Buffer {
   const key = Buffer.from(queue);
   const method = Buffer.concat([Buffer.from([0, 60, 0, 40, 0, 0, 0, key.length]), key, Buffer.from([0])]);
-  return Buffer.concat([frame(1, channel, method), deepHeaderFrame(levels, Buffer.byteLength(body), 0, channel), frame(3, channel, Buffer.from(body))]);
+  return Buffer.concat([
+    frame(1, channel, method),
+    deepHeaderFrame(levels, Buffer.byteLength(body), 0, channel),
+    frame(3, channel, Buffer.from(body)),
+  ]);
 }

@@ -1,6 +1,7 @@
+/** The guard against headers that the AMQP client cannot read, on frames made by hand. */
 import { describe, expect, test } from 'vitest';
-import { deepHeaderFrame } from './deep-headers.js';
 import { guardFrames, harmless, UNREADABLE_HEADERS } from '../../src/clients/amqp-frame-guard.js';
+import { deepHeaderFrame } from './deep-headers.js';
 
 describe('headers that would break the connection', () => {
   test('are replaced by their bytes, and what follows the frame stays', () => {

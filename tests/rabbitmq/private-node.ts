@@ -3,8 +3,8 @@ import { type Channel, connect } from 'amqplib';
 import { afterAll, afterEach, beforeAll, describe } from 'vitest';
 import type { Broker } from '../../src/brokers/broker.js';
 import { openRabbitmqBroker } from '../../src/brokers/rabbitmq/index.js';
-import { silentLogger } from '../../src/core/logger.js';
 import type { Logger } from '../../src/core/logger.js';
+import { silentLogger } from '../../src/core/logger.js';
 import { missingRabbitmq, type RabbitmqServer, type RabbitmqServerOptions, startRabbitmq } from '../support/rabbitmq-server.js';
 import { type CuttableProxy, openCuttableProxy } from './cuttable-proxy.js';
 
@@ -38,7 +38,11 @@ export function onPrivateNode(title: string, tests: (node: PrivateNode) => void,
       },
       async open(query = '', logger = silentLogger) {
         const proxy = await openCuttableProxy(this.server.port);
-        const broker = await openRabbitmqBroker({ url: `amqp://guest:guest@127.0.0.1:${proxy.port}/${query}`, logger, role: 'engine' });
+        const broker = await openRabbitmqBroker({
+          url: `amqp://guest:guest@127.0.0.1:${proxy.port}/${query}`,
+          logger,
+          role: 'engine',
+        });
         closing.push(async () => {
           await broker.close();
           await proxy.close();

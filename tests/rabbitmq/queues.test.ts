@@ -1,8 +1,21 @@
-/** What the RabbitMQ driver declares, adopts, and does with messages that no queue, size limit or reader likes. */
+/**
+ * What the RabbitMQ driver declares, adopts, and does with messages that no queue, size limit or reader likes.
+ * Long because all its tests share one private node.
+ */
 import { expect, test } from 'vitest';
 import { DEAD_HEADERS, DEAD_QUEUE } from '../../src/brokers/rabbitmq/index.js';
-import { Collector, drain, expectDepth, message, outgoing, send, sendIds, uniqueQueue, until } from '../../src/testing/conformance/broker-kit.js';
 import { UNREADABLE_HEADERS } from '../../src/clients/amqp-frame-guard.js';
+import {
+  Collector,
+  drain,
+  expectDepth,
+  message,
+  outgoing,
+  send,
+  sendIds,
+  uniqueQueue,
+  until,
+} from '../../src/testing/conformance/broker-kit.js';
 import { deepPublish } from './deep-headers.js';
 import { onPrivateNode } from './private-node.js';
 
@@ -12,17 +25,24 @@ const rows = (text: string): Record<string, unknown>[] => JSON.parse(text) as Re
 onPrivateNode(
   'RabbitMQ queues',
   (node) => {
-    const list = (what: string, ...columns: string[]): Record<string, unknown>[] => rows(node.server.ctl(what, ...columns, '--formatter', 'json'));
+    const list = (what: string, ...columns: string[]): Record<string, unknown>[] =>
+      rows(node.server.ctl(what, ...columns, '--formatter', 'json'));
 
     test('a queue is declared exactly as Celery declares it: durable, plain, with its direct exchange and binding', async () => {
       const { broker } = await node.open();
       const queue = uniqueQueue('plain');
       await broker.declare(queue);
-      const [declared] = list('list_queues', 'name', 'durable', 'auto_delete', 'exclusive', 'arguments').filter(({ name }) => name === queue);
+      const [declared] = list('list_queues', 'name', 'durable', 'auto_delete', 'exclusive', 'arguments').filter(
+        ({ name }) => name === queue,
+      );
       expect(declared).toEqual({ name: queue, durable: true, auto_delete: false, exclusive: false, arguments: [] });
-      const [exchange] = list('list_exchanges', 'name', 'type', 'durable', 'auto_delete', 'arguments').filter(({ name }) => name === queue);
+      const [exchange] = list('list_exchanges', 'name', 'type', 'durable', 'auto_delete', 'arguments').filter(
+        ({ name }) => name === queue,
+      );
       expect(exchange).toEqual({ name: queue, type: 'direct', durable: true, auto_delete: false, arguments: [] });
-      const bindings = list('list_bindings', 'source_name', 'destination_name', 'routing_key').filter(({ destination_name }) => destination_name === queue);
+      const bindings = list('list_bindings', 'source_name', 'destination_name', 'routing_key').filter(
+        ({ destination_name }) => destination_name === queue,
+      );
       expect(bindings).toContainEqual({ source_name: queue, destination_name: queue, routing_key: queue });
     });
 
@@ -55,7 +75,10 @@ onPrivateNode(
       const { broker } = await node.open();
       await broker.declare(queue);
       await broker.declare(queue);
-      await send(broker, [0, 5, 3].map((priority) => outgoing(queue, `p${priority}`, { priority })));
+      await send(
+        broker,
+        [0, 5, 3].map((priority) => outgoing(queue, `p${priority}`, { priority })),
+      );
       // the queue's own arguments count: it honours priorities
       expect(await drain(broker, queue, 3)).toEqual(['p5', 'p3', 'p0']);
       await sendIds(broker, exchange, ['x']);
@@ -90,30 +113,53 @@ onPrivateNode(
       const { broker } = await node.open();
       const queue = uniqueQueue('beside');
       const results = await broker.publish(
-        [outgoing(queue, 'a'), { to: { queue, exchange: 'no-such-exchange', routingKey: 'k' }, message: message('lost') }, outgoing(queue, 'b')],
+        [
+          outgoing(queue, 'a'),
+          { to: { queue, exchange: 'no-such-exchange', routingKey: 'k' }, message: message('lost') },
+          outgoing(queue, 'b'),
+        ],
         { timeoutMs: 10_000 },
       );
-      expect(results.map((result) => result && [result.code, result.outcome])).toEqual([null, ['E_QUEUE_MISSING', 'not-sent'], null]);
-      expect([...new Set(await (async () => {
-        const collector = await Collector.open(broker, { [queue]: 5 }, { acking: true });
-        await collector.atLeast(2);
-        return collector.ids;
-      })())].sort()).toEqual(['a', 'b']);
+      expect(results.map((result) => result && [result.code, result.outcome])).toEqual([
+        null,
+        ['E_QUEUE_MISSING', 'not-sent'],
+        null,
+      ]);
+      expect(
+        [
+          ...new Set(
+            await (async () => {
+              const collector = await Collector.open(broker, { [queue]: 5 }, { acking: true });
+              await collector.atLeast(2);
+              return collector.ids;
+            })(),
+          ),
+        ].sort(),
+      ).toEqual(['a', 'b']);
     });
 
     test('a message larger than the broker takes fails alone, as not sent, and is not tried again', async () => {
       const { broker } = await node.open();
       const queue = uniqueQueue('large');
       const large = message('large', { body: { encoding: 'utf8', data: 'x'.repeat(300_000) } });
-      const results = await broker.publish([outgoing(queue, 'a'), { to: { queue }, message: large }, outgoing(queue, 'b')], { timeoutMs: 10_000 });
-      expect(results.map((result) => result && [result.code, result.outcome])).toEqual([null, ['E_MESSAGE_TOO_LARGE', 'not-sent'], null]);
+      const results = await broker.publish([outgoing(queue, 'a'), { to: { queue }, message: large }, outgoing(queue, 'b')], {
+        timeoutMs: 10_000,
+      });
+      expect(results.map((result) => result && [result.code, result.outcome])).toEqual([
+        null,
+        ['E_MESSAGE_TOO_LARGE', 'not-sent'],
+        null,
+      ]);
     });
 
     test('headers beyond what AMQP can carry, and an id longer than a property, fail as not sent', async () => {
       const { broker } = await node.open();
       const queue = uniqueQueue('headers');
       const wide = message('wide', { headers: { ...message('wide').headers, note: 'x'.repeat(70_000) } });
-      const results = await broker.publish([{ to: { queue }, message: wide }, outgoing(queue, 'i'.repeat(300)), outgoing(queue, 'ok')], { timeoutMs: 10_000 });
+      const results = await broker.publish(
+        [{ to: { queue }, message: wide }, outgoing(queue, 'i'.repeat(300)), outgoing(queue, 'ok')],
+        { timeoutMs: 10_000 },
+      );
       expect(results.map((result) => result && [result.code, result.outcome])).toEqual([
         ['E_MESSAGE_TOO_LARGE', 'not-sent'],
         ['E_PUBLISH_FAILED', 'not-sent'],
@@ -123,16 +169,27 @@ onPrivateNode(
 
     test('a queue that is full and rejects makes the send fail as not sent', async () => {
       const queue = uniqueQueue('full');
-      await node.raw((channel) => channel.assertQueue(queue, { durable: true, arguments: { 'x-max-length': 2, 'x-overflow': 'reject-publish' } }));
+      await node.raw((channel) =>
+        channel.assertQueue(queue, { durable: true, arguments: { 'x-max-length': 2, 'x-overflow': 'reject-publish' } }),
+      );
       const { broker } = await node.open();
-      const results = await broker.publish(['a', 'b', 'c'].map((id) => outgoing(queue, id)), { timeoutMs: 10_000 });
-      expect(results.map((result) => result && [result.code, result.outcome])).toEqual([null, null, ['E_PUBLISH_FAILED', 'not-sent']]);
+      const results = await broker.publish(
+        ['a', 'b', 'c'].map((id) => outgoing(queue, id)),
+        { timeoutMs: 10_000 },
+      );
+      expect(results.map((result) => result && [result.code, result.outcome])).toEqual([
+        null,
+        null,
+        ['E_PUBLISH_FAILED', 'not-sent'],
+      ]);
     });
 
     test('a message that has expired still reaches a worker, which can say so', async () => {
       const { broker } = await node.open();
       const queue = uniqueQueue('expired');
-      await send(broker, [{ to: { queue }, message: message('x', { properties: { correlation_id: 'x', delivery_mode: 2, expiration: '0' } }) }]);
+      await send(broker, [
+        { to: { queue }, message: message('x', { properties: { correlation_id: 'x', delivery_mode: 2, expiration: '0' } }) },
+      ]);
       await expectDepth(broker, queue, { ready: 1 });
       expect(await drain(broker, queue, 1)).toEqual(['x']);
     });
@@ -165,19 +222,37 @@ onPrivateNode(
     test('a parked message keeps its body, headers and properties, and tells why and from where', async () => {
       const { broker } = await node.open();
       const queue = uniqueQueue('park');
-      const sent = message('parked', { headers: { ...message('parked').headers, mine: { deep: [1, null] } }, properties: { correlation_id: 'c', reply_to: 'r', expiration: '5000', delivery_mode: 1 } });
+      const sent = message('parked', {
+        headers: { ...message('parked').headers, mine: { deep: [1, null] } },
+        properties: { correlation_id: 'c', reply_to: 'r', expiration: '5000', delivery_mode: 1 },
+      });
       await send(broker, [{ to: { queue }, message: sent }]);
       const collector = await Collector.open(broker, { [queue]: 1 });
       await collector.got(1);
-      await collector.settle({ kind: 'park', arrival: collector.delivery(0), reason: { code: 'E_NOT_REGISTERED', reason: 'nobody knows it' } });
+      await collector.settle({
+        kind: 'park',
+        arrival: collector.delivery(0),
+        reason: { code: 'E_NOT_REGISTERED', reason: 'nobody knows it' },
+      });
       await node.raw(async (channel) => {
         const parked = await channel.get(DEAD_QUEUE, { noAck: true });
         if (!parked) throw new Error('nothing was parked');
         const { headers, correlationId, replyTo, contentType, deliveryMode, expiration } = parked.properties;
-        expect(headers).toMatchObject({ ...sent.headers, [DEAD_HEADERS.code]: 'E_NOT_REGISTERED', [DEAD_HEADERS.reason]: 'nobody knows it', [DEAD_HEADERS.queue]: queue });
+        expect(headers).toMatchObject({
+          ...sent.headers,
+          [DEAD_HEADERS.code]: 'E_NOT_REGISTERED',
+          [DEAD_HEADERS.reason]: 'nobody knows it',
+          [DEAD_HEADERS.queue]: queue,
+        });
         expect(Date.parse(String(headers?.[DEAD_HEADERS.at]))).toBeLessThanOrEqual(Date.now());
         // it waits for a human: no time to live, and it survives a restart
-        expect([correlationId, replyTo, contentType, deliveryMode, expiration]).toEqual(['c', 'r', 'application/json', 2, undefined]);
+        expect([correlationId, replyTo, contentType, deliveryMode, expiration]).toEqual([
+          'c',
+          'r',
+          'application/json',
+          2,
+          undefined,
+        ]);
         expect(parked.content.toString()).toBe(sent.body.data);
       });
     });
@@ -188,12 +263,17 @@ onPrivateNode(
       await broker.declare(queue);
       await node.raw(async (channel) => {
         channel.sendToQueue(queue, Buffer.from('bare'));
-        channel.sendToQueue(queue, Buffer.from('proto'), { contentType: 'application/json', headers: JSON.parse('{"task":"t","__proto__":{"id":"x"}}') as object });
+        channel.sendToQueue(queue, Buffer.from('proto'), {
+          contentType: 'application/json',
+          headers: JSON.parse('{"task":"t","__proto__":{"id":"x"}}') as object,
+        });
         await channel.checkQueue(queue);
       });
       const collector = await Collector.open(broker, { [queue]: 5 });
       await collector.got(2);
-      expect([0, 1].map((index) => [Buffer.from(collector.garbage(index).raw).toString(), collector.garbage(index).fault.code])).toEqual([
+      expect(
+        [0, 1].map((index) => [Buffer.from(collector.garbage(index).raw).toString(), collector.garbage(index).fault.code]),
+      ).toEqual([
         ['bare', 'E_DECODE'],
         ['proto', 'E_DECODE'],
       ]);
@@ -205,7 +285,10 @@ onPrivateNode(
       const queue = uniqueQueue('deep');
       await broker.declare(queue);
       await node.raw(async (channel) => {
-        const { ch, connection } = channel as unknown as { readonly ch: number; readonly connection: { sendBytes(bytes: Buffer): void } };
+        const { ch, connection } = channel as unknown as {
+          readonly ch: number;
+          readonly connection: { sendBytes(bytes: Buffer): void };
+        };
         connection.sendBytes(deepPublish(queue, 12_000, 'deep', ch));
         await channel.checkQueue(queue);
       });
@@ -217,7 +300,10 @@ onPrivateNode(
       await collector.ack(collector.delivery(1));
       expect(collector.states).toEqual(['connected']);
       const dead = await node.raw((channel) => channel.get(DEAD_QUEUE, { noAck: true }));
-      expect(dead && [dead.content.toString(), Buffer.isBuffer(dead.properties.headers?.[UNREADABLE_HEADERS])]).toEqual(['deep', true]);
+      expect(dead && [dead.content.toString(), Buffer.isBuffer(dead.properties.headers?.[UNREADABLE_HEADERS])]).toEqual([
+        'deep',
+        true,
+      ]);
     });
 
     test('prefetched messages that find no credit go back, so that another worker can run them', async () => {

@@ -4,9 +4,9 @@
  *
  * A small shell watches the pipe to this process: when the test process goes in any way (also by SIGKILL), the node goes too.
  */
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
@@ -31,7 +31,13 @@ export interface RabbitmqServerOptions {
 }
 
 // Debian's /usr/sbin wrapper changes the user and needs the service's folders: the script behind it does not.
-const FOLDERS = ['/usr/lib/rabbitmq/bin', ...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/opt/homebrew/sbin', '/usr/local/sbin'];
+const FOLDERS = [
+  '/usr/lib/rabbitmq/bin',
+  ...(process.env['PATH'] ?? '').split(delimiter),
+  '/usr/sbin',
+  '/opt/homebrew/sbin',
+  '/usr/local/sbin',
+];
 const START_LIMIT_MS = 60_000;
 
 function find(program: string): string | null {
@@ -51,7 +57,9 @@ async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
     Array.from({ length: count }, () => {
       const server = createServer();
-      return new Promise<typeof server>((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', () => resolve(server)));
+      return new Promise<typeof server>((resolve, reject) =>
+        server.once('error', reject).listen(0, '127.0.0.1', () => resolve(server)),
+      );
     }),
   );
   const ports = servers.map((server) => (server.address() as AddressInfo).port);
@@ -67,12 +75,18 @@ function answersAmqp(port: number): Promise<boolean> {
       socket.destroy();
       resolve(answer);
     };
-    socket.once('data', () => done(true)).once('error', () => done(false)).once('close', () => done(false)).setTimeout(2_000, () => done(false));
+    socket
+      .once('data', () => done(true))
+      .once('error', () => done(false))
+      .once('close', () => done(false))
+      .setTimeout(2_000, () => done(false));
   });
 }
 
 const ended = (child: ChildProcess): Promise<void> =>
-  child.exitCode !== null || child.signalCode !== null ? Promise.resolve() : new Promise((resolve) => child.once('exit', () => resolve()));
+  child.exitCode !== null || child.signalCode !== null
+    ? Promise.resolve()
+    : new Promise((resolve) => child.once('exit', () => resolve()));
 
 function killGroup(child: ChildProcess | undefined): void {
   try {
@@ -123,13 +137,21 @@ export async function startRabbitmq(options: RabbitmqServerOptions = {}): Promis
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none',
   };
 
-  const epmd = spawn(find('epmd')!, ['-port', String(epmdPort), '-address', '127.0.0.1'], { env, stdio: 'ignore', detached: true });
-  // Reads the process groups to end from a file, because restart() changes them.
-  const pidsFile = join(folder, 'groups');
-  const watchdog = spawn('sh', ['-c', 'read line; for p in $(cat "$1"); do kill -9 -- "-$p" 2>/dev/null; done; rm -rf "$2"', 'watchdog', pidsFile, folder], {
-    stdio: ['pipe', 'ignore', 'ignore'],
+  const epmd = spawn(find('epmd')!, ['-port', String(epmdPort), '-address', '127.0.0.1'], {
+    env,
+    stdio: 'ignore',
     detached: true,
   });
+  // Reads the process groups to end from a file, because restart() changes them.
+  const pidsFile = join(folder, 'groups');
+  const watchdog = spawn(
+    'sh',
+    ['-c', 'read line; for p in $(cat "$1"); do kill -9 -- "-$p" 2>/dev/null; done; rm -rf "$2"', 'watchdog', pidsFile, folder],
+    {
+      stdio: ['pipe', 'ignore', 'ignore'],
+      detached: true,
+    },
+  );
   watchdog.unref();
   epmd.unref();
   let node: ChildProcess | undefined;
@@ -177,7 +199,8 @@ export async function startRabbitmq(options: RabbitmqServerOptions = {}): Promis
     },
     ctl(...args) {
       const run = spawnSync(find('rabbitmqctl')!, ['--quiet', ...args], { env, encoding: 'utf8' });
-      if (run.status !== 0) throw new Error(`rabbitmqctl ${args.join(' ')} failed: ${run.stderr || run.stdout || String(run.error)}`);
+      if (run.status !== 0)
+        throw new Error(`rabbitmqctl ${args.join(' ')} failed: ${run.stderr || run.stdout || String(run.error)}`);
       return run.stdout;
     },
   };

@@ -58,39 +58,42 @@ describe('which acknowledgements are written', () => {
 
   test('whatever the order, exactly the finished tags are acknowledged', () => {
     fc.assert(
-      fc.property(fc.array(fc.tuple(fc.constantFrom('deliver', 'finish', 'drop', 'flush'), fc.nat(40)), { maxLength: 200 }), (steps) => {
-        const batch = new AckBatch();
-        let next = 1;
-        const open = new Set<number>();
-        const finished = new Set<number>();
-        const settled = new Set<number>();
-        const acked = new Set<number>();
-        const flush = (): void =>
-          batch.flush((tag, upTo) => {
-            // as the broker reads it: a frame for everything up to a tag takes all that is not settled
-            for (let each = upTo ? 1 : tag; each <= tag; each += 1) if (!settled.has(each)) acked.add(each);
-            for (const each of acked) settled.add(each);
-          });
-        for (const [step, number] of steps) {
-          if (step === 'deliver') {
-            open.add(next);
-            batch.deliver(next++);
-          } else if (step === 'flush') flush();
-          else if (open.has(number)) {
-            open.delete(number);
-            if (step === 'finish') {
-              finished.add(number);
-              batch.finish(number);
-            } else {
-              settled.add(number);
-              batch.drop(number);
+      fc.property(
+        fc.array(fc.tuple(fc.constantFrom('deliver', 'finish', 'drop', 'flush'), fc.nat(40)), { maxLength: 200 }),
+        (steps) => {
+          const batch = new AckBatch();
+          let next = 1;
+          const open = new Set<number>();
+          const finished = new Set<number>();
+          const settled = new Set<number>();
+          const acked = new Set<number>();
+          const flush = (): void =>
+            batch.flush((tag, upTo) => {
+              // as the broker reads it: a frame for everything up to a tag takes all that is not settled
+              for (let each = upTo ? 1 : tag; each <= tag; each += 1) if (!settled.has(each)) acked.add(each);
+              for (const each of acked) settled.add(each);
+            });
+          for (const [step, number] of steps) {
+            if (step === 'deliver') {
+              open.add(next);
+              batch.deliver(next++);
+            } else if (step === 'flush') flush();
+            else if (open.has(number)) {
+              open.delete(number);
+              if (step === 'finish') {
+                finished.add(number);
+                batch.finish(number);
+              } else {
+                settled.add(number);
+                batch.drop(number);
+              }
             }
           }
-        }
-        flush();
-        expect([...acked].sort((a, b) => a - b)).toEqual([...finished].sort((a, b) => a - b));
-        expect(batch.open).toBe(open.size);
-      }),
+          flush();
+          expect([...acked].sort((a, b) => a - b)).toEqual([...finished].sort((a, b) => a - b));
+          expect(batch.open).toBe(open.size);
+        },
+      ),
     );
   });
 });

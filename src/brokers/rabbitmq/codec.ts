@@ -28,7 +28,8 @@ export function encodeForQueue(
   if (priority !== undefined) options.priority = priority;
   const { expiration } = properties;
   // In the delay ladder a TTL would end the wait early instead of the message.
-  if (expiration !== undefined) options.expiration = way === 'delay' ? undefined : String((Number(expiration) || 0) + EXPIRY_MARGIN_MS);
+  if (expiration !== undefined)
+    options.expiration = way === 'delay' ? undefined : String((Number(expiration) || 0) + EXPIRY_MARGIN_MS);
   return { content: body, options };
 }
 
@@ -62,7 +63,12 @@ export function decode(received: Message): Decoded {
 }
 
 /** Headers that a parked message gets in addition to its own. */
-export const DEAD_HEADERS = { code: 'lovage_dead_code', reason: 'lovage_dead_reason', queue: 'lovage_dead_queue', at: 'lovage_dead_at' } as const;
+export const DEAD_HEADERS = {
+  code: 'lovage_dead_code',
+  reason: 'lovage_dead_reason',
+  queue: 'lovage_dead_queue',
+  at: 'lovage_dead_at',
+} as const;
 
 /** The copy of a message for the dead letters: body and properties as they were, the reason in headers. */
 export function encodeDead(
@@ -79,12 +85,25 @@ export function encodeDead(
     [DEAD_HEADERS.at]: new Date(nowMs).toISOString(),
   };
   // No TTL: a dead letter waits for a human. Persistent, whatever the message was.
-  return { content: original.content, options: { ...original.options, headers, expiration: undefined, deliveryMode: 2, mandatory: true } };
+  return {
+    content: original.content,
+    options: { ...original.options, headers, expiration: undefined, deliveryMode: 2, mandatory: true },
+  };
 }
 
 /** A delivery that is no message, as it came, for the dead letters. */
 export function rawCopy(received: Message): { readonly content: Buffer; readonly options: Options.Publish } {
   const { headers, contentType, contentEncoding, correlationId, replyTo, priority, messageId, type, appId } = received.properties;
-  const options = { headers: { ...headers }, contentType, contentEncoding, correlationId, replyTo, priority, messageId, type, appId };
+  const options = {
+    headers: { ...headers },
+    contentType,
+    contentEncoding,
+    correlationId,
+    replyTo,
+    priority,
+    messageId,
+    type,
+    appId,
+  };
   return { content: received.content, options };
 }

@@ -58,7 +58,10 @@ export class RabbitmqConsumer implements Consumer {
     this.#options = options;
     this.#onClosed = onClosed;
     this.#gate = new CreditGate(options.queues, options.credit);
-    this.#prefetch = new PrefetchKeeper(this.#gate, options.queues.map(({ name }) => name));
+    this.#prefetch = new PrefetchKeeper(
+      this.#gate,
+      options.queues.map(({ name }) => name),
+    );
     this.#firstTry = new Promise((resolve) => (this.#triedOnce = resolve));
     this.#stopListening = link.listen({
       onUp: (model) => {
@@ -232,7 +235,8 @@ export class RabbitmqConsumer implements Consumer {
       try {
         this.#topology.forget();
         await this.#topology.queue(queue, DECLARE_MS);
-        if (session.open && this.#phase === 'running' && !session.subscribed(queue)) await session.subscribe(queue, Math.max(1, this.#firstPrefetch(queue)));
+        if (session.open && this.#phase === 'running' && !session.subscribed(queue))
+          await session.subscribe(queue, Math.max(1, this.#firstPrefetch(queue)));
         return;
       } catch (error) {
         logger.warn({ queue, error: toError(error).message }, 'making the subscription failed');
@@ -243,7 +247,10 @@ export class RabbitmqConsumer implements Consumer {
   async #ping(): Promise<void> {
     const session = this.#session;
     if (!session?.open || performance.now() - this.#lastAliveMs < PING_EVERY_MS / 2) return;
-    const timer = setTimeout(() => this.#link.abandon(new Error('the broker did not answer a question for 10 s')), PING_ANSWER_MS);
+    const timer = setTimeout(
+      () => this.#link.abandon(new Error('the broker did not answer a question for 10 s')),
+      PING_ANSWER_MS,
+    );
     await session.ping().catch(() => undefined); // the channel has gone; its `close` event does the rest
     clearTimeout(timer);
   }

@@ -47,7 +47,13 @@ describe('the credit gate', () => {
 
   test('empties one queue or all, in order, and ignores what it does not know', () => {
     const gate = gateOf({ a: 0, b: 0 }, 5);
-    for (const [queue, item] of [['a', '1'], ['b', '2'], ['a', '3'], ['unknown', '4']] as const) gate.offer(queue, item, 0);
+    for (const [queue, item] of [
+      ['a', '1'],
+      ['b', '2'],
+      ['a', '3'],
+      ['unknown', '4'],
+    ] as const)
+      gate.offer(queue, item, 0);
     gate.grant('unknown', 5);
     expect(gate.clear('a')).toEqual(['1', '3']);
     expect(gate.clear()).toEqual(['2']);

@@ -13,7 +13,11 @@ interface Recorded {
 describe('the delay ladder', () => {
   test('a delay becomes the 28 bits of its seconds in front of the queue', () => {
     expect(delayBits(10)).toBe(`${'0.'.repeat(24)}1.0.1.0`);
-    expect(delayRoute(10_000, 'celery')).toEqual({ exchange: 'celery_delayed_27', routingKey: `${'0.'.repeat(24)}1.0.1.0.celery`, stageMs: null });
+    expect(delayRoute(10_000, 'celery')).toEqual({
+      exchange: 'celery_delayed_27',
+      routingKey: `${'0.'.repeat(24)}1.0.1.0.celery`,
+      stageMs: null,
+    });
   });
 
   test('tenths of a second go through a stage of ours first, rounded up', () => {
@@ -42,7 +46,8 @@ describe('the delay ladder', () => {
     const queues = ['b', 'a.b', 'c.a.b', 'media.#', '*', 'x.*.y', '0', '1.b', 'é'.repeat(120), 'q'.repeat(255)];
     for (const bound of queues) {
       const matches = topicMatcher(delayBinding(bound));
-      for (const queue of queues) expect(matches(delayRoute(5_300, queue).routingKey), `${bound} < ${queue}`).toBe(bound === queue);
+      for (const queue of queues)
+        expect(matches(delayRoute(5_300, queue).routingKey), `${bound} < ${queue}`).toBe(bound === queue);
     }
   });
 
@@ -73,10 +78,12 @@ describe('the delay ladder', () => {
     );
     const binding = (from: string, to: string, key: string): string => `${from} > ${to} by ${key}`;
     expect(
-      ours.flatMap((part) => {
-        if (part.kind === 'bind-queue') return [binding(part.exchange, part.queue, part.key)];
-        return part.kind === 'bind-exchange' ? [binding(part.from, part.to, part.key)] : [];
-      }).sort(),
+      ours
+        .flatMap((part) => {
+          if (part.kind === 'bind-queue') return [binding(part.exchange, part.queue, part.key)];
+          return part.kind === 'bind-exchange' ? [binding(part.from, part.to, part.key)] : [];
+        })
+        .sort(),
     ).toEqual(
       recorded.bindings
         .filter(({ source, destination }) => delayed(source) && delayed(destination))

@@ -39,7 +39,9 @@ export type Declaration =
  */
 export function delayWord(queue: string): string {
   const wild = queue.includes('*') || queue.includes('#');
-  return wild || Buffer.byteLength(queue) > LONGEST_WORD ? `lovage-${createHash('sha256').update(queue).digest('hex').slice(0, 40)}` : queue;
+  return wild || Buffer.byteLength(queue) > LONGEST_WORD
+    ? `lovage-${createHash('sha256').update(queue).digest('hex').slice(0, 40)}`
+    : queue;
 }
 
 /** The pattern that binds a queue: exactly 28 bits before its name. Celery's `#.name` would give queue `b` what is meant for `a.b`. */

@@ -1,6 +1,7 @@
 /** Questions about queues: depth, peek, purge. One by one on a setup channel: a missing queue closes it. */
-import { AMQP_NOT_FOUND, amqpCode, type SetupChannel } from '../../clients/amqp-setup.js';
+
 import type { GetMessage } from '../../clients/amqp.js';
+import { AMQP_NOT_FOUND, amqpCode, type SetupChannel } from '../../clients/amqp-setup.js';
 import type { Peeked, QueueDepth } from '../broker.js';
 import { decode } from './codec.js';
 import { declarationError } from './topology.js';
@@ -13,10 +14,12 @@ const LARGEST_PEEK = 1_000;
 export async function depth(setup: SetupChannel, queues: readonly string[]): Promise<readonly QueueDepth[]> {
   const depths: QueueDepth[] = [];
   for (const queue of queues) {
-    const ready = await setup.run(ASK_MS, async (channel) => (await channel.checkQueue(queue)).messageCount).catch((error: unknown) => {
-      if (amqpCode(error) === AMQP_NOT_FOUND) return 0;
-      throw declarationError(error, 'queue', queue);
-    });
+    const ready = await setup
+      .run(ASK_MS, async (channel) => (await channel.checkQueue(queue)).messageCount)
+      .catch((error: unknown) => {
+        if (amqpCode(error) === AMQP_NOT_FOUND) return 0;
+        throw declarationError(error, 'queue', queue);
+      });
     depths.push({ queue, ready, delayed: null, unacked: null });
   }
   return depths;

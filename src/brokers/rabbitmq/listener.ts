@@ -118,7 +118,10 @@ class Listener implements Subscription {
     if (this.#closed || this.#link.model !== model) return;
     this.#logger.warn({ exchange: this.#exchange, error: cause.message }, 'listening broke, trying again');
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void (this.#link.model === model && !this.#closed && this.#build(model)), reconnectDelayMs(this.#tries, Math.random()));
+    this.#timer = setTimeout(
+      () => void (this.#link.model === model && !this.#closed && this.#build(model)),
+      reconnectDelayMs(this.#tries, Math.random()),
+    );
     this.#tries += 1;
   }
 
@@ -126,7 +129,9 @@ class Listener implements Subscription {
     if (received === null) {
       // The queue was deleted under us.
       this.#channel = undefined;
-      void Promise.resolve(channel).then((open) => open?.close()).catch(() => undefined);
+      void Promise.resolve(channel)
+        .then((open) => open?.close())
+        .catch(() => undefined);
       return this.#retry(model, new Error('the broker cancelled the subscription'));
     }
     const decoded = decode(received);

@@ -198,7 +198,13 @@ export class Session {
         : { kind: 'garbage', tag, queue, raw: decoded.raw, fault: decoded.fault };
     this.#acks.deliver(deliveryTag);
     window.open += 1;
-    this.#events.onDelivery({ arrival, received: arrival.kind === 'garbage' ? received : null, deliveryTag, session: this, window });
+    this.#events.onDelivery({
+      arrival,
+      received: arrival.kind === 'garbage' ? received : null,
+      deliveryTag,
+      session: this,
+      window,
+    });
   }
 }
 

@@ -2,9 +2,10 @@
  * Settlements that need a copy elsewhere before the original may go: to the back of the queue, into the delay ladder, to the dead
  * letters. A copy is confirmed before the original is acknowledged, so a crash between the two makes a duplicate, never a loss.
  */
-import type { AmqpOutgoing, ConfirmPublisher } from '../../clients/amqp-publisher.js';
-import { sleep } from '../../core/clock.js';
+import type { AmqpOutgoing } from '../../clients/amqp-batch.js';
+import type { ConfirmPublisher } from '../../clients/amqp-publisher.js';
 import { reconnectDelayMs } from '../../core/backoff.js';
+import { sleep } from '../../core/clock.js';
 import { toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Delivery, Settlement } from '../broker.js';
@@ -33,7 +34,10 @@ export class Settler {
    * Publishes the copies until the broker has confirmed them, or `stillOurs` says that the delivery is lost. True = confirmed.
    * Never rejects.
    */
-  async copy(wanted: readonly { readonly settlement: Settlement; readonly held: Held }[], stillOurs: (each: number) => boolean): Promise<readonly boolean[]> {
+  async copy(
+    wanted: readonly { readonly settlement: Settlement; readonly held: Held }[],
+    stillOurs: (each: number) => boolean,
+  ): Promise<readonly boolean[]> {
     const done = new Array<boolean>(wanted.length).fill(false);
     let open = wanted.map((_, each) => each);
     for (let tries = 0; open.length > 0; tries += 1) {
@@ -48,7 +52,10 @@ export class Settler {
           if (!failure) done[each] = true;
           else {
             if (failure.missing) this.#topology.forget();
-            this.#logger.warn({ error: failure.message, queue: wanted[each]!.held.arrival.queue }, 'a copy was not confirmed, trying again');
+            this.#logger.warn(
+              { error: failure.message, queue: wanted[each]!.held.arrival.queue },
+              'a copy was not confirmed, trying again',
+            );
           }
           return failure !== null;
         });

@@ -4,11 +4,17 @@
  * Everything is declared when it is first needed and once a connection. A queue or exchange that is there with other arguments is
  * adopted as it is: whoever made it had a reason, and dying over it is what makes mixed estates fail at deploy time.
  */
-import { AMQP_NOT_FOUND, AMQP_PRECONDITION_FAILED, AMQP_RESOURCE_LOCKED, amqpCode, type SetupChannel } from '../../clients/amqp-setup.js';
+import {
+  AMQP_NOT_FOUND,
+  AMQP_PRECONDITION_FAILED,
+  AMQP_RESOURCE_LOCKED,
+  amqpCode,
+  type SetupChannel,
+} from '../../clients/amqp-setup.js';
 import type { AmqpUrlOptions } from '../../clients/amqp-url.js';
 import { BrokerError, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import { type Declaration, DELIVERY_EXCHANGE, delayBinding, ladder, stage } from './delay.js';
+import { DELIVERY_EXCHANGE, type Declaration, delayBinding, ladder, stage } from './delay.js';
 
 export type ExchangeKind = 'direct' | 'fanout' | 'topic';
 export type AmqpArguments = Readonly<Record<string, string | number>>;
@@ -88,7 +94,8 @@ export class Topology {
   async delay(queue: string, stageMs: number | null, timeoutMs: number): Promise<void> {
     await this.#once('ladder', () => this.#all(ladder(), timeoutMs));
     if (stageMs !== null) await this.#once(`s:${stageMs}`, () => this.#all(stage(stageMs), timeoutMs));
-    if (this.#done.get(`d:${queue}`) === true && !this.hasDelay(queue, null)) for (const key of [`q:${queue}`, `d:${queue}`]) this.#done.delete(key);
+    if (this.#done.get(`d:${queue}`) === true && !this.hasDelay(queue, null))
+      for (const key of [`q:${queue}`, `d:${queue}`]) this.#done.delete(key);
     await this.queue(queue, timeoutMs);
     await this.#once(`d:${queue}`, async () => {
       await this.#all([{ kind: 'bind-queue', queue, exchange: DELIVERY_EXCHANGE, key: delayBinding(queue) }], timeoutMs);
@@ -141,9 +148,13 @@ export class Topology {
           channel.assertQueue(what.name, { durable: true, arguments: what.arguments }),
         );
       case 'exchange':
-        return this.#adopting(timeoutMs, what.name, 'exchange', (channel) => channel.assertExchange(what.name, what.type, { durable: true }));
+        return this.#adopting(timeoutMs, what.name, 'exchange', (channel) =>
+          channel.assertExchange(what.name, what.type, { durable: true }),
+        );
       case 'bind-queue':
-        return this.#adopting(timeoutMs, what.queue, 'queue', (channel) => channel.bindQueue(what.queue, what.exchange, what.key));
+        return this.#adopting(timeoutMs, what.queue, 'queue', (channel) =>
+          channel.bindQueue(what.queue, what.exchange, what.key),
+        );
       case 'bind-exchange':
         return this.#adopting(timeoutMs, what.to, 'exchange', (channel) => channel.bindExchange(what.to, what.from, what.key));
     }
@@ -171,11 +182,17 @@ export function declarationError(error: unknown, kind: 'queue' | 'exchange', nam
   const cause = toError(error);
   switch (amqpCode(error)) {
     case 403:
-      return new BrokerError('E_BROKER_AUTH', `the broker does not let this user declare or use ${kind} ${name}: ${cause.message}`, { cause });
+      return new BrokerError(
+        'E_BROKER_AUTH',
+        `the broker does not let this user declare or use ${kind} ${name}: ${cause.message}`,
+        { cause },
+      );
     case AMQP_NOT_FOUND:
       return new BrokerError('E_QUEUE_MISSING', `${kind} ${name} does not exist on this broker`, { cause });
     case AMQP_RESOURCE_LOCKED:
-      return new BrokerError('E_NOT_SUPPORTED', `${kind} ${name} is exclusive to another connection: choose another name`, { cause });
+      return new BrokerError('E_NOT_SUPPORTED', `${kind} ${name} is exclusive to another connection: choose another name`, {
+        cause,
+      });
     default:
       return cause;
   }

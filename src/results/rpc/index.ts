@@ -5,15 +5,25 @@
  * Next stops: `reply-queue.ts` where answers arrive, `kept-results.ts` where they wait; publishing is `clients/amqp-publisher.ts`.
  */
 import { AmqpLink } from '../../clients/amqp.js';
-import { type AmqpOutgoing, ConfirmPublisher } from '../../clients/amqp-publisher.js';
+import type { AmqpOutgoing } from '../../clients/amqp-batch.js';
+import { ConfirmPublisher } from '../../clients/amqp-publisher.js';
 import { parseAmqpUrl } from '../../clients/amqp-url.js';
 import { BrokerError } from '../../core/errors.js';
-import type { Claim, ResultStore, ResultStoreCapabilities, ResultStoreOptions, ResultWrite, WaitOptions, WriteResult } from '../result-store.js';
+import type {
+  Claim,
+  ResultStore,
+  ResultStoreCapabilities,
+  ResultStoreOptions,
+  ResultWrite,
+  WaitOptions,
+  WriteResult,
+} from '../result-store.js';
 import { KeptResults } from './kept-results.js';
 import { ReplyQueue } from './reply-queue.js';
 
 const CAPABILITIES: ResultStoreCapabilities = {
-  readableByAnyone: 'rpc: sends each result to the process that sent the task, and keeps it nowhere else: use results: redis:// to read them by id',
+  readableByAnyone:
+    'rpc: sends each result to the process that sent the task, and keeps it nowhere else: use results: redis:// to read them by id',
   fence: 'rpc: has no store that could refuse the late result of a worker that lost its task: use results: redis:// for that',
 };
 
@@ -146,7 +156,10 @@ export class RpcResultStore implements ResultStore {
     if (!this.#kept.put(id, meta)) this.#options.logger.warn({ id }, 'what came to the reply queue is no result');
     if (this.#kept.dropped === 0 || this.#warned) return;
     this.#warned = true;
-    this.#options.logger.warn({ kept: this.#kept.size }, 'more results than are kept in memory: the oldest are dropped; send with ignoreResult, forget() them, or use redis:// results');
+    this.#options.logger.warn(
+      { kept: this.#kept.size },
+      'more results than are kept in memory: the oldest are dropped; send with ignoreResult, forget() them, or use redis:// results',
+    );
   }
 
   #assertOpen(): void {

@@ -18,7 +18,13 @@ describe('the state of a meta', () => {
 describe('kept results', () => {
   test('a final state is replaced by SUCCESS and nothing else', () => {
     const kept = new KeptResults();
-    for (const [state, expected] of [['STARTED', 'STARTED'], ['FAILURE', 'FAILURE'], ['RETRY', 'FAILURE'], ['SUCCESS', 'SUCCESS'], ['REVOKED', 'SUCCESS']] as const) {
+    for (const [state, expected] of [
+      ['STARTED', 'STARTED'],
+      ['FAILURE', 'FAILURE'],
+      ['RETRY', 'FAILURE'],
+      ['SUCCESS', 'SUCCESS'],
+      ['REVOKED', 'SUCCESS'],
+    ] as const) {
       expect(kept.put('x', meta(state))).toBe(true);
       expect(kept.get('x')).toBe(meta(expected));
     }
@@ -56,7 +62,11 @@ describe('kept results', () => {
   test('waits leave nothing behind, however they end', () => {
     const kept = new KeptResults();
     const heard: string[] = [];
-    const waiter = { onFinal: (text: string) => heard.push(text), onUpdate: (text: string) => heard.push(`update ${text}`), onClosed: (error: Error) => heard.push(error.message) };
+    const waiter = {
+      onFinal: (text: string) => heard.push(text),
+      onUpdate: (text: string) => heard.push(`update ${text}`),
+      onClosed: (error: Error) => heard.push(error.message),
+    };
     const leave = kept.wait('x', waiter);
     kept.put('x', meta('STARTED'));
     kept.put('x', meta('SUCCESS'));

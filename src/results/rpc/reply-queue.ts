@@ -82,7 +82,13 @@ export class ReplyQueue {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, GOODBYE_MS)));
     // Unreachable or gone already: its expiry does the rest.
-    await Promise.race([late, channel.deleteQueue(this.name).then(() => channel.close()).catch(() => undefined)]);
+    await Promise.race([
+      late,
+      channel
+        .deleteQueue(this.name)
+        .then(() => channel.close())
+        .catch(() => undefined),
+    ]);
     clearTimeout(timer);
   }
 
@@ -129,7 +135,10 @@ export class ReplyQueue {
     if (this.#closed || this.#link.model !== model) return;
     this.#logger.debug({ queue: this.name, error: cause.message }, 'making the reply queue again');
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void (this.#link.model === model && !this.#closed && this.#build(model)), reconnectDelayMs(this.#tries, Math.random()));
+    this.#timer = setTimeout(
+      () => void (this.#link.model === model && !this.#closed && this.#build(model)),
+      reconnectDelayMs(this.#tries, Math.random()),
+    );
     this.#tries += 1;
   }
 

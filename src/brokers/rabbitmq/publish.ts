@@ -1,0 +1,171 @@
+/**
+ * Messages of the app into queues: their route (at once, or through the delay ladder), what must be declared first, and what becomes
+ * of those that come back. Confirms are in `clients/amqp-publisher.ts`.
+ */
+import type { AmqpOutgoing, PublishFailure } from '../../clients/amqp-batch.js';
+import type { ConfirmPublisher } from '../../clients/amqp-publisher.js';
+import { BrokerError, codeOf, PublishError, toError } from '../../core/errors.js';
+import type { OutgoingMessage, PublishOptions, PublishResult } from '../broker.js';
+import { encodeForQueue } from './codec.js';
+import { delayRoute } from './delay.js';
+import type { Topology } from './topology.js';
+
+/** A queue that messages are for, and how they get there. */
+interface Needed {
+  readonly queue: string;
+  readonly delayed: boolean;
+  readonly stageMs: number | null;
+}
+
+/** Publishes to queues that are made as needed, within one deadline for everything. */
+export class QueuePublisher {
+  readonly #publisher: ConfirmPublisher;
+  readonly #topology: Topology;
+
+  constructor(publisher: ConfirmPublisher, topology: Topology) {
+    this.#publisher = publisher;
+    this.#topology = topology;
+  }
+
+  /** One result a message, in order. Never rejects. */
+  async publish(messages: readonly OutgoingMessage[], options: PublishOptions): Promise<readonly PublishResult[]> {
+    const deadlineMs = performance.now() + options.timeoutMs;
+    const nowMs = Date.now();
+    const outgoing = new Array<AmqpOutgoing>(messages.length);
+    let missing: Map<string, Needed> | undefined;
+    for (let index = 0; index < messages.length; index += 1) {
+      const { to, message, priority, notBeforeMs } = messages[index]!;
+      if (to.exchange) {
+        outgoing[index] = {
+          exchange: to.exchange,
+          routingKey: to.routingKey ?? to.queue,
+          ...encodeForQueue(message, priority, 'queue'),
+        };
+      } else if (notBeforeMs !== undefined && notBeforeMs > nowMs) {
+        const { exchange, routingKey, stageMs } = delayRoute(notBeforeMs - nowMs + 1, to.queue);
+        if (!this.#topology.hasDelay(to.queue, stageMs))
+          (missing ??= new Map()).set(`${stageMs} ${to.queue}`, { queue: to.queue, delayed: true, stageMs });
+        outgoing[index] = { exchange, routingKey, ...encodeForQueue(message, priority, 'delay') };
+      } else {
+        if (!this.#topology.hasQueue(to.queue))
+          (missing ??= new Map()).set(to.queue, { queue: to.queue, delayed: false, stageMs: null });
+        outgoing[index] = { exchange: '', routingKey: to.queue, ...encodeForQueue(message, priority, 'queue') };
+      }
+    }
+    if (missing) {
+      const failure = await this.#declareAll([...missing.values()], deadlineMs, options.signal);
+      if (failure) return messages.map((message) => publishError(failure, message));
+    }
+    let failures = await this.#publisher.publish(outgoing, { timeoutMs: deadlineMs - performance.now(), signal: options.signal });
+    if (failures.every((failure) => failure === null)) return failures as readonly null[];
+    if (failures.some((failure) => failure?.missing))
+      failures = await this.#again(messages, outgoing, failures, deadlineMs, options.signal);
+    return failures.map((failure, index) => (failure === null ? null : publishError(failure, messages[index]!)));
+  }
+
+  /** Null when all stands; otherwise why nothing could be sent. */
+  async #declareAll(
+    missing: readonly Needed[],
+    deadlineMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<PublishFailure | null> {
+    const work = async (): Promise<null> => {
+      for (const { queue, delayed, stageMs } of missing) {
+        for (;;) {
+          const leftMs = Math.max(deadlineMs - performance.now(), 1);
+          try {
+            await (delayed ? this.#topology.delay(queue, stageMs, leftMs) : this.#topology.queue(queue, leftMs));
+            break;
+          } catch (error) {
+            // We may have joined a declaration whose own deadline ended, or whose connection broke: ours has not.
+            if (codeOf(error) !== 'E_CONNECTION_LOST' || performance.now() >= deadlineMs || signal?.aborted) throw error;
+          }
+        }
+      }
+      return null;
+    };
+    try {
+      return await untilAborted(work(), Math.max(deadlineMs - performance.now(), 0), signal);
+    } catch (error) {
+      const cause = toError(error);
+      if (signal?.aborted)
+        return {
+          code: 'E_PUBLISH_FAILED',
+          message: 'the send was aborted by its signal before anything was sent',
+          outcome: 'not-sent',
+          cause: signal.reason,
+        };
+      const code = codeOf(cause) ?? 'E_PUBLISH_FAILED';
+      // Whatever came between us and the broker, for the sender it is the deadline that passed.
+      const timedOut = code === 'E_BROKER_UNREACHABLE' || code === 'E_CONNECTION_LOST' || performance.now() >= deadlineMs;
+      return { code: timedOut ? 'E_PUBLISH_TIMEOUT' : code, message: cause.message, outcome: 'not-sent', cause };
+    }
+  }
+
+  /** Queues deleted since we declared them: declares once more and publishes what came back. */
+  async #again(
+    messages: readonly OutgoingMessage[],
+    outgoing: readonly AmqpOutgoing[],
+    failures: readonly (PublishFailure | null)[],
+    deadlineMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<readonly (PublishFailure | null)[]> {
+    this.#topology.forget();
+    // An exchange that the caller named is the caller's: we would not know its type.
+    const retry = failures.flatMap((failure, index) => (failure?.missing && !messages[index]!.to.exchange ? [index] : []));
+    if (retry.length === 0) return failures;
+    const queues = new Map<string, Needed>();
+    for (const index of retry) {
+      const { queue } = messages[index]!.to;
+      const { exchange } = outgoing[index]!;
+      const stageMs = /^lovage_delayed_(\d+)ms$/.exec(exchange)?.[1];
+      queues.set(`${exchange} ${queue}`, {
+        queue,
+        delayed: exchange !== '',
+        stageMs: stageMs === undefined ? null : Number(stageMs),
+      });
+    }
+    const merged = [...failures];
+    const failure = await this.#declareAll([...queues.values()], deadlineMs, signal);
+    const second = failure
+      ? retry.map(() => failure)
+      : await this.#publisher.publish(
+          retry.map((index) => outgoing[index]!),
+          { timeoutMs: deadlineMs - performance.now(), signal },
+        );
+    retry.forEach((index, position) => (merged[index] = second[position] ?? null));
+    return merged;
+  }
+}
+
+function publishError(failure: PublishFailure, { to, message }: OutgoingMessage): PublishError {
+  const id = message.headers['id'];
+  const where = to.exchange ? `exchange ${to.exchange}` : `queue ${to.queue}`;
+  return new PublishError(failure.code, `sending to ${where} failed: ${failure.message}`, {
+    outcome: failure.outcome,
+    taskId: typeof id === 'string' ? id : undefined,
+    cause: failure.cause,
+  });
+}
+
+/** The work, or a rejection at the deadline or when the signal aborts; the work itself goes on and is remembered when it ends. */
+function untilAborted<T>(work: Promise<T>, timeoutMs: number, signal: AbortSignal | undefined): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(
+      () => end(() => reject(new BrokerError('E_PUBLISH_TIMEOUT', 'the queue could not be declared within the deadline'))),
+      timeoutMs,
+    );
+    const onAbort = (): void => end(() => reject(toError(signal?.reason)));
+    const end = (settle: () => void): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+      settle();
+    };
+    if (signal?.aborted) return onAbort();
+    signal?.addEventListener('abort', onAbort, { once: true });
+    work.then(
+      (value) => end(() => resolve(value)),
+      (error: unknown) => end(() => reject(error as Error)),
+    );
+  });
+}
