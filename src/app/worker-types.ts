@@ -30,6 +30,8 @@ export interface WorkerOptions {
   readonly lease?: Duration;
   /** How long a task that is not registered here waits for a worker that knows it. @defaultValue `'10m'` */
   readonly unknownTaskPatience?: Duration;
+  /** Tries to reach the broker at the start before giving up with `E_BROKER_UNREACHABLE`. @defaultValue for ever */
+  readonly connectTries?: number;
   readonly logger?: Logger;
 }
 

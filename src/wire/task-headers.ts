@@ -42,6 +42,9 @@ export const PROTOCOL_HEADERS: ReadonlySet<string> = new Set(
   replaced_task_nesting stamped_headers stamps compression redelivered headers`.split(/\s+/),
 );
 
+/** Headers by which our senders and workers tell each other something; no task sees them. */
+const OWN_PREFIX = 'lovage_';
+
 /** Ids and names become keys, log fields and routing keys; longer ones are nobody's. */
 const LONGEST_NAME = 1024;
 const NO_STAMPS: Readonly<Record<string, unknown>> = Object.freeze({});
@@ -91,7 +94,7 @@ export function readTaskHeaders(message: WireMessage): TaskHeaders | null {
 export function userHeaders(headers: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const own: Record<string, unknown> = {};
   for (const name in headers) {
-    if (!PROTOCOL_HEADERS.has(name) && !isBrokerMark(name) && name !== '__proto__') own[name] = headers[name];
+    if (!PROTOCOL_HEADERS.has(name) && !isBrokerMark(name) && !name.startsWith(OWN_PREFIX) && name !== '__proto__') own[name] = headers[name];
   }
   return own;
 }

@@ -23,6 +23,7 @@ interface WorkerFlags {
   readonly grace: Duration;
   readonly lease: Duration;
   readonly unknownTaskPatience: Duration;
+  readonly connectTries?: number;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }
@@ -66,6 +67,7 @@ export function defineWorker(command: Command): void {
         .argParser(duration)
         .default('10m'),
     )
+    .option('--connect-tries <n>', 'tries to reach the broker at the start, then exit 69 (default: for ever)', wholeNumber(1))
     .option('--broker <url>', "broker URL (default: the app's own)")
     .option('--results <url>', "result store URL (default: the app's own)")
     .addOption(

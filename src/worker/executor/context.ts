@@ -7,7 +7,7 @@ import { durationMs, type Duration } from '../../core/duration.js';
 import type { ErrorCode } from '../../core/error-codes.js';
 import { TaskError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import { encodeJson } from '../../wire/serializers/json.js';
+import { encodeJson, type JsonMode } from '../../wire/serializers/json.js';
 import { type TaskHeaders, userHeaders } from '../../wire/task-message.js';
 import type { AbortReason, RunRequest } from '../port.js';
 
@@ -21,6 +21,13 @@ const ABORT_ERRORS: Record<AbortReason, { readonly code: ErrorCode; readonly mes
 /** Posts a state of the task's own to the engine. */
 export type PostState = (run: number, state: string, resultJson: string) => void;
 
+/** What a context needs of its executor. */
+export interface ContextOptions {
+  readonly logger: Logger;
+  readonly json: JsonMode;
+  readonly postState: PostState;
+}
+
 export class RunContext implements TaskContext {
   readonly args: readonly unknown[];
   readonly kwargs: Readonly<Record<string, unknown>>;
@@ -29,8 +36,7 @@ export class RunContext implements TaskContext {
   readonly #request: RunRequest;
   readonly #taskHeaders: TaskHeaders;
   readonly #definition: TaskDefinition;
-  readonly #logger: Logger;
-  readonly #postState: PostState;
+  readonly #options: ContextOptions;
   #controller: AbortController | null = null;
   #log: Logger | null = null;
 
@@ -40,16 +46,14 @@ export class RunContext implements TaskContext {
     definition: TaskDefinition,
     args: readonly unknown[],
     kwargs: Readonly<Record<string, unknown>>,
-    logger: Logger,
-    postState: PostState,
+    options: ContextOptions,
   ) {
     this.#request = request;
     this.#taskHeaders = headers;
     this.#definition = definition;
     this.args = args;
     this.kwargs = kwargs;
-    this.#logger = logger;
-    this.#postState = postState;
+    this.#options = options;
   }
 
   get id(): string {
@@ -102,7 +106,7 @@ export class RunContext implements TaskContext {
     return this.#controller.signal;
   }
   get log(): Logger {
-    this.#log ??= this.#logger.child({ id: this.id, task: this.name });
+    this.#log ??= this.#options.logger.child({ id: this.id, task: this.name });
     return this.#log;
   }
 
@@ -111,7 +115,7 @@ export class RunContext implements TaskContext {
   }
 
   updateState(state: string, meta: unknown): void {
-    this.#postState(this.#request.run, state, encodeJson(meta, { path: 'meta' }));
+    this.#options.postState(this.#request.run, state, encodeJson(meta, { path: 'meta', mode: this.#options.json }));
   }
 
   retry(options: { readonly in?: Duration; readonly because?: unknown } = {}): RetrySignal {

@@ -10,7 +10,7 @@ import { backoffMs } from '../../core/backoff.js';
 import { codeOf, TaskError, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { encodeException } from '../../wire/exception-info.js';
-import { encodeJson } from '../../wire/serializers/json.js';
+import { encodeJson, type JsonMode } from '../../wire/serializers/json.js';
 import { decodeTaskBody, readTaskHeaders, type TaskHeaders } from '../../wire/task-message.js';
 import type { Outcome, RunRequest } from '../port.js';
 import { type PostState, RunContext } from './context.js';
@@ -20,6 +20,8 @@ export interface ExecuteOptions {
   readonly find: (name: string) => TaskDefinition | undefined;
   readonly middleware: readonly ExecuteMiddleware[];
   readonly logger: Logger;
+  /** How results are written; the app's `json` option. */
+  readonly json: JsonMode;
   readonly postState: PostState;
   /** Hands in the outcome; called exactly once a run. */
   readonly finish: (outcome: Outcome) => void;
@@ -47,7 +49,7 @@ export function startRun(request: RunRequest, options: ExecuteOptions): StartedR
     const headers = readTaskHeaders(request.message) as TaskHeaders;
     const body = decodeTaskBody(request.message);
     refuseCanvas(body.embed);
-    context = new RunContext(request, headers, definition, body.args, body.kwargs, options.logger, options.postState);
+    context = new RunContext(request, headers, definition, body.args, body.kwargs, options);
   } catch (error) {
     const base = { run, runtimeMs: performance.now() - startedMs, children: NO_CHILDREN };
     const code = codeOf(error) ?? 'E_DECODE';
@@ -70,10 +72,10 @@ export function startRun(request: RunRequest, options: ExecuteOptions): StartedR
   try {
     const returned = activeRun.run(active, callHandler, definition, context, options.middleware);
     if (isPromise(returned)) {
-      returned.then((value) => finishValue(value, definition, context, active, settle, fail), (error: unknown) => runHookThen(definition, context, active, error, fail));
+      returned.then((value) => finishValue(value, options.json, definition, context, active, settle, fail), (error: unknown) => runHookThen(definition, context, active, error, fail));
       return over ? null : { context };
     }
-    finishValue(returned, definition, context, active, settle, fail);
+    finishValue(returned, options.json, definition, context, active, settle, fail);
   } catch (error) {
     runHookThen(definition, context, active, error, fail);
   }
@@ -100,6 +102,7 @@ function callHandler(definition: TaskDefinition, context: RunContext, middleware
 
 function finishValue(
   value: unknown,
+  json: JsonMode,
   definition: TaskDefinition,
   context: RunContext,
   active: ActiveRun,
@@ -108,7 +111,7 @@ function finishValue(
 ): void {
   let resultJson: string;
   try {
-    resultJson = value === undefined ? 'null' : encodeJson(value, { path: 'result' });
+    resultJson = value === undefined ? 'null' : encodeJson(value, { path: 'result', mode: json });
   } catch (error) {
     fail(error);
     return;

@@ -47,6 +47,7 @@ export class Executor {
       find: (name) => app.registry.get(name),
       middleware: app.middleware.execute,
       logger,
+      json: app.config.json,
       postState: (run, state, resultJson) => end.post({ type: 'state', run, state, resultJson }),
       finish: (outcome) => this.#finish(outcome),
     };

@@ -1,0 +1,105 @@
+import { describe, expect, test } from 'vitest';
+import type { TaskDefinition } from '../../app/definition.js';
+import { silentLogger } from '../../core/logger.js';
+import { encodeTaskMessage, type TaskCall } from '../../wire/task-message.js';
+import type { Outcome, RunRequest } from '../port.js';
+import { type ExecuteOptions, startRun } from './execute.js';
+
+const OPTIONS: TaskDefinition['options'] = {
+  queue: null,
+  retry: null,
+  softTimeLimitMs: null,
+  timeLimitMs: null,
+  ack: 'late',
+  ignoreResult: false,
+  resultTtlMs: null,
+  trackStarted: false,
+  isExpected: () => false,
+};
+
+function definition(execute: TaskDefinition['execute']): TaskDefinition {
+  return { name: 't', options: OPTIONS, execute, onSuccess: null, onFailure: null, onRetry: null };
+}
+
+function request(call: Partial<TaskCall> = {}): RunRequest {
+  const message = encodeTaskMessage({ task: 't', id: 'a', args: [], kwargs: {}, ...call }, { nowMs: 0 });
+  return { run: 1, name: 't', queue: 'q', redelivered: false, message };
+}
+
+/** Runs one task to its outcome. */
+function run(task: TaskDefinition | undefined, given: RunRequest, more: Partial<ExecuteOptions> = {}): Promise<Outcome> {
+  return new Promise((finish) => {
+    startRun(given, { find: () => task, middleware: [], logger: silentLogger, json: 'tagged', postState: () => {}, finish, ...more });
+  });
+}
+
+describe('one run', () => {
+  test('a result is written as the app wants its JSON', async () => {
+    const date = definition(() => new Date('2026-01-02T03:04:05Z'));
+    expect(await run(date, request())).toMatchObject({ kind: 'success', resultJson: expect.stringContaining('__type__') });
+    expect(await run(date, request(), { json: 'plain' })).toMatchObject({ kind: 'success', resultJson: expect.not.stringContaining('__type__') });
+  });
+
+  test.each(['callbacks', 'errbacks', 'chain'] as const)('a message with a %s is parked: running it and forgetting the rest would lose work', async (part) => {
+    let ran = false;
+    const task = definition(() => {
+      ran = true;
+    });
+    const signature = { task: 'next', args: [], kwargs: {}, options: {}, subtask_type: null, immutable: false };
+    expect(await run(task, request({ [part]: [signature] }))).toMatchObject({ kind: 'undecodable', code: 'E_NOT_SUPPORTED' });
+    expect(ran).toBe(false);
+  });
+
+  test('empty lists of callbacks continue nothing', async () => {
+    expect(await run(definition(() => 1), request({ callbacks: [], errbacks: [], chain: [] }))).toMatchObject({ kind: 'success' });
+  });
+
+  test('a body that is no task body is parked', async () => {
+    const broken = { ...request(), message: { ...request().message, body: { encoding: 'utf8', data: '[[],{}]' } as const } };
+    expect(await run(definition(() => 1), broken)).toMatchObject({ kind: 'undecodable', code: 'E_DECODE' });
+  });
+
+  test('args that are no array are the failure of the sender', async () => {
+    const broken = { ...request(), message: { ...request().message, body: { encoding: 'utf8', data: '[null,{},{}]' } as const } };
+    expect(await run(definition(() => 1), broken)).toMatchObject({ kind: 'failure', exceptionJson: expect.stringContaining('args') });
+  });
+
+  test('middleware runs around the handler, the first outermost, and may change the result', async () => {
+    const seen: string[] = [];
+    const middleware: ExecuteOptions['middleware'] = [
+      async (_, next) => {
+        seen.push('outer');
+        return `${String(await next())}!`;
+      },
+      async (_, next) => {
+        seen.push('inner');
+        return next();
+      },
+    ];
+    expect(await run(definition(() => 'x'), request(), { middleware })).toMatchObject({ kind: 'success', resultJson: '"x!"' });
+    expect(seen).toEqual(['outer', 'inner']);
+  });
+
+  test('an outcome is handed in once, also when a failed task goes on', async () => {
+    const outcomes: Outcome[] = [];
+    let release: (value: number) => void = () => {};
+    const slow = { ...definition(() => new Promise((resolve) => { release = resolve; })), options: { ...OPTIONS, timeLimitMs: 10 } };
+    await new Promise<void>((resolve) => {
+      startRun(request(), {
+        find: () => slow,
+        middleware: [],
+        logger: silentLogger,
+        json: 'tagged',
+        postState: () => {},
+        finish: (outcome) => {
+          outcomes.push(outcome);
+          resolve();
+        },
+      });
+    });
+    release(1);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(outcomes).toHaveLength(1);
+    expect(outcomes[0]).toMatchObject({ kind: 'failure', exceptionJson: expect.stringContaining('TimeLimitExceeded') });
+  });
+});
