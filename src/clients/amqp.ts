@@ -19,7 +19,6 @@ export type {
   ConsumeMessage,
   GetMessage,
   Message,
-  MessageProperties,
   Options,
 } from 'amqplib';
 

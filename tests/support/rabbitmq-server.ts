@@ -83,10 +83,12 @@ function answersAmqp(port: number): Promise<boolean> {
   });
 }
 
-const ended = (child: ChildProcess): Promise<void> =>
-  child.exitCode !== null || child.signalCode !== null
-    ? Promise.resolve()
-    : new Promise((resolve) => child.once('exit', () => resolve()));
+/** Waits for a child's end; it was unref'd, and while we wait it must keep this process alive. */
+function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
+  child.ref();
+  return new Promise((resolve) => child.once('exit', () => resolve()));
+}
 
 function killGroup(child: ChildProcess | undefined): void {
   try {
@@ -146,7 +148,7 @@ export async function startRabbitmq(options: RabbitmqServerOptions = {}): Promis
   const pidsFile = join(folder, 'groups');
   const watchdog = spawn(
     'sh',
-    ['-c', 'read line; for p in $(cat "$1"); do kill -9 -- "-$p" 2>/dev/null; done; rm -rf "$2"', 'watchdog', pidsFile, folder],
+    ['-c', 'read line; for p in $(cat "$1"); do kill -9 "-$p" 2>/dev/null; done; rm -rf "$2"', 'watchdog', pidsFile, folder],
     {
       stdio: ['pipe', 'ignore', 'ignore'],
       detached: true,
