@@ -49,7 +49,7 @@ redisSuite('the Redis layout', (kit) => {
     await collector.got(1);
     const tag = collector.delivery(0).tag;
     expect(tag).toMatch(/^lovage:w1@host:/);
-    expect(await kit.admin.hgetall('unacked')).toEqual({ [tag]: `[${raw},"","qé\\u0006\\u00163"]` });
+    expect(await kit.admin.hgetall('unacked')).toEqual({ [tag]: `[${raw},"","qé"]` });
     const score = Number(await kit.admin.zscore('unacked_index', tag));
     const [seconds, micros] = await kit.admin.time();
     const leftMs = (score - Number(seconds) - Number(micros) / 1e6) * 1_000;
@@ -108,7 +108,7 @@ redisSuite('the Redis layout', (kit) => {
     const keys = await kit.admin.keys('*');
     expect(keys.filter((key) => !key.startsWith('app1:'))).toEqual([]);
     expect(keys).toContain('app1:celery-task-meta-id');
-    expect(await kit.admin.hvals('app1:unacked')).toEqual([expect.stringMatching(/,"","q[^:]*"\]$/)]);
+    expect(await kit.admin.hvals('app1:unacked')).toEqual([expect.stringMatching(/,"","q"\]$/)]);
     await broker.purge('q');
     expect(await kit.admin.exists('app1:lovage:delayed', 'app1:lovage:delayed:q')).toBe(0);
   });

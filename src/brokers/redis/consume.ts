@@ -12,7 +12,7 @@ import { codeOf, toError, WireError } from '../../core/errors.js';
 import { decodeEnvelope, queueKeys } from '../../wire/redis-envelope.js';
 import type { Arrival, ConsumeOptions, Consumer, Settlement, SettleResult } from '../broker.js';
 import type { LinkListener, RedisLinks } from './connection.js';
-import { HeldMessages, unframe, type Held } from './held.js';
+import { HeldMessages, listFor, unframe, type Held } from './held.js';
 import { RedisHousekeeping } from './housekeeping.js';
 import { checkQueueName, queueOf, TAG_PREFIX } from './keys.js';
 import { pop } from './scripts/pop.js';
@@ -70,6 +70,8 @@ export class RedisConsumer implements Consumer, LinkListener {
   credit: number;
   lastTag = 0;
   asked: Asked | null = null;
+  /** Commands whose answers were lost; looked into before anything else is taken. */
+  readonly #unanswered: Asked[] = [];
   #phase: Phase = 'running';
   #isUp = false;
   #busy: Promise<void> | null = null;
@@ -177,6 +179,8 @@ export class RedisConsumer implements Consumer, LinkListener {
     this.#isUp = true;
     this.options.onState('connected');
     for (const queue of this.queues) queue.isDry = false;
+    if (this.asked) this.#unanswered.push(this.asked);
+    this.asked = null;
     void this.#resume();
   }
 
@@ -233,6 +237,8 @@ export class RedisConsumer implements Consumer, LinkListener {
 
   #pump(): void {
     if (this.#busy || this.#phase !== 'running' || !this.#isUp) return;
+    const unanswered = this.#unanswered.shift();
+    if (unanswered) return void this.exclusively(() => this.#recover(unanswered));
     if (this.#housekeeping.runIfDue() || this.credit <= 0) return;
     const from: QueueState[] = [];
     for (let step = 0; step < this.queues.length; step += 1) {
@@ -339,12 +345,9 @@ export class RedisConsumer implements Consumer, LinkListener {
     this.options.onArrivals(arrivals);
   }
 
-  /** On a new connection: what we hold is ours while its lease lasts, so renew first; then what a lost answer took; then go on. */
+  /** On a new connection: what we hold is ours while its lease lasts, so renew at once. */
   async #resume(): Promise<void> {
-    const { asked } = this;
-    this.asked = null;
     if (this.held.size > 0) await this.#renew();
-    if (asked && this.#phase === 'running') this.exclusively(() => this.#recover(asked));
     this.#housekeeping.start();
     this.planPump();
   }
@@ -362,7 +365,8 @@ export class RedisConsumer implements Consumer, LinkListener {
       const values = (await this.links.commands.call('hmget', [this.links.keys.unacked, ...part])) as (Buffer | null)[];
       values.forEach((value, index) => {
         const framed = value && !gone.has(index) ? unframe(value) : null;
-        if (framed && this.#byKey.has(this.links.keys.prefix + framed.list)) taken.push({ tag: part[index] as string, ...framed, losses: null });
+        if (!framed || !this.#byKey.has(this.links.keys.prefix + framed.queue)) return;
+        taken.push({ tag: part[index] as string, list: listFor(framed.queue, framed.raw), raw: framed.raw, losses: null });
       });
     }
     this.asked = null;

@@ -2,11 +2,11 @@ import { describe, expect, test } from 'vitest';
 import { unframe } from './held.js';
 
 describe('unframe', () => {
-  test('takes the envelope and the list out of a frame, whatever the envelope contains', () => {
+  test('takes the envelope and the queue out of a frame, whatever the envelope contains', () => {
     const envelope = '{"a": ",\\"\\",\\"x\\"]", "b": ["","",""]}';
-    const framed = unframe(Buffer.from(`[${envelope},"","media\\u0006\\u00163"]`));
+    const framed = unframe(Buffer.from(`[${envelope},"","m\\u00e9dia"]`));
     expect(framed?.raw.toString()).toBe(envelope);
-    expect(framed?.list).toBe('media\x06\x163');
+    expect(framed?.queue).toBe('média');
   });
 
   test('gives bytes that are no text back as they were', () => {

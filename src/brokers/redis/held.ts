@@ -2,6 +2,7 @@
  * What a consumer holds, and until when: the messages that it popped and has not settled, with the monotonic time at which
  * each lease ends. Knows nothing of Redis but the frame in which a message lies in `unacked`.
  */
+import { decodeEnvelope, queueKey } from '../../wire/redis-envelope.js';
 
 /** A message in our hands. */
 export interface Held {
@@ -54,14 +55,26 @@ export class HeldMessages {
   }
 }
 
-/** Takes the frame `[envelope,"","list"]` of an `unacked` entry apart; `null` when it is not such a frame. */
-export function unframe(value: Buffer): { readonly raw: Buffer; readonly list: string } | null {
-  // the list's name is JSON text, where a quote is written \": this text cannot occur in it, so the last one is the frame's
+/**
+ * The list that a message belongs to by its own priority. For messages that come back from `unacked`, where only the
+ * queue is known.
+ */
+export function listFor(queue: string, raw: Buffer): string {
+  try {
+    return queueKey(queue, decodeEnvelope(raw).message.properties.priority ?? 0);
+  } catch {
+    return queue;
+  }
+}
+
+/** Takes the frame `[envelope,"","queue"]` of an `unacked` entry apart; `null` when it is not such a frame. */
+export function unframe(value: Buffer): { readonly raw: Buffer; readonly queue: string } | null {
+  // the queue's name is JSON text, where a quote is written \": this text cannot occur in it, so the last one is the frame's
   const cut = value.lastIndexOf(',"",');
   if (cut < 1) return null;
   try {
-    const list: unknown = JSON.parse(value.toString('utf8', cut + 4, value.length - 1));
-    return typeof list === 'string' ? { raw: value.subarray(1, cut), list } : null;
+    const queue: unknown = JSON.parse(value.toString('utf8', cut + 4, value.length - 1));
+    return typeof queue === 'string' ? { raw: value.subarray(1, cut), queue } : null;
   } catch {
     return null;
   }

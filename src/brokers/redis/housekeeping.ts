@@ -7,6 +7,7 @@
  * leases thus sends four commands a minute, whatever its number of queues.
  */
 import type { QueueState, RedisConsumer, Taken } from './consume.js';
+import { listFor } from './held.js';
 import { promote } from './scripts/promote.js';
 import { sweep } from './scripts/sweep.js';
 
@@ -27,7 +28,6 @@ const LOSS_TTL_MS = 86_400_000;
 export class RedisHousekeeping {
   readonly #consumer: RedisConsumer;
   readonly #lists: readonly string[];
-  readonly #names: readonly string[];
   #fromScore = '-inf';
   #passes = 0;
   #sweepAtMs = Infinity;
@@ -37,10 +37,7 @@ export class RedisHousekeeping {
   constructor(consumer: RedisConsumer) {
     this.#consumer = consumer;
     const steps = consumer.queues[0]?.keys.length ?? 0;
-    const inOrder = (of: (queue: QueueState) => readonly string[]): string[] =>
-      Array.from({ length: steps }, (_, step) => consumer.queues.map((queue) => of(queue)[step] as string)).flat();
-    this.#lists = inOrder((queue) => queue.keys);
-    this.#names = inOrder((queue) => queue.lists);
+    this.#lists = Array.from({ length: steps }, (_, step) => consumer.queues.map((queue) => queue.keys[step] as string)).flat();
   }
 
   /** Looks at once, and from then on by itself. */
@@ -147,9 +144,9 @@ export class RedisHousekeeping {
       lossTtlMs: LOSS_TTL_MS,
     });
     consumer.asked = null;
-    const taken: Taken[] = reply.taken.map(({ list, losses, raw }) => ({
+    const taken: Taken[] = reply.taken.map(({ queue, losses, raw }) => ({
       tag: tagPrefix + ++consumer.lastTag,
-      list: this.#names[list] as string,
+      list: listFor((consumer.queues[queue] as QueueState).name, raw),
       raw,
       losses,
     }));

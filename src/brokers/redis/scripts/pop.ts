@@ -12,7 +12,11 @@ import type { ScriptRunner } from './runner.js';
  *       A pair with a text instead of messages tells why a list could not be popped.
  *
  * With total credit left, the queues that had credit left are empty; one EXISTS over their lists then arms client
- * tracking: the next LPUSH wakes us. The envelope is joined to its frame as text: decoding it here would turn [] into {}.
+ * tracking: the next LPUSH wakes us.
+ *
+ * A message is filed as [envelope, "", queue], joined as text: decoding it here would turn [] into {}. The third part is
+ * the queue and not the list it came from: when Python restores it, kombu 5.3 and later add the priority's step to that
+ * name themselves, and would make a list of `<queue> 3 3` that nobody reads.
  */
 const script = defineScript(`
 local unacked, index = KEYS[1], KEYS[2]
@@ -24,7 +28,7 @@ local credit, reply = {}, {}
 for q = 1, width do credit[q] = tonumber(ARGV[6 + q]) end
 
 local function file(list, got)
-  local tail = ',"",' .. cjson.encode(string.sub(KEYS[list], skip)) .. ']'
+  local tail = ',"",' .. cjson.encode(string.sub(KEYS[3 + (list - 3) % width], skip)) .. ']'
   for from = 1, #got, 1000 do
     local hash, zset, at = {}, {}, 0
     for i = from, math.min(from + 999, #got) do

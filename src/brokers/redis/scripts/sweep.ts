@@ -10,7 +10,7 @@ import type { ScriptRunner } from './runner.js';
  *       7 score to start from, 8 how many to skip there, 9 how many to look at, 10 life of a loss count (s), 11… credit of each queue
  * Reply 1 ms until the next live lease ends (-1: none), 2 ms until a delayed message is due (-1: none), 3 how many lists hold
  *       something, 4 looked at, 5 kept among them, 6 score of the first that only lacked credit ('' : none), 7 now as a
- *       score, 8… for each message taken: number of its list, losses, envelope. Tags as in pop.
+ *       score, 8… for each message taken: number of its queue, losses, envelope. Tags as in pop.
  */
 const script = defineScript(`
 local unacked, index = KEYS[1], KEYS[2]
@@ -20,8 +20,10 @@ local now = time[1] + time[2] / 1000000
 local score = string.format('%.3f', now + ARGV[1])
 local edge = string.format('%.3f', now)
 local place, credit, taken = {}, {}, {}
-for list = 4, #KEYS do place[KEYS[list]] = list - 3 end
-for q = 1, width do credit[q] = tonumber(ARGV[10 + q]) end
+for q = 1, width do
+  place[KEYS[3 + q]] = q
+  credit[q] = tonumber(ARGV[10 + q])
+end
 
 local function messageId(raw)
   local fine, envelope = pcall(cjson.decode, raw)
@@ -38,12 +40,11 @@ for i = 1, #found, 2 do
     local cut = value and string.match(value, '^.*(),"",')
     local fine, names = false, nil
     if cut then fine, names = pcall(cjson.decode, '[' .. string.sub(value, cut + 4)) end
-    local list = fine and type(names[1]) == 'string' and place[global .. names[1]]
+    local q = fine and type(names[1]) == 'string' and place[global .. names[1]]
     if not value then
       redis.call('ZREM', index, old)
       stays = false
-    elseif list then
-      local q = (list - 1) % width + 1
+    elseif q then
       if total > 0 and credit[q] > 0 then
         local raw = string.sub(value, 2, cut - 1)
         local losses = ARGV[6] .. 'lovage:losses:' .. messageId(raw)
@@ -54,7 +55,7 @@ for i = 1, #found, 2 do
         redis.call('ZADD', index, score, prefix .. n)
         local count = redis.call('INCR', losses)
         redis.call('EXPIRE', losses, ARGV[10])
-        taken[#taken + 1] = list
+        taken[#taken + 1] = q
         taken[#taken + 1] = count
         taken[#taken + 1] = raw
         total = total - 1
@@ -103,10 +104,10 @@ export interface SweepReply {
   readonly kept: number;
   readonly blockedScore: string | null;
   readonly nowScore: string;
-  readonly taken: readonly { readonly list: number; readonly losses: number; readonly raw: Buffer }[];
+  readonly taken: readonly { readonly queue: number; readonly losses: number; readonly raw: Buffer }[];
 }
 
-/** Runs the script; `list` counts from 0 in `request.lists`. */
+/** Runs the script; `queue` counts from 0. */
 export async function sweep(runner: ScriptRunner, request: SweepRequest): Promise<SweepReply> {
   const reply = (await runner.run(script, [
     script.sha,
@@ -130,7 +131,7 @@ export async function sweep(runner: ScriptRunner, request: SweepRequest): Promis
   const [lease, due, readyLists, looked, kept, blocked, now] = reply as [number, number, number, number, number, Buffer, Buffer];
   const taken: SweepReply['taken'][number][] = [];
   for (let at = 7; at < reply.length; at += 3) {
-    taken.push({ list: (reply[at] as number) - 1, losses: reply[at + 1] as number, raw: reply[at + 2] as Buffer });
+    taken.push({ queue: (reply[at] as number) - 1, losses: reply[at + 1] as number, raw: reply[at + 2] as Buffer });
   }
   return {
     leaseEndsInMs: lease < 0 ? null : lease,
