@@ -147,7 +147,12 @@ export class Doorbell {
 
   /** Opens for writing in place; `r+` does not make files and `w+` would empty them. */
   #open(name: string): number {
-    if (!existsSync(this.#folder)) mkdirSync(this.#folder, { recursive: true });
+    try {
+      // not `recursive`: the database's folder exists, and Node's recursion never returns in some places (/proc)
+      mkdirSync(this.#folder);
+    } catch (error) {
+      if (!existsSync(this.#folder)) throw error;
+    }
     const path = join(this.#folder, name);
     closeSync(openSync(path, 'a'));
     const file = openSync(path, 'r+');

@@ -1,0 +1,139 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { silentLogger } from '../../core/logger.js';
+import { openDatabase, type Database } from './database.js';
+import { Doorbell } from './doorbell.js';
+import { GroupCommit } from './group-commit.js';
+import { parseFileUrl } from './location.js';
+
+let folder: string;
+let database: Database;
+let other: Database;
+let bell: Doorbell;
+let group: GroupCommit;
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'lovage-group-'));
+  const location = parseFileUrl(`file:${join(folder, 'queue.db')}`);
+  database = await openDatabase(location, 5_000);
+  other = await openDatabase(location, 5_000);
+  bell = new Doorbell(location.path, silentLogger);
+  group = new GroupCommit(database, bell);
+  group.add({
+    name: 'test',
+    prepareOperations: (connection, context) => {
+      const insert = connection.prepare('INSERT INTO queues(name) VALUES(?)');
+      const names = connection.prepare('SELECT name FROM queues ORDER BY name');
+      return {
+        calls: {
+          insert: (name: string) => insert.run([name]),
+          ringAndFail: (name: string) => {
+            context.ring('messages');
+            insert.run([name]);
+            throw new Error('after the ring');
+          },
+          names: () => names.all([]).map((row) => row['name']),
+          take: () => context.take('message', 5),
+        },
+      };
+    },
+  });
+});
+
+afterEach(() => {
+  vi.restoreAllMocks();
+  group.close();
+  database.close();
+  other.close();
+  bell.close();
+  rmSync(folder, { recursive: true });
+});
+
+const insert = (name: string, deadlineMs?: number): Promise<unknown> =>
+  group.call('test.insert', name, deadlineMs === undefined ? { mode: 'durable' } : { mode: 'durable', deadlineMs });
+const names = (): Promise<unknown> => group.call('test.names', null, { mode: 'read' });
+
+describe('calls of one turn', () => {
+  test('share a transaction, and reads see what it wrote', async () => {
+    const commits = vi.spyOn(database, 'commit');
+    const asked = [insert('a'), names(), insert('b')];
+    expect(await Promise.all(asked)).toEqual([1, ['a', 'b'], 1]);
+    expect(commits).toHaveBeenCalledTimes(1);
+  });
+
+  test('are each for itself when one fails: the others are stored, its ring is not heard', async () => {
+    const rings = vi.spyOn(bell, 'ring');
+    const results = await Promise.allSettled([insert('a'), insert('a'), group.call('test.ringAndFail', 'x', { mode: 'durable' }), insert('b')]);
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected', 'fulfilled']);
+    expect(await names()).toEqual(['a', 'b']);
+    expect(rings).not.toHaveBeenCalled();
+  });
+
+  test('beyond the size of a transaction go into the next ones', async () => {
+    const commits = vi.spyOn(database, 'commit');
+    await Promise.all(Array.from({ length: 4 }, (_, index) => group.call('test.insert', `${index}`, { mode: 'durable', weight: 3_000 })));
+    expect(commits).toHaveBeenCalledTimes(2);
+  });
+});
+
+describe('while another process holds the lock', () => {
+  test('writes wait without blocking the loop, reads go on, and all is done once the lock is free', async () => {
+    other.begin(true);
+    let done = false;
+    const waiting = insert('a').finally(() => {
+      done = true;
+    });
+    expect(await names()).toEqual([]);
+    for (let turn = 0; turn < 50; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    expect(done).toBe(false);
+    other.rollback();
+    expect(await waiting).toBe(1);
+  });
+
+  test('a call whose deadline passes is given up, with the certainty that it was not written', async () => {
+    other.begin(true);
+    await expect(insert('late', Date.now() + 50)).rejects.toMatchObject({ code: 'E_PUBLISH_TIMEOUT', message: expect.stringContaining('nothing was written') });
+    other.rollback();
+    expect(await names()).toEqual([]);
+  });
+
+  test('no more than 100,000 calls pile up', async () => {
+    other.begin(true);
+    const waiting = Array.from({ length: 100_000 }, (_, index) => insert(`${index}`, Date.now() + 200).catch((error: unknown) => error));
+    await expect(insert('one more')).rejects.toMatchObject({ code: 'E_BROKER_UNREACHABLE' });
+    other.rollback();
+    await Promise.all(waiting);
+  });
+
+  test('close() rejects what it could not write', async () => {
+    other.begin(true);
+    const waiting = insert('a').catch((error: unknown) => error);
+    group.close();
+    expect(await waiting).toMatchObject({ code: 'E_CLOSED' });
+    other.rollback();
+  });
+});
+
+test('close() writes what was asked before it', async () => {
+  const asked = insert('a');
+  group.close();
+  expect(await asked).toBe(1);
+});
+
+test('counters give no number twice, whoever takes, also after a rollback', async () => {
+  const first = await group.call('test.take', null, { mode: 'relaxed' });
+  other.begin(false);
+  const second = other.take('message', 2);
+  other.commit();
+  const third = await group.call('test.take', null, { mode: 'relaxed' });
+  expect([second, third]).toEqual([Number(first) + 5, Number(first) + 7]);
+});
+
+test('a checkpoint is left for later while somebody writes, and is whole otherwise', () => {
+  other.begin(true);
+  expect(database.checkpoint()).toBe(false);
+  other.rollback();
+  expect(database.checkpoint()).toBe(true);
+});
