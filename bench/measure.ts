@@ -63,8 +63,8 @@ export async function drain(env: Env, pool: string, concurrency: number, count: 
 }
 
 /** A worker of the command line, idle until it is closed. */
-export async function idleWorker(env: Env, pool: string, queues: string): Promise<{ readonly pid: number; close(): Promise<void> }> {
-  const args = [here('../dist/cli/main.js'), 'worker', '--app', here('./app.ts'), '--pool', pool, '--queues', queues, '--log-format', 'json'];
+export async function idleWorker(env: Env, pool: string, queues: string, appFile = './app.ts'): Promise<{ readonly pid: number; close(): Promise<void> }> {
+  const args = [here('../dist/cli/main.js'), 'worker', '--app', here(appFile), '--pool', pool, '--queues', queues, '--log-format', 'json'];
   const child = spawn(process.execPath, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'pipe'] });
   let log = '';
   await new Promise<void>((resolve, reject) => {

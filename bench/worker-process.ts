@@ -2,16 +2,18 @@
  * One worker process that drains a queue and tells how fast: `worker-process.ts POOL CONCURRENCY WARM-UP COUNT`.
  * The clock runs from the end of the warm-up tasks to the last of COUNT more, so that start-up and cold code are left out.
  */
+import type { Logger } from 'lovage';
 import { app } from './app.js';
 
+/** Only what went wrong is worth a line here. */
+const logger: Logger = { debug() {}, info() {}, warn() {}, error: (fields, message) => console.error(message, fields), child: () => logger };
 const [pool, concurrency, warmUp, count] = process.argv.slice(2) as [string, string, string, string];
 const worker = await app.worker({
   pool: pool as 'threads' | 'async' | 'inline',
   concurrency: Number(concurrency),
   ...(pool === 'threads' ? { module: new URL('./app.ts', import.meta.url).href } : {}),
-  logger: { debug() {}, info() {}, warn() {}, error: (fields, message) => console.error(message, fields), child: () => silent },
+  logger,
 });
-const silent = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent };
 
 const reached = async (target: number): Promise<number> => {
   for (;;) {
