@@ -183,6 +183,7 @@ describe('bounds', () => {
       await results.set([success('new')]);
       return (await count("SELECT count(*) AS n FROM results WHERE id LIKE 'old%'")) === 0;
     }, 'the sweep');
+    expect(await count('SELECT (SELECT count(*) FROM result_keys) + (SELECT count(*) FROM new_result_keys) AS n')).toBe(2);
     expect(await results.get(['kept', 'old1'])).toEqual([success('kept').meta, null]);
   });
 
@@ -257,12 +258,24 @@ test('parked messages keep their head and body', async () => {
   expect(Buffer.from(dead?.raw ?? []).toString()).toContain('the body');
 });
 
+test('results are found, kept final and swept wherever their keys are: among the new ones or moved', async () => {
+  const results = await openResults();
+  const ids = Array.from({ length: 6_500 }, (_, index) => `r${index}`);
+  for (let start = 0; start < ids.length; start += 500) await results.set(ids.slice(start, start + 500).map((id) => success(id)));
+  expect(await count('SELECT count(*) AS n FROM result_keys')).toBeGreaterThanOrEqual(4_000);
+  expect(await count('SELECT count(*) AS n FROM new_result_keys')).toBeGreaterThan(0);
+  expect(await results.get(ids)).toEqual(ids.map((id) => success(id).meta));
+  expect(new Set(await results.set(ids.map((id) => success(id))))).toEqual(new Set(['final']));
+  await results.forget(ids);
+  for (const table of ['results', 'result_keys', 'new_result_keys']) expect(await count(`SELECT count(*) AS n FROM ${table}`), table).toBe(0);
+});
+
 test('ids that share a hash are told apart', async () => {
   const results = await openResults();
   await results.set([success('one'), success('two')]);
   // as if both had the hash of the first
   const [hash] = (await query(file.path, "SELECT hash FROM results WHERE id = 'one'")).map((row) => row['hash'] ?? null);
-  await query(file.path, "UPDATE result_keys SET hash = ? WHERE seq = (SELECT seq FROM results WHERE id = 'two')", [hash ?? null]);
+  await query(file.path, "UPDATE new_result_keys SET hash = ? WHERE seq = (SELECT seq FROM results WHERE id = 'two')", [hash ?? null]);
   expect(await results.get(['one'])).toEqual([success('one').meta]);
   expect(await results.set([success('one')])).toEqual(['final']);
 });

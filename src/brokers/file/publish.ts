@@ -5,7 +5,7 @@
  */
 import type { FileSession } from '../../clients/sqlite/session.js';
 import type { ErrorCode } from '../../core/error-codes.js';
-import { codeOf, PublishError, toError, type SendOutcome } from '../../core/errors.js';
+import { codeOf, PublishError, toError as asError, type SendOutcome } from '../../core/errors.js';
 import type { OutgoingMessage, PublishOptions, PublishResult } from '../broker.js';
 import type { NewRow } from './call-types.js';
 import { toDueMs } from './holdings.js';
@@ -15,6 +15,8 @@ import { encodeBody, encodeHead } from './row-message.js';
 /** A call to the database carries so many messages, or so much of their bodies. */
 const CHUNK_MESSAGES = 1_000;
 const CHUNK_LENGTH = 4 * 1_048_576;
+/** So many chunks are encoded ahead of the database: more would only fill the memory. */
+const CHUNKS_AHEAD = 10;
 /** The database gives up this much before the caller does, so that its word still arrives. */
 const MARGIN_MS = 25;
 
@@ -25,82 +27,96 @@ interface Failure {
   readonly cause: unknown;
 }
 
-/** One result a message, in order. Never rejects. */
-export async function publishRows(session: FileSession, messages: readonly OutgoingMessage[], options: PublishOptions): Promise<readonly PublishResult[]> {
-  const { signal, timeoutMs } = options;
-  const failures: (Failure | null)[] = [];
-  if (signal?.aborted) {
-    failures.push({ code: 'E_PUBLISH_FAILED', message: 'the send was aborted before anything was sent', outcome: 'not-sent', cause: signal.reason });
-    return report(messages, [messages.length], failures);
-  }
-  const deadlineMs = Date.now() + Math.max(timeoutMs - MARGIN_MS, timeoutMs / 2);
-  const sizes: number[] = [];
-  const calls: Promise<Failure | null>[] = [];
-  for (let start = 0; start < messages.length; ) {
-    const rows = encodeChunk(messages, start);
-    start += rows.length;
-    sizes.push(rows.length);
-    calls.push(session.call('publish', rows, { mode: 'durable', weight: rows.length, deadlineMs }).then(() => null, toFailure));
-  }
-  return report(messages, sizes, await withinDeadline(calls, options));
+/** A part of the batch that is one call to the database. */
+interface Chunk {
+  readonly messages: readonly OutgoingMessage[];
+  state: 'waiting' | 'asked' | 'stored' | Failure;
 }
 
-function encodeChunk(messages: readonly OutgoingMessage[], start: number): NewRow[] {
-  const rows: NewRow[] = [];
-  let length = 0;
-  for (let index = start; index < messages.length && rows.length < CHUNK_MESSAGES && length < CHUNK_LENGTH; index += 1) {
-    const { to, message, priority, notBeforeMs } = messages[index] as OutgoingMessage;
-    rows.push([to.queue, rankOf(priority ?? message.properties.priority), toDueMs(notBeforeMs), encodeHead(message, priority), encodeBody(message.body)]);
-    length += message.body.data.length;
+/** One result a message, in order. Never rejects. */
+export async function publishRows(session: FileSession, messages: readonly OutgoingMessage[], options: PublishOptions): Promise<readonly PublishResult[]> {
+  const chunks = split(messages);
+  const given = await storeAll(session, chunks, options);
+  const results: PublishResult[] = [];
+  for (const { state, messages: part } of chunks) {
+    const failure = state === 'stored' ? null : typeof state === 'object' ? state : { ...(given as Failure), outcome: outcomeOf(state) };
+    for (const { message } of part) results.push(failure && toError(message.headers['id'], failure));
   }
-  return rows;
+  return results;
+}
+
+/** Most sends are one message. */
+function split(messages: readonly OutgoingMessage[]): Chunk[] {
+  const chunks: Chunk[] = [];
+  for (let start = 0, end = 0; start < messages.length; start = end) {
+    for (let length = 0; end < messages.length && end - start < CHUNK_MESSAGES && length < CHUNK_LENGTH; end += 1) {
+      length += (messages[end] as OutgoingMessage).message.body.data.length;
+    }
+    chunks.push({ messages: start === 0 && end === messages.length ? messages : messages.slice(start, end), state: 'waiting' });
+  }
+  return chunks;
+}
+
+/** Resolves when every chunk is through, with `null`; or with why the rest was given up: the deadline or the caller's signal. */
+function storeAll(session: FileSession, chunks: readonly Chunk[], { timeoutMs, signal }: PublishOptions): Promise<Failure | null> {
+  const aborted = (): Failure => ({ code: 'E_PUBLISH_FAILED', message: 'the send was aborted', outcome: 'not-sent', cause: signal?.reason });
+  if (signal?.aborted) return Promise.resolve(aborted());
+  if (chunks.length === 0) return Promise.resolve(null);
+  const deadlineMs = Date.now() + Math.max(timeoutMs - MARGIN_MS, timeoutMs / 2);
+  return new Promise((resolve) => {
+    let next = 0;
+    let out = 0;
+    let over = false;
+    const finish = (given: Failure | null): void => {
+      over = true;
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+      resolve(given);
+    };
+    const onAbort = (): void => finish(aborted());
+    const timer = setTimeout(() => {
+      const message = `the embedded file did not confirm within ${timeoutMs} ms`;
+      finish({ code: 'E_PUBLISH_TIMEOUT', message, outcome: 'unknown', cause: undefined });
+    }, timeoutMs);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    const onSettled = (chunk: Chunk, state: Chunk['state']): void => {
+      if (over) return;
+      chunk.state = state;
+      out -= 1;
+      askMore();
+    };
+    const askMore = (): void => {
+      for (; out < CHUNKS_AHEAD && next < chunks.length; next += 1, out += 1) {
+        const chunk = chunks[next] as Chunk;
+        chunk.state = 'asked';
+        const rows = chunk.messages.map(encodeRow);
+        session.call('publish', rows, { mode: 'durable', weight: rows.length, deadlineMs }).then(
+          () => onSettled(chunk, 'stored'),
+          (error: unknown) => onSettled(chunk, toFailure(error)),
+        );
+      }
+      if (out === 0) finish(null);
+    };
+    askMore();
+  });
+}
+
+function encodeRow({ to, message, priority, notBeforeMs }: OutgoingMessage): NewRow {
+  return [to.queue, rankOf(priority ?? message.properties.priority), toDueMs(notBeforeMs), encodeHead(message, priority), encodeBody(message.body)];
+}
+
+/** Of a chunk that was given up: what was never asked for was never stored. */
+function outcomeOf(state: 'waiting' | 'asked' | 'stored'): SendOutcome {
+  return state === 'waiting' ? 'not-sent' : 'unknown';
 }
 
 function toFailure(error: unknown): Failure {
   const code = codeOf(error) ?? 'E_PUBLISH_FAILED';
+  const { message } = asError(error);
   // A thread that died may have committed before it could say so; everything else was rolled back or never begun.
-  return { code, message: toError(error).message, outcome: code === 'E_CONNECTION_LOST' ? 'unknown' : 'not-sent', cause: error };
+  return { code, message, outcome: code === 'E_CONNECTION_LOST' ? 'unknown' : 'not-sent', cause: error };
 }
 
-/** The failures of the calls; those that are still out at the deadline or the abort are unknown. */
-function withinDeadline(calls: readonly Promise<Failure | null>[], { timeoutMs, signal }: PublishOptions): Promise<readonly (Failure | null)[]> {
-  return new Promise((resolve) => {
-    const results: (Failure | null | undefined)[] = Array.from({ length: calls.length }, () => undefined);
-    let open = calls.length;
-    const finish = (otherwise: Failure | null): void => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', onAbort);
-      resolve(results.map((result) => (result === undefined ? otherwise : result)));
-    };
-    const onAbort = (): void =>
-      finish({ code: 'E_PUBLISH_FAILED', message: 'the send was aborted while it was on its way', outcome: 'unknown', cause: signal?.reason });
-    const timer = setTimeout(() => {
-      finish({ code: 'E_PUBLISH_TIMEOUT', message: `the embedded file did not confirm within ${timeoutMs} ms`, outcome: 'unknown', cause: undefined });
-    }, timeoutMs);
-    signal?.addEventListener('abort', onAbort, { once: true });
-    calls.forEach((call, index) => {
-      void call.then((failure) => {
-        results[index] = failure;
-        open -= 1;
-        if (open === 0) finish(null);
-      });
-    });
-    if (open === 0) finish(null);
-  });
-}
-
-function report(messages: readonly OutgoingMessage[], sizes: readonly number[], failures: readonly (Failure | null)[]): PublishResult[] {
-  const results: PublishResult[] = [];
-  sizes.forEach((size, index) => {
-    const failure = failures[index];
-    for (let count = 0; count < size; count += 1) {
-      if (!failure) results.push(null);
-      else {
-        const id = messages[results.length]?.message.headers['id'];
-        const { code, message, outcome, cause } = failure;
-        results.push(new PublishError(code, message, { outcome, cause, taskId: typeof id === 'string' ? id : undefined }));
-      }
-    }
-  });
-  return results;
+function toError(id: unknown, { code, message, outcome, cause }: Failure): PublishError {
+  return new PublishError(code, message, { outcome, cause, taskId: typeof id === 'string' ? id : undefined });
 }

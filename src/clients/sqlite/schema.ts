@@ -32,8 +32,10 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     // epoch: the highest one claimed; meta_epoch: that of the write that made `meta`; hash: of the id
     `CREATE TABLE results(seq INTEGER PRIMARY KEY, hash INTEGER NOT NULL, id TEXT NOT NULL, state TEXT, meta_epoch INTEGER NOT NULL,
       meta_until INTEGER, epoch INTEGER NOT NULL, epoch_until INTEGER, expires INTEGER, meta TEXT)`,
-    // Ids are random, so each one dirties a page of its index: a third of the size is a third of the pages
+    // Ids are random, so each dirties a page of its index, which is what a result costs. New keys go to a table of a few
+    // pages, and from there to the large one in batches that share its pages.
     'CREATE TABLE result_keys(hash INTEGER, seq INTEGER, PRIMARY KEY(hash, seq)) WITHOUT ROWID',
+    'CREATE TABLE new_result_keys(hash INTEGER, seq INTEGER, PRIMARY KEY(hash, seq)) WITHOUT ROWID',
     'CREATE INDEX results_expires ON results(expires) WHERE expires IS NOT NULL',
   ],
 ];

@@ -8,6 +8,10 @@ import type { OperationContext } from '../../clients/sqlite/operations.js';
 
 const ROWS_AT_ONCE = 32;
 const COLUMNS = 10;
+/** New keys are moved to the large table when there are so many. */
+const MAX_NEW_KEYS = 4_000;
+/** Rows written between two counts of the new keys; others write too, so each looks for itself. */
+const ROWS_BETWEEN_COUNTS = 500;
 
 /** What is stored under an id; parts whose time is over are gone. */
 export interface StoredResult {
@@ -34,8 +38,14 @@ export class ResultTable {
   readonly #find: SqliteStatement;
   readonly #drop: SqliteStatement;
   readonly #dropKey: SqliteStatement;
+  readonly #dropNewKey: SqliteStatement;
+  readonly #countNewKeys: SqliteStatement;
+  readonly #moveKeys: SqliteStatement;
+  readonly #dropNewKeys: SqliteStatement;
   readonly #dropExpired: SqliteStatement;
   readonly #dropExpiredKeys: SqliteStatement;
+  readonly #dropExpiredNewKeys: SqliteStatement;
+  #rowsUntilCount = 0;
   /** New rows, flat, without seq; and their hashes. */
   #fresh: SqliteValue[] = [];
   #freshHashes = new Set<number>();
@@ -45,13 +55,24 @@ export class ResultTable {
     const row = `(${Array<string>(COLUMNS).fill('?').join(',')})`;
     this.#insertMany = connection.prepare(`INSERT INTO results VALUES ${Array<string>(ROWS_AT_ONCE).fill(row).join(',')}`);
     this.#insertOne = connection.prepare(`INSERT INTO results VALUES ${row}`);
-    this.#addKeys = connection.prepare('INSERT INTO result_keys SELECT hash, seq FROM results WHERE seq BETWEEN ? AND ?');
-    this.#known = connection.prepare('SELECT k.hash FROM json_each(?) j JOIN result_keys k ON k.hash = j.value');
-    this.#find = connection.prepare('SELECT r.* FROM result_keys k JOIN results r ON r.seq = k.seq WHERE k.hash = ? AND r.id = ?');
+    this.#addKeys = connection.prepare('INSERT INTO new_result_keys SELECT hash, seq FROM results WHERE seq BETWEEN ? AND ?');
+    this.#known = connection.prepare(
+      `SELECT j.value AS hash FROM json_each(?) j
+       WHERE EXISTS (SELECT 1 FROM new_result_keys WHERE hash = j.value) OR EXISTS (SELECT 1 FROM result_keys WHERE hash = j.value)`,
+    );
+    this.#find = connection.prepare(
+      `SELECT * FROM results WHERE id = ? AND seq IN
+       (SELECT seq FROM new_result_keys WHERE hash = ? UNION ALL SELECT seq FROM result_keys WHERE hash = ?)`,
+    );
     this.#drop = connection.prepare('DELETE FROM results WHERE seq = ?');
     this.#dropKey = connection.prepare('DELETE FROM result_keys WHERE hash = ? AND seq = ?');
+    this.#dropNewKey = connection.prepare('DELETE FROM new_result_keys WHERE hash = ? AND seq = ?');
+    this.#countNewKeys = connection.prepare('SELECT count(*) AS n FROM new_result_keys');
+    this.#moveKeys = connection.prepare('INSERT INTO result_keys SELECT hash, seq FROM new_result_keys ORDER BY hash, seq');
+    this.#dropNewKeys = connection.prepare('DELETE FROM new_result_keys');
     const over = 'FROM results WHERE expires <= ? ORDER BY expires, seq LIMIT ?';
     this.#dropExpiredKeys = connection.prepare(`DELETE FROM result_keys WHERE (hash, seq) IN (SELECT hash, seq ${over})`);
+    this.#dropExpiredNewKeys = connection.prepare(`DELETE FROM new_result_keys WHERE (hash, seq) IN (SELECT hash, seq ${over})`);
     this.#dropExpired = connection.prepare(`DELETE FROM results WHERE seq IN (SELECT seq ${over})`);
   }
 
@@ -82,11 +103,17 @@ export class ResultTable {
     for (; start + step <= fresh.length; start += step) this.#insertMany.run(fresh.slice(start, start + step));
     for (; start < fresh.length; start += COLUMNS) this.#insertOne.run(fresh.slice(start, start + COLUMNS));
     this.#addKeys.run([first, first + count - 1]);
+    this.#rowsUntilCount -= count;
+    if (this.#rowsUntilCount > 0) return;
+    this.#rowsUntilCount = ROWS_BETWEEN_COUNTS;
+    if (Number(this.#countNewKeys.get([])?.['n']) < MAX_NEW_KEYS) return;
+    this.#moveKeys.run([]);
+    this.#dropNewKeys.run([]);
   }
 
   /** What is stored, as of this moment. Call `flush` first if the id may have been added. */
   find(hash: number, id: string, nowMs: number): StoredResult | undefined {
-    const row = this.#find.get([hash, id]);
+    const row = this.#find.get([id, hash, hash]);
     return row ? toStored(row, nowMs) : undefined;
   }
 
@@ -98,11 +125,13 @@ export class ResultTable {
 
   remove({ seq, hash }: StoredResult): void {
     this.#drop.run([seq]);
+    this.#dropNewKey.run([hash, seq]);
     this.#dropKey.run([hash, seq]);
   }
 
   /** Removes results whose time is over, the oldest first. */
   sweep(nowMs: number, limit: number): void {
+    this.#dropExpiredNewKeys.run([nowMs, limit]);
     this.#dropExpiredKeys.run([nowMs, limit]);
     this.#dropExpired.run([nowMs, limit]);
   }
