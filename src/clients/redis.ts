@@ -1,5 +1,5 @@
 /**
- * One connection to Redis that comes back by itself. The only importer of the client library.
+ * One connection to Redis that comes back by itself. With `redis-library.ts` the only importer of the client library.
  *
  * Owns: the state machine connecting → ready → lost → waiting → connecting …, scripts by hash, what is known of a command
  * whose connection died. It never repeats a command: only its caller knows whether that is safe.
@@ -8,131 +8,32 @@
  * Each try uses a fresh client object, with the library's own reconnect, resend and offline queue switched off: with
  * resending on it would repeat pops, with it off it leaves commands unsettled for ever.
  */
-import { createHash } from 'node:crypto';
-import type { Writable } from 'node:stream';
 import type { Command as CommandClass, Redis } from 'ioredis';
 import { reconnectDelayMs } from '../core/backoff.js';
 import { sleep } from '../core/clock.js';
 import { BrokerError, ConfigError, toError } from '../core/errors.js';
-import type { Logger } from '../core/logger.js';
+import {
+  BYTES,
+  EXEC,
+  isAuthError,
+  loadLibrary,
+  MULTI,
+  NOT_NOW,
+  redisErrorCode,
+  type Library,
+  type RedisPayload,
+  type RedisScript,
+} from './redis-library.js';
+import { RedisLinkError, type RedisConnectionOptions, type RedisLink, type RedisReply } from './redis-link.js';
 import type { RedisTarget } from './redis-url.js';
 import { encodeCommand, type RedisArg } from './resp.js';
 
+export { defineScript, redisErrorCode, type RedisPayload, type RedisScript } from './redis-library.js';
+export { RedisLinkError, type RedisLink, type RedisReply } from './redis-link.js';
 export type { RedisArg } from './resp.js';
-
-/** What Redis answers. Texts stay bytes: only the caller knows whether they are text. */
-export type RedisReply = Buffer | number | null | RedisReply[];
-
-/** The connection was not there, or died before the answer came. */
-export class RedisLinkError extends BrokerError {
-  /** Whether the command may have reached the server. */
-  readonly sent: boolean;
-  constructor(message: string, sent: boolean, cause: unknown) {
-    super('E_CONNECTION_LOST', message, { cause });
-    this.sent = sent;
-  }
-}
-
-/** A Lua script, run by its hash. */
-export interface RedisScript {
-  readonly lua: string;
-  readonly sha: string;
-}
-
-/** Prepares a script; its header comment says what keys, arguments and answer are. */
-export function defineScript(lua: string): RedisScript {
-  return { lua, sha: createHash('sha1').update(lua).digest('hex') };
-}
-
-export interface RedisConnectionOptions {
-  readonly target: RedisTarget;
-  /** Shown by `CLIENT LIST`, for example `lovage:w1@host:commands`. */
-  readonly name: string;
-  readonly logger: Logger;
-  /** A command without any answer for this long means that the connection is dead. Default 10 s. */
-  readonly answerTimeoutMs?: number;
-  /** Runs on each new connection before anyone else may use it; a rejection counts as a failed try. */
-  readonly setup?: (link: RedisLink) => Promise<void>;
-  /** A new connection is ready. */
-  readonly onReady?: () => void;
-  /** A ready connection was lost; the next is being made. */
-  readonly onLost?: (cause: Error) => void;
-  /** Messages of subscribed channels; the payload of `__redis__:invalidate` is a list of keys or null. */
-  readonly onMessage?: (channel: string, payload: RedisReply) => void;
-  readonly onPatternMessage?: (pattern: string, channel: string, payload: Buffer) => void;
-}
-
-/** Commands on a connection that is being set up. */
-export interface RedisLink {
-  call(name: string, args: readonly RedisArg[]): Promise<RedisReply>;
-}
 
 /** A connection that stayed up this long was a good one: the next trouble starts again with short waits. */
 const STABLE_MS = 1_000;
-const CONNECT_TIMEOUT_MS = 5_000;
-const BYTES = { replyEncoding: null } as const;
-const NO_ARGS: RedisArg[] = [];
-
-/** A command whose bytes are made already. */
-export interface RedisPayload {
-  /** In lower case. */
-  readonly name: string;
-  /** The whole command in one or several pieces, see `resp.ts`. */
-  readonly parts: readonly Buffer[];
-}
-
-const MULTI: RedisPayload = { name: 'multi', parts: [encodeCommand('multi', [])] };
-const EXEC: RedisPayload = { name: 'exec', parts: [encodeCommand('exec', [])] };
-
-interface Library {
-  readonly Redis: typeof Redis;
-  readonly toCommand: (payload: RedisPayload) => CommandClass;
-  readonly Command: typeof CommandClass;
-}
-let library: Promise<Library> | undefined;
-
-function toLibrary({ Redis: Client, Command }: { readonly Redis: typeof Redis; readonly Command: typeof CommandClass }): Library {
-  class Prepared extends Command {
-    readonly #parts: readonly Buffer[];
-    constructor({ name, parts }: RedisPayload) {
-      super(name, NO_ARGS, BYTES);
-      this.#parts = parts;
-    }
-    override toWritable(socket: object): Buffer {
-      const last = this.#parts.length - 1;
-      for (let at = 0; at < last; at += 1) (socket as Writable).write(this.#parts[at]);
-      return this.#parts[last] as Buffer;
-    }
-  }
-  return { Redis: Client, Command, toCommand: (payload) => new Prepared(payload) };
-}
-
-/** @throws ConfigError `E_DRIVER_MISSING` */
-async function loadLibrary(): Promise<Library> {
-  library ??= import('ioredis').then(toLibrary);
-  try {
-    return await library;
-  } catch (cause) {
-    library = undefined;
-    throw new ConfigError('E_DRIVER_MISSING', 'redis:// URLs need the package ioredis, which is not installed: npm i ioredis', { cause });
-  }
-}
-
-/** Whether Redis itself refused (its text starts with the error's code, for example `OOM`), as opposed to a broken connection. */
-export function redisErrorCode(error: unknown): string | undefined {
-  if (!(error instanceof Error) || error.name !== 'ReplyError') return undefined;
-  return /^[A-Z]+/.exec(error.message)?.[0] ?? 'ERR';
-}
-
-const AUTH_CODES = new Set(['NOAUTH', 'WRONGPASS', 'NOPERM']);
-const isAuthError = (error: unknown): boolean => AUTH_CODES.has(redisErrorCode(error) ?? '') || /invalid password|invalid username/i.test(String(error));
-
-/**
- * Refusals that pass by themselves, with nothing done: loading its data, a replica since a moment ago, busy with a script.
- * Such a server counts as away: the connection is dropped, and the next one waits and may find another primary.
- */
-const NOT_NOW = new Set(['LOADING', 'READONLY', 'MASTERDOWN', 'TRYAGAIN', 'CLUSTERDOWN', 'BUSY']);
-
 interface Waiter {
   /** Waits through everything: wrong credentials may be mended on the server. */
   readonly isPatient: boolean;
@@ -336,7 +237,7 @@ export class RedisConnection implements RedisLink {
       try {
         this.#library = await loadLibrary();
         if (this.isClosed) break;
-        redis = this.#create(this.#library.Redis);
+        redis = this.#library.open(this.target, this.#options.name, this.#options.answerTimeoutMs ?? 10_000);
         const ended = new Promise<void>((resolve) => redis?.once('end', resolve));
         const since = await this.#connect(redis);
         await ended;
@@ -408,30 +309,5 @@ export class RedisConnection implements RedisLink {
     const cause = /Connection is closed/.test(String(error)) && this.#lastError ? this.#lastError : toError(error);
     if (!isAuthError(cause)) return cause;
     return new BrokerError('E_BROKER_AUTH', `${this.target.label} refused the credentials: ${cause.message}`, { cause });
-  }
-
-  #create(RedisClient: typeof Redis): Redis {
-    const { target, name, answerTimeoutMs = 10_000 } = this.#options;
-    return new RedisClient({
-      host: target.host,
-      port: target.port,
-      ...(target.username === undefined ? {} : { username: target.username }),
-      ...(target.password === undefined ? {} : { password: target.password }),
-      db: target.db,
-      ...(target.tls ? { tls: target.tls } : {}),
-      connectionName: name.replace(/[^\x21-\x7e]/g, '-'),
-      disableClientInfo: true,
-      // Under RESP3 the library drops `invalidate` pushes, which are what wakes an idle worker.
-      protocol: 2,
-      lazyConnect: true,
-      noDelay: true,
-      enableOfflineQueue: false,
-      autoResubscribe: false,
-      autoResendUnfulfilledCommands: false,
-      retryStrategy: () => null,
-      maxRetriesPerRequest: null,
-      connectTimeout: CONNECT_TIMEOUT_MS,
-      socketTimeout: answerTimeoutMs,
-    });
   }
 }

@@ -1,4 +1,6 @@
 /** What the Redis tests share: a private server for a file, brokers that are closed after each test, a view of the commands. */
+import { connect } from 'node:net';
+import { createInterface } from 'node:readline';
 import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe } from 'vitest';
 import type { Broker } from '../../src/brokers/broker.js';
@@ -6,6 +8,7 @@ import { openRedisBroker } from '../../src/brokers/redis/index.js';
 import { silentLogger, type Logger } from '../../src/core/logger.js';
 import { openRedisResults } from '../../src/results/redis/index.js';
 import type { ResultStore } from '../../src/results/result-store.js';
+import { until } from '../../src/testing/conformance/broker-kit.js';
 import { redisMissing, startRedis, type RedisServer, type RedisServerOptions } from '../support/redis-server.js';
 
 export interface RedisKit {
@@ -15,6 +18,35 @@ export interface RedisKit {
   results(url?: string): Promise<ResultStore>;
   /** The commands that clients send while `body` runs; what scripts run inside is left out. */
   commandsDuring(body: () => Promise<void>): Promise<string[][]>;
+}
+
+/** MONITOR on a socket of our own: the client library can stumble over the first lines of it. */
+async function monitor(port: number, admin: Redis, run: () => Promise<void>): Promise<string[][]> {
+  const seen: string[][] = [];
+  const socket = connect(port, '127.0.0.1');
+  const lines = createInterface(socket);
+  let isStarted = false;
+  let isEnded = false;
+  lines.on('line', (line) => {
+    if (line === '+OK') {
+      isStarted = true;
+      return;
+    }
+    const [, source, command] = /^\+\S+ \[\d+ (\S+)\] (.*)$/.exec(line) ?? [];
+    if (command?.includes('end of watch')) isEnded = true;
+    else if (command !== undefined && source !== 'lua') seen.push([...command.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, word]) => word as string));
+  });
+  try {
+    socket.write('MONITOR\r\n');
+    await until(() => isStarted, 'the start of MONITOR');
+    await run();
+    // what was sent before this mark has been seen when the mark has
+    await admin.echo('end of watch');
+    await until(() => isEnded, 'the end of MONITOR');
+    return seen;
+  } finally {
+    socket.destroy();
+  }
 }
 
 /** A suite with a server of its own, emptied before each test. Without redis-server it is skipped by name; with CI=true that fails. */
@@ -34,22 +66,7 @@ export function redisSuite(name: string, body: (kit: RedisKit) => void, options:
         opened.push(store);
         return store;
       },
-      async commandsDuring(run) {
-        const monitor = await kit.admin.monitor();
-        const seen: string[][] = [];
-        monitor.on('monitor', (_time: string, args: string[], source: string) => {
-          if (source !== 'lua') seen.push(args);
-        });
-        await run();
-        // what was sent before this mark has been seen when the mark has
-        await kit.admin.echo('end of watch');
-        await new Promise<void>((resolve) => {
-          const look = (): void => void (seen.some(([, word]) => word === 'end of watch') ? resolve() : setImmediate(look));
-          look();
-        });
-        monitor.disconnect();
-        return seen.filter(([, word]) => word !== 'end of watch');
-      },
+      commandsDuring: (run) => monitor(kit.server.port, kit.admin, run),
     } as RedisKit;
     beforeAll(async () => {
       kit.server = await startRedis(options);

@@ -1,6 +1,6 @@
 /**
- * A consumer of several queues: credit, pops, wake-ups and leases. Settling is in `settle.ts`, housekeeping (take-over of
- * dead workers' messages, delayed messages) in `housekeeping.ts`.
+ * A consumer of several queues: credit, pops and wake-ups. Leases are in `leases.ts`, settling in `settle.ts`, housekeeping
+ * (take-over of dead workers' messages, delayed messages) in `housekeeping.ts`.
  *
  * One command at a time takes messages: a pop while another is under way would spend the same credit twice. A pop that
  * leaves credit over has found its queues empty, and has armed client tracking on them in the same step; such a queue is
@@ -8,50 +8,20 @@
  */
 import { randomBytes } from 'node:crypto';
 import { redisErrorCode } from '../../clients/redis.js';
-import { codeOf, toError, WireError } from '../../core/errors.js';
-import { decodeEnvelope, queueKeys } from '../../wire/redis-envelope.js';
-import type { Arrival, ConsumeOptions, Consumer, Settlement, SettleResult } from '../broker.js';
+import { codeOf, toError } from '../../core/errors.js';
+import type { ConsumeOptions, Consumer, Settlement, SettleResult } from '../broker.js';
 import type { LinkListener, RedisLinks } from './connection.js';
-import { HeldMessages, listFor, unframe, type Held } from './held.js';
+import { HeldMessages } from './held.js';
 import { RedisHousekeeping } from './housekeeping.js';
-import { checkQueueName, queueOf, TAG_PREFIX } from './keys.js';
+import { queueOf, TAG_PREFIX } from './keys.js';
+import { RedisLeases } from './leases.js';
+import { QueueStates, type QueueState } from './queues.js';
 import { pop } from './scripts/pop.js';
-import { renew } from './scripts/renew.js';
 import { RedisSettler } from './settle.js';
-
-export interface QueueState {
-  readonly name: string;
-  /** Names of its lists, soonest first, without and with the global prefix. */
-  readonly lists: readonly string[];
-  readonly keys: readonly string[];
-  credit: number;
-  /** Messages taken so far. */
-  taken: number;
-  /** Found empty; a push will tell. */
-  isDry: boolean;
-  /** Woken while a pop was under way, whose answer may be older than the wake-up. */
-  wasWoken: boolean;
-}
-
-/** A message taken from Redis, not decoded yet. */
-export interface Taken {
-  readonly tag: string;
-  readonly list: string;
-  readonly raw: Buffer;
-  /** Known for a take-over; `null`: look it up if the envelope says that somebody had it before. */
-  readonly losses: number | null;
-}
+import { findUnanswered, toArrivals, type Asked, type Taken } from './taken.js';
 
 type Phase = 'running' | 'paused' | 'closed';
 
-/** The tags that the command under way may use: if its answer is lost, they tell what it took. */
-export interface Asked {
-  readonly tagPrefix: string;
-  readonly first: number;
-  readonly last: number;
-}
-
-const RENEW_TAGS = 4_000;
 /** After a refusal that is no lost connection (loading, read-only, a script error). */
 const REFUSED_AGAIN_MS = 500;
 /** Waking costs a fleet at most this much when it runs for one message. */
@@ -61,10 +31,10 @@ export class RedisConsumer implements Consumer, LinkListener {
   readonly options: ConsumeOptions;
   readonly links: RedisLinks;
   readonly held = new HeldMessages();
-  readonly queues: readonly QueueState[];
-  readonly #byKey = new Map<string, QueueState>();
+  readonly queues: QueueStates;
   readonly #settler: RedisSettler;
   readonly #housekeeping: RedisHousekeeping;
+  readonly #leases: RedisLeases;
   readonly #onClosed: () => void;
   readonly #identity: string;
   credit: number;
@@ -76,9 +46,7 @@ export class RedisConsumer implements Consumer, LinkListener {
   #isUp = false;
   #busy: Promise<void> | null = null;
   #pumpPlanned = false;
-  #turn = 0;
   #jitterMs = 0;
-  #renewTimer: NodeJS.Timeout | undefined;
   #pumpTimer: NodeJS.Timeout | undefined;
 
   constructor(links: RedisLinks, options: ConsumeOptions, onClosed: () => void) {
@@ -87,15 +55,10 @@ export class RedisConsumer implements Consumer, LinkListener {
     this.#onClosed = onClosed;
     this.credit = options.credit;
     this.#identity = `${TAG_PREFIX}${options.consumerName}:${randomBytes(5).toString('hex')}`;
-    this.queues = options.queues.map(({ name, credit }) => {
-      checkQueueName(name);
-      const lists = queueKeys(name);
-      return { name, credit, taken: 0, lists, keys: lists.map((list) => links.keys.prefix + list), isDry: false, wasWoken: false };
-    });
-    for (const queue of this.queues) for (const key of queue.keys) this.#byKey.set(key, queue);
+    this.queues = new QueueStates(links.keys.prefix, options.queues);
     this.#settler = new RedisSettler(this);
     this.#housekeeping = new RedisHousekeeping(this);
-    this.#renewTimer = setInterval(() => void this.#renew(), options.leaseMs / 3);
+    this.#leases = new RedisLeases(links, this.held, options);
     links.addConsumer(this);
   }
 
@@ -113,7 +76,7 @@ export class RedisConsumer implements Consumer, LinkListener {
   }
 
   grant(queue: string, count: number): void {
-    const state = this.queues.find(({ name }) => name === queue);
+    const state = this.queues.all.find(({ name }) => name === queue);
     if (!state) return;
     state.credit += count;
     this.credit += count;
@@ -152,7 +115,7 @@ export class RedisConsumer implements Consumer, LinkListener {
       clearTimeout(timer);
       this.#phase = 'closed';
       this.#settler.close();
-      clearInterval(this.#renewTimer);
+      this.#leases.close();
       clearTimeout(this.#pumpTimer);
       this.links.removeConsumer(this);
       this.held.clear();
@@ -178,7 +141,7 @@ export class RedisConsumer implements Consumer, LinkListener {
   onUp(): void {
     this.#isUp = true;
     this.options.onState('connected');
-    for (const queue of this.queues) queue.isDry = false;
+    for (const queue of this.queues.all) queue.isDry = false;
     if (this.asked) this.#unanswered.push(this.asked);
     this.asked = null;
     void this.#resume();
@@ -190,14 +153,7 @@ export class RedisConsumer implements Consumer, LinkListener {
   }
 
   onWake(keys: readonly string[] | null): void {
-    let isOurs = keys === null;
-    for (const queue of keys === null ? this.queues : keys.map((key) => this.#byKey.get(key))) {
-      if (!queue) continue;
-      isOurs = true;
-      queue.isDry = false;
-      queue.wasWoken = true;
-    }
-    if (!isOurs || this.#busy) return;
+    if (!this.queues.wake(keys) || this.#busy) return;
     // Woken for nothing a moment ago: others were faster, so leave them a little room this time.
     if (this.#jitterMs > 0) this.#pumpAfter(Math.random() * this.#jitterMs);
     else this.planPump();
@@ -240,16 +196,11 @@ export class RedisConsumer implements Consumer, LinkListener {
     const unanswered = this.#unanswered.shift();
     if (unanswered) return void this.exclusively(() => this.#recover(unanswered));
     if (this.#housekeeping.runIfDue() || this.credit <= 0) return;
-    const from: QueueState[] = [];
-    for (let step = 0; step < this.queues.length; step += 1) {
-      const queue = this.queues[(this.#turn + step) % this.queues.length] as QueueState;
-      if (queue.credit > 0 && !queue.isDry) from.push(queue);
-    }
+    const from = this.queues.hungry();
     if (from.length > 0) this.exclusively(() => this.#pop(from));
   }
 
   async #pop(from: readonly QueueState[]): Promise<void> {
-    this.#turn = (this.#turn + 1) % this.queues.length;
     const { keys } = this.links;
     const lists: string[] = [];
     const names: string[] = [];
@@ -309,7 +260,7 @@ export class RedisConsumer implements Consumer, LinkListener {
   /** Counts messages against the credit and holds them. */
   take(taken: readonly Taken[], leaseEndsMs: number): void {
     for (const { tag, list, raw, losses } of taken) {
-      const queue = this.#byKey.get(this.links.keys.prefix + list) as QueueState;
+      const queue = this.queues.of(list) as QueueState;
       queue.credit -= 1;
       queue.taken += 1;
       this.credit -= 1;
@@ -319,99 +270,25 @@ export class RedisConsumer implements Consumer, LinkListener {
 
   /** Decodes and hands over. */
   async deliver(taken: readonly Taken[]): Promise<void> {
-    if (taken.length === 0) return;
-    const arrivals: Arrival[] = new Array<Arrival>(taken.length);
-    let suspects: { at: number; key: string }[] | null = null;
-    for (let at = 0; at < taken.length; at += 1) {
-      const { tag, list, raw, losses } = taken[at] as Taken;
-      const queue = queueOf(list);
-      try {
-        const { message, deliveryTag, redelivered } = decodeEnvelope(raw);
-        arrivals[at] = { kind: 'delivery', tag, queue, message, redelivered: redelivered || losses !== null, losses: losses ?? 0 };
-        if (redelivered && losses === null && deliveryTag !== '') (suspects ??= []).push({ at, key: this.links.keys.losses + deliveryTag });
-      } catch (error) {
-        const fault = error instanceof WireError ? error : new WireError('E_DECODE', toError(error).message, { cause: error });
-        arrivals[at] = { kind: 'garbage', tag, queue, raw, fault };
-      }
-    }
-    if (suspects) {
-      // A worker may have died with it before it was put back. Unknown is told as none: isolation is lost, not the message.
-      const counts = await this.links.commands.call('mget', suspects.map(({ key }) => key)).catch(() => []);
-      (counts as (Buffer | null)[]).forEach((count, index) => {
-        const { at } = (suspects as { at: number }[])[index] as { at: number };
-        if (count) arrivals[at] = { ...(arrivals[at] as Arrival & { kind: 'delivery' }), losses: Number(count.toString()) };
-      });
-    }
-    this.options.onArrivals(arrivals);
+    if (taken.length > 0) this.options.onArrivals(await toArrivals(this.links, taken));
   }
 
   /** On a new connection: what we hold is ours while its lease lasts, so renew at once. */
   async #resume(): Promise<void> {
-    if (this.held.size > 0) await this.#renew();
+    await this.#leases.renew();
     this.#housekeeping.start();
     this.planPump();
   }
 
-  /** The connection died with a pop under way. If the pop was done, its messages lie under tags that only we know. */
   async #recover(asked: Asked): Promise<void> {
     this.asked = asked;
-    const tags: string[] = [];
-    for (let number = asked.first; number <= asked.last; number += 1) tags.push(asked.tagPrefix + number);
-    const taken: Taken[] = [];
     const leaseEndsMs = performance.now() + this.options.leaseMs;
-    for (let from = 0; from < tags.length; from += RENEW_TAGS) {
-      const part = tags.slice(from, from + RENEW_TAGS);
-      const gone = new Set(await renew(this.links.commands, this.links.keys.unackedIndex, this.options.leaseMs, part));
-      const values = (await this.links.commands.call('hmget', [this.links.keys.unacked, ...part])) as (Buffer | null)[];
-      values.forEach((value, index) => {
-        const framed = value && !gone.has(index) ? unframe(value) : null;
-        if (!framed || !this.#byKey.has(this.links.keys.prefix + framed.queue)) return;
-        taken.push({ tag: part[index] as string, list: listFor(framed.queue, framed.raw), raw: framed.raw, losses: null });
-      });
-    }
+    const found = await findUnanswered(this.links, asked, this.options.leaseMs);
     this.asked = null;
     this.lastTag = Math.max(this.lastTag, asked.last);
+    const taken = found.filter(({ list }) => this.queues.of(list));
     this.take(taken, leaseEndsMs);
     await this.deliver(taken);
-  }
-
-  async #renew(): Promise<void> {
-    this.#dropExpired();
-    if (this.held.size === 0 || !this.#isUp) return;
-    const all = this.held.all();
-    for (let from = 0; from < all.length; from += RENEW_TAGS) {
-      const part = all.slice(from, from + RENEW_TAGS);
-      const leaseEndsMs = performance.now() + this.options.leaseMs;
-      try {
-        const gone = await renew(
-          this.links.commands,
-          this.links.keys.unackedIndex,
-          this.options.leaseMs,
-          part.map(({ tag }) => tag),
-        );
-        this.#afterRenewal(part, new Set(gone), leaseEndsMs);
-      } catch (error) {
-        // The leases run on; the next round, or the next connection, tries again.
-        this.options.logger.warn({ cause: toError(error).message, held: part.length }, 'redis: leases could not be renewed');
-        return;
-      }
-    }
-  }
-
-  /** What `holds()` has denied must not be held again: its outcome was dropped, so somebody has to run it once more. */
-  #dropExpired(): void {
-    const lost = this.held.all().filter((held) => !held.isSettling && !this.held.holds(held.tag));
-    for (const { tag } of lost) this.held.delete(tag);
-    if (lost.length > 0) this.options.onLost(lost.map(({ tag }) => tag));
-  }
-
-  #afterRenewal(part: readonly Held[], gone: ReadonlySet<number>, leaseEndsMs: number): void {
-    const lost: string[] = [];
-    part.forEach((held, index) => {
-      if (!gone.has(index)) held.leaseEndsMs = leaseEndsMs;
-      else if (!held.isSettling && this.held.delete(held.tag)) lost.push(held.tag);
-    });
-    if (lost.length > 0) this.options.onLost(lost);
   }
 
   #onRefused(error: unknown): void {
@@ -419,7 +296,7 @@ export class RedisConsumer implements Consumer, LinkListener {
     if (codeOf(error) === 'E_CONNECTION_LOST' || codeOf(error) === 'E_CLOSED') return;
     this.options.logger.error({ cause: toError(error).message, code: redisErrorCode(error) }, 'redis: taking messages failed; trying again');
     this.asked = null;
-    for (const queue of this.queues) queue.isDry = true;
+    for (const queue of this.queues.all) queue.isDry = true;
     clearTimeout(this.#pumpTimer);
     this.#pumpTimer = setTimeout(() => this.onWake(null), REFUSED_AGAIN_MS);
   }

@@ -6,10 +6,12 @@
  * least once a lease it looks again, because another worker may have taken something since. An idle consumer of 15 s
  * leases thus sends four commands a minute, whatever its number of queues.
  */
-import type { QueueState, RedisConsumer, Taken } from './consume.js';
+import type { RedisConsumer } from './consume.js';
 import { listFor } from './held.js';
+import type { QueueState } from './queues.js';
 import { promote } from './scripts/promote.js';
 import { sweep } from './scripts/sweep.js';
+import type { Taken } from './taken.js';
 
 /** Looked at in one script. */
 const SWEEP_PAGE = 500;
@@ -36,8 +38,8 @@ export class RedisHousekeeping {
 
   constructor(consumer: RedisConsumer) {
     this.#consumer = consumer;
-    const steps = consumer.queues[0]?.keys.length ?? 0;
-    this.#lists = Array.from({ length: steps }, (_, step) => consumer.queues.map((queue) => queue.keys[step] as string)).flat();
+    const steps = consumer.queues.all[0]?.keys.length ?? 0;
+    this.#lists = Array.from({ length: steps }, (_, step) => consumer.queues.all.map((queue) => queue.keys[step] as string)).flat();
   }
 
   /** Looks at once, and from then on by itself. */
@@ -132,7 +134,7 @@ export class RedisHousekeeping {
       unackedIndex: keys.unackedIndex,
       delayed: keys.delayed,
       lists: this.#lists,
-      credits: consumer.queues.map((queue) => queue.credit),
+      credits: consumer.queues.all.map((queue) => queue.credit),
       total: credit,
       leaseMs: options.leaseMs,
       tagPrefix,
@@ -146,7 +148,7 @@ export class RedisHousekeeping {
     consumer.asked = null;
     const taken: Taken[] = reply.taken.map(({ queue, losses, raw }) => ({
       tag: tagPrefix + ++consumer.lastTag,
-      list: listFor((consumer.queues[queue] as QueueState).name, raw),
+      list: listFor((consumer.queues.all[queue] as QueueState).name, raw),
       raw,
       losses,
     }));

@@ -10,14 +10,15 @@
  * deadline that passes in between leaves an outcome unknown.
  */
 import { randomUUID } from 'node:crypto';
-import { redisErrorCode, RedisLinkError } from '../../clients/redis.js';
+import { RedisLinkError } from '../../clients/redis.js';
 import { encodeCommand, RespWriter } from '../../clients/resp.js';
 import type { ErrorCode } from '../../core/error-codes.js';
-import { codeOf, PublishError, toError, type SendOutcome } from '../../core/errors.js';
+import { toError } from '../../core/errors.js';
 import { encodeEnvelope, queueKey, redisPriority } from '../../wire/redis-envelope.js';
 import type { OutgoingMessage, PublishOptions, PublishResult } from '../broker.js';
+import { RedisBindings } from './bindings.js';
 import type { RedisLinks } from './connection.js';
-import { bindingOf, checkQueueName } from './keys.js';
+import { lpush, notSent, publishError, refusalOf, unknownBecause, type Batch, type Chunk, type Failure } from './outbox.js';
 
 /** One command holds at most so many messages and about so many bytes. */
 const CHUNK_MESSAGES = 512;
@@ -32,45 +33,13 @@ const OUTBOX_BYTES = 256 * 1024 * 1024;
 /** How long a sender's number is kept after its last command, and how long it is trusted. */
 const NUMBER_TTL_S = '120';
 const NUMBER_TRUSTED_MS = 60_000;
-/** Names remembered as bound on this connection. */
-const BOUND_NAMES = 10_000;
-
-/** One publish() call. */
-interface Batch {
-  readonly messages: readonly OutgoingMessage[];
-  readonly results: PublishResult[];
-  readonly deadlineMs: number;
-  left: number;
-  /** Over: aborted or past its deadline. What is still in the outbox is skipped. */
-  isOver: boolean;
-  /** For each message: 0 waits, 1 written, 2 settled. */
-  readonly states: number[];
-  finish(): void;
-}
-
-/**
- * Messages for one list, as the arguments of one LPUSH: written as bytes at once, and their owners beside them as
- * parallel arrays, because an object a message would cost more than the message.
- */
-interface Chunk {
-  readonly list: string;
-  readonly writer: RespWriter;
-  /** Where each message starts in the writer. */
-  readonly starts: number[];
-  readonly batches: Batch[];
-  readonly positions: number[];
-  /** The number of the command that carried it, and when the answer to that was lost. */
-  number: number;
-  lostAtMs: number;
-}
 
 export class RedisPublisher {
   readonly #links: RedisLinks;
   #waiting: Chunk[] = [];
   readonly #open = new Map<string, Chunk>();
   readonly #batches = new Set<Batch>();
-  readonly #bound = new Map<string, readonly [key: string, member: string]>();
-  readonly #unbound = new Set<string>();
+  readonly #bindings: RedisBindings;
   readonly #numberKey: string;
   #number = 0;
   /** Written, and the connection died before the answer. */
@@ -86,10 +55,10 @@ export class RedisPublisher {
 
   constructor(links: RedisLinks) {
     this.#links = links;
+    this.#bindings = new RedisBindings(links);
     this.#numberKey = `${links.keys.prefix}lovage:sent:${randomUUID()}`;
     links.onUp(() => {
-      // the server may have been emptied since
-      for (const name of this.#bound.keys()) this.#unbound.add(name);
+      this.#bindings.renew();
       void this.#resolve();
     });
   }
@@ -152,7 +121,7 @@ export class RedisPublisher {
     const routingKey = to.routingKey ?? to.queue;
     let envelope: string;
     try {
-      this.#bind(exchange, routingKey, to.queue);
+      this.#bindings.plan(exchange, routingKey, to.queue);
       envelope = encodeEnvelope(message, { exchange, routingKey, deliveryTag: randomUUID() });
     } catch (error) {
       return this.#settle(batch, position, notSent('E_PUBLISH_FAILED', toError(error).message, outgoing, error));
@@ -174,25 +143,6 @@ export class RedisPublisher {
     this.#planFlush();
   }
 
-  /** Names are checked, and their binding planned, once a connection. */
-  #bind(exchange: string, routingKey: string, queue: string): void {
-    if (this.#bound.size > BOUND_NAMES) this.#bound.clear();
-    const name = exchange === '' && routingKey === queue ? queue : `${exchange}\n${routingKey}\n${queue}`;
-    if (this.#bound.has(name)) return;
-    checkQueueName(queue);
-    this.#bound.set(name, bindingOf(this.#links.keys.prefix, exchange || queue, routingKey, queue));
-    this.#unbound.add(name);
-  }
-
-  /** Only kombu's own routing reads bindings; a refusal (full memory) is told by the LPUSH that follows. */
-  #writeBindings(): void {
-    for (const name of this.#unbound) {
-      const binding = this.#bound.get(name);
-      if (binding) this.#links.commands.call('sadd', binding).catch(() => this.#bound.delete(name));
-    }
-    this.#unbound.clear();
-  }
-
   #planFlush(): void {
     if (this.#flushPlanned) return;
     this.#flushPlanned = true;
@@ -204,7 +154,7 @@ export class RedisPublisher {
 
   #flush(): void {
     if (!this.#links.commands.isReady || this.#waiting.length === 0 || this.#isResolving) return;
-    if (this.#unbound.size > 0) this.#writeBindings();
+    this.#bindings.write();
     const chunks = this.#waiting;
     this.#waiting = [];
     this.#open.clear();
@@ -258,7 +208,7 @@ export class RedisPublisher {
       this.#isResolving = true;
       try {
         const last = Number(String((await this.#links.commands.call('get', [this.#numberKey])) ?? 0));
-        for (const chunk of this.#uncertain.splice(0).reverse()) this.#decide(chunk, last);
+        for (const chunk of this.#uncertain.splice(0)) this.#decide(chunk, last);
       } catch (error) {
         // Another lost connection: the one after it asks again. A refusal tells nothing.
         if (!(error instanceof RedisLinkError)) for (const chunk of this.#uncertain.splice(0)) this.#finish(chunk, unknownBecause(error));
@@ -276,14 +226,16 @@ export class RedisPublisher {
     else this.#finish(chunk, unknownBecause(new Error('the connection was lost, and the server cannot tell what was carried out')));
   }
 
-  /** Nothing of it was written: back into the outbox, in front, for the next connection or until its deadlines. */
+  /** Nothing of it was written: back into the outbox, for the next connection or until its deadlines. */
   #again(chunk: Chunk): void {
     for (let at = 0; at < chunk.batches.length; at += 1) {
       const batch = chunk.batches[at] as Batch;
       const position = chunk.positions[at] as number;
       if (batch.states[position] === 1) batch.states[position] = 0;
     }
-    this.#waiting.unshift(chunk);
+    // in the order in which they were written first; what was never written comes after
+    const behind = this.#waiting.findIndex(({ number }) => number === 0 || number > chunk.number);
+    this.#waiting.splice(behind < 0 ? this.#waiting.length : behind, 0, chunk);
     this.#dropOver();
     if (this.#links.commands.isReady) this.#planFlush();
   }
@@ -337,59 +289,4 @@ export class RedisPublisher {
       Math.max(0, Math.ceil(atMs - performance.now())),
     );
   }
-}
-
-/** The LPUSH of what somebody still waits for, marked as written; `null` if nobody does. */
-function lpush({ list, writer, starts, batches, positions }: Chunk): Buffer[] | null {
-  const parts: Buffer[] = [];
-  let count = 0;
-  let from = -1;
-  for (let at = 0; at < starts.length; at += 1) {
-    const batch = batches[at] as Batch;
-    if (batch.isOver) {
-      if (from >= 0) parts.push(writer.since(from, starts[at]));
-      from = -1;
-      continue;
-    }
-    batch.states[positions[at] as number] = 1;
-    count += 1;
-    if (from < 0) from = starts[at] as number;
-  }
-  if (from >= 0) parts.push(writer.since(from));
-  if (count === 0) return null;
-  const head = new RespWriter(64 + list.length * 3);
-  head.start(count + 2);
-  head.argument('lpush');
-  head.argument(list);
-  parts.unshift(head.since(0));
-  return parts;
-}
-
-interface Failure {
-  readonly code: ErrorCode;
-  readonly outcome: SendOutcome;
-  readonly error: Error;
-}
-
-function unknownBecause(error: unknown): Failure {
-  return { code: 'E_CONNECTION_LOST', outcome: 'unknown', error: toError(error) };
-}
-
-/** Redis answered, so nothing was written. */
-function refusalOf(thrown: unknown): Failure {
-  const error = toError(thrown);
-  const code = redisErrorCode(error);
-  if (code === undefined) return { code: codeOf(error) ?? 'E_PUBLISH_FAILED', outcome: 'unknown', error };
-  if (code === 'OOM') return { code: 'E_BROKER_FULL', outcome: 'not-sent', error };
-  if (code === 'NOAUTH' || code === 'NOPERM') return { code: 'E_BROKER_AUTH', outcome: 'not-sent', error };
-  return { code: 'E_PUBLISH_FAILED', outcome: 'not-sent', error };
-}
-
-function publishError(code: ErrorCode, outcome: SendOutcome, message: string, outgoing: OutgoingMessage | undefined, cause?: unknown): PublishError {
-  const id = outgoing?.message.headers.id;
-  return new PublishError(code, message, { outcome, taskId: typeof id === 'string' ? id : undefined, cause });
-}
-
-function notSent(code: ErrorCode, message: string, outgoing: OutgoingMessage, cause?: unknown): PublishError {
-  return publishError(code, 'not-sent', message, outgoing, cause);
 }

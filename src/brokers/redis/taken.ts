@@ -1,0 +1,73 @@
+/** From what was taken out of Redis to what the engine gets: decoding, losses, and finding what a lost answer had taken. */
+import { toError, WireError } from '../../core/errors.js';
+import { decodeEnvelope } from '../../wire/redis-envelope.js';
+import type { Arrival, Delivery } from '../broker.js';
+import type { RedisLinks } from './connection.js';
+import { listFor, unframe } from './held.js';
+import { queueOf } from './keys.js';
+import { renew } from './scripts/renew.js';
+
+/** A message taken from Redis, not decoded yet. */
+export interface Taken {
+  readonly tag: string;
+  /** The list it came from, without the global prefix. */
+  readonly list: string;
+  readonly raw: Buffer;
+  /** Known for a take-over; `null`: look it up if the envelope says that somebody had it before. */
+  readonly losses: number | null;
+}
+
+/** The tags that a command may use: if its answer is lost, they tell what it took. */
+export interface Asked {
+  readonly tagPrefix: string;
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Tags in one command. */
+const PAGE = 4_000;
+
+/** Decodes; what is no message becomes garbage. Asks Redis only for messages that somebody had before. */
+export async function toArrivals(links: RedisLinks, taken: readonly Taken[]): Promise<Arrival[]> {
+  const arrivals: Arrival[] = new Array<Arrival>(taken.length);
+  let suspects: { readonly at: number; readonly key: string }[] | null = null;
+  for (let at = 0; at < taken.length; at += 1) {
+    const { tag, list, raw, losses } = taken[at] as Taken;
+    const queue = queueOf(list);
+    try {
+      const { message, deliveryTag, redelivered } = decodeEnvelope(raw);
+      arrivals[at] = { kind: 'delivery', tag, queue, message, redelivered: redelivered || losses !== null, losses: losses ?? 0 };
+      if (redelivered && losses === null && deliveryTag !== '') (suspects ??= []).push({ at, key: links.keys.losses + deliveryTag });
+    } catch (error) {
+      const fault = error instanceof WireError ? error : new WireError('E_DECODE', toError(error).message, { cause: error });
+      arrivals[at] = { kind: 'garbage', tag, queue, raw, fault };
+    }
+  }
+  if (!suspects) return arrivals;
+  // A worker may have died with it before it was put back. Unknown is told as none: isolation is lost, not the message.
+  const keys = suspects.map(({ key }) => key);
+  const counts = (await links.commands.call('mget', keys).catch(() => [])) as (Buffer | null)[];
+  suspects.forEach(({ at }, index) => {
+    const count = counts[index];
+    if (count) arrivals[at] = { ...(arrivals[at] as Delivery), losses: Number(count.toString()) };
+  });
+  return arrivals;
+}
+
+/** The connection died with a command under way. If it was carried out, its messages lie under tags that only we know. */
+export async function findUnanswered(links: RedisLinks, asked: Asked, leaseMs: number): Promise<Taken[]> {
+  const { commands, keys } = links;
+  const found: Taken[] = [];
+  for (let first = asked.first; first <= asked.last; first += PAGE) {
+    const tags: string[] = [];
+    for (let number = first; number <= Math.min(asked.last, first + PAGE - 1); number += 1) tags.push(asked.tagPrefix + number);
+    const gone = new Set(await renew(commands, keys.unackedIndex, leaseMs, tags));
+    const values = (await commands.call('hmget', [keys.unacked, ...tags])) as (Buffer | null)[];
+    tags.forEach((tag, index) => {
+      const value = values[index];
+      const framed = value && !gone.has(index) ? unframe(value) : null;
+      if (framed) found.push({ tag, list: listFor(framed.queue, framed.raw), raw: framed.raw, losses: null });
+    });
+  }
+  return found;
+}

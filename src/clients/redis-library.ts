@@ -1,0 +1,118 @@
+/**
+ * The client library as we use it: loaded when the first connection is made, fed with commands that are bytes already,
+ * its errors told apart. The state of a connection is in `redis.ts`.
+ */
+import { createHash } from 'node:crypto';
+import type { Writable } from 'node:stream';
+import type { Command as CommandClass, Redis, RedisOptions } from 'ioredis';
+import { ConfigError } from '../core/errors.js';
+import type { RedisTarget } from './redis-url.js';
+import { encodeCommand, type RedisArg } from './resp.js';
+
+/** A Lua script, run by its hash. */
+export interface RedisScript {
+  readonly lua: string;
+  readonly sha: string;
+}
+
+/** Prepares a script; its header comment says what keys, arguments and answer are. */
+export function defineScript(lua: string): RedisScript {
+  return { lua, sha: createHash('sha1').update(lua).digest('hex') };
+}
+
+const CONNECT_TIMEOUT_MS = 5_000;
+/** Answers stay bytes. */
+export const BYTES = { replyEncoding: null } as const;
+const NO_ARGS: RedisArg[] = [];
+
+/** A command whose bytes are made already. */
+export interface RedisPayload {
+  /** In lower case. */
+  readonly name: string;
+  /** The whole command in one or several pieces, see `resp.ts`. */
+  readonly parts: readonly Buffer[];
+}
+
+/** Frame a transaction. */
+export const MULTI: RedisPayload = { name: 'multi', parts: [encodeCommand('multi', [])] };
+export const EXEC: RedisPayload = { name: 'exec', parts: [encodeCommand('exec', [])] };
+
+/** What is used of the library. */
+export interface Library {
+  /** A client that is not connected yet and never reconnects by itself. */
+  open(target: RedisTarget, name: string, answerTimeoutMs: number): Redis;
+  readonly toCommand: (payload: RedisPayload) => CommandClass;
+  readonly Command: typeof CommandClass;
+}
+let library: Promise<Library> | undefined;
+
+function toLibrary({ Redis: Client, Command }: { readonly Redis: typeof Redis; readonly Command: typeof CommandClass }): Library {
+  class Prepared extends Command {
+    readonly #parts: readonly Buffer[];
+    constructor({ name, parts }: RedisPayload) {
+      super(name, NO_ARGS, BYTES);
+      this.#parts = parts;
+    }
+    override toWritable(socket: object): Buffer {
+      const last = this.#parts.length - 1;
+      for (let at = 0; at < last; at += 1) (socket as Writable).write(this.#parts[at]);
+      return this.#parts[last] as Buffer;
+    }
+  }
+  return {
+    Command,
+    toCommand: (payload) => new Prepared(payload),
+    open: (target, name, answerTimeoutMs) => new Client(clientOptions(target, name, answerTimeoutMs)),
+  };
+}
+
+function clientOptions(target: RedisTarget, name: string, answerTimeoutMs: number): RedisOptions {
+  return {
+    host: target.host,
+    port: target.port,
+    ...(target.username === undefined ? {} : { username: target.username }),
+    ...(target.password === undefined ? {} : { password: target.password }),
+    db: target.db,
+    ...(target.tls ? { tls: target.tls } : {}),
+    connectionName: name.replace(/[^\x21-\x7e]/g, '-'),
+    disableClientInfo: true,
+    // Under RESP3 the library drops `invalidate` pushes, which are what wakes an idle worker.
+    protocol: 2,
+    lazyConnect: true,
+    noDelay: true,
+    enableOfflineQueue: false,
+    autoResubscribe: false,
+    autoResendUnfulfilledCommands: false,
+    retryStrategy: () => null,
+    maxRetriesPerRequest: null,
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    socketTimeout: answerTimeoutMs,
+  };
+}
+
+/** The library, loaded once. @throws ConfigError `E_DRIVER_MISSING` */
+export async function loadLibrary(): Promise<Library> {
+  library ??= import('ioredis').then(toLibrary);
+  try {
+    return await library;
+  } catch (cause) {
+    library = undefined;
+    throw new ConfigError('E_DRIVER_MISSING', 'redis:// URLs need the package ioredis, which is not installed: npm i ioredis', { cause });
+  }
+}
+
+/** Whether Redis itself refused (its text starts with the error's code, for example `OOM`), as opposed to a broken connection. */
+export function redisErrorCode(error: unknown): string | undefined {
+  if (!(error instanceof Error) || error.name !== 'ReplyError') return undefined;
+  return /^[A-Z]+/.exec(error.message)?.[0] ?? 'ERR';
+}
+
+const AUTH_CODES = new Set(['NOAUTH', 'WRONGPASS', 'NOPERM']);
+/** Whether the server does not let us in. */
+export const isAuthError = (error: unknown): boolean => AUTH_CODES.has(redisErrorCode(error) ?? '') || /invalid password|invalid username/i.test(String(error));
+
+/**
+ * Refusals that pass by themselves, with nothing done: loading its data, a replica since a moment ago, busy with a script.
+ * Such a server counts as away: the connection is dropped, and the next one waits and may find another primary.
+ */
+export const NOT_NOW = new Set(['LOADING', 'READONLY', 'MASTERDOWN', 'TRYAGAIN', 'CLUSTERDOWN', 'BUSY']);

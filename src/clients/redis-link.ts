@@ -1,0 +1,42 @@
+/** What a connection to Redis is given and gives: options, answers, and the error of a connection that is not there. */
+import { BrokerError } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+import type { RedisTarget } from './redis-url.js';
+import type { RedisArg } from './resp.js';
+
+/** What Redis answers. Texts stay bytes: only the caller knows whether they are text. */
+export type RedisReply = Buffer | number | null | RedisReply[];
+
+/** The connection was not there, or died before the answer came. */
+export class RedisLinkError extends BrokerError {
+  /** Whether the command may have reached the server. */
+  readonly sent: boolean;
+  constructor(message: string, sent: boolean, cause: unknown) {
+    super('E_CONNECTION_LOST', message, { cause });
+    this.sent = sent;
+  }
+}
+
+/** What a connection is made of, and whom it tells. */
+export interface RedisConnectionOptions {
+  readonly target: RedisTarget;
+  /** Shown by `CLIENT LIST`, for example `lovage:w1@host:commands`. */
+  readonly name: string;
+  readonly logger: Logger;
+  /** A command without any answer for this long means that the connection is dead. Default 10 s. */
+  readonly answerTimeoutMs?: number;
+  /** Runs on each new connection before anyone else may use it; a rejection counts as a failed try. */
+  readonly setup?: (link: RedisLink) => Promise<void>;
+  /** A new connection is ready. */
+  readonly onReady?: () => void;
+  /** A ready connection was lost; the next is being made. */
+  readonly onLost?: (cause: Error) => void;
+  /** Messages of subscribed channels; the payload of `__redis__:invalidate` is a list of keys or null. */
+  readonly onMessage?: (channel: string, payload: RedisReply) => void;
+  readonly onPatternMessage?: (pattern: string, channel: string, payload: Buffer) => void;
+}
+
+/** Commands on a connection that is being set up. */
+export interface RedisLink {
+  call(name: string, args: readonly RedisArg[]): Promise<RedisReply>;
+}
