@@ -101,7 +101,9 @@ export function handOutOperations(connection: SqliteConnection, context: Operati
       let waiting: number;
       if (successor) {
         const place = readPlace.get([id]);
-        waiting = table.insert(queueId ?? Number(place?.['queue']), successor.rank ?? Number(place?.['rank']), successor.head, successor.body);
+        // settled before, and asked again because nobody could say so
+        if (!place) continue;
+        waiting = table.insert(queueId ?? Number(place['queue']), successor.rank ?? Number(place['rank']), successor.head, successor.body);
         removeOne.run([id]);
       } else waiting = table.renumber(id, 'back', { queueId, seen: false });
       if (untilMs > context.nowMs()) table.postpone(waiting, untilMs);

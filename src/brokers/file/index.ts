@@ -65,8 +65,8 @@ export interface FileDeadLetter {
 
 /** What tests may do to a file broker that nobody else may. */
 export interface FileBrokerForTests {
-  /** Puts bytes into a queue that are no message. */
-  putRaw(queue: string, bytes: Uint8Array): Promise<void>;
+  /** Puts bytes into a queue that are no message; with `head`, a row with that text in its head column. */
+  putRaw(queue: string, bytes: Uint8Array, head?: string): Promise<void>;
   /** What was parked, oldest first. */
   dead(): Promise<readonly FileDeadLetter[]>;
   /** Ends as `kill -9` would: nothing is handed back and leases run out. */
@@ -178,7 +178,8 @@ class FileBroker implements Broker {
   /** See `fileBrokerForTests`. */
   forTests(): FileBrokerForTests {
     return {
-      putRaw: async (queue, bytes) => void (await this.#session.call('putRaw', { queue, bytes }, { mode: 'durable' })),
+      putRaw: async (queue, bytes, head = undefined) =>
+        void (await this.#session.call('putRaw', { queue, bytes, head: head ?? null }, { mode: 'durable' })),
       dead: async () => {
         const rows = await this.#session.call<DeadRow[]>('dead', { after: 0, limit: 1_000 }, { mode: 'read' });
         return rows.map(({ queue, code, reason, parkedAtMs, head, body }) => ({ queue, code, reason, atMs: parkedAtMs, raw: rawBytes(head, body) }));

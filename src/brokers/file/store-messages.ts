@@ -90,8 +90,8 @@ export function storeOperations(connection: SqliteConnection, table: MessageTabl
       })),
 
     /** For tests: bytes that are no message, at the back of a queue. */
-    putRaw: ({ queue, bytes }: { readonly queue: string; readonly bytes: Uint8Array }): null => {
-      table.lineUp(table.insert(table.queue(queue), 9, null, bytes));
+    putRaw: ({ queue, bytes, head }: { readonly queue: string; readonly bytes: Uint8Array; readonly head: string | null }): null => {
+      table.lineUp(table.insert(table.queue(queue), 9, head, bytes));
       return null;
     },
   };

@@ -1,5 +1,5 @@
 /**
- * One open database: its settings, its transactions, its counters, and checkpoints under a lock. Owns the two
+ * One open database: its settings, its transactions, its counters, flushing, and checkpoints under a lock. Owns the two
  * connections; knows no table but `counters`. Next stop: `group-commit.ts`, which decides what goes into a transaction.
  *
  * Traps that this file is built around:
@@ -8,9 +8,12 @@
  * - SQLite before 3.51.3 can lose pages when a transaction commits while a second checkpoint runs right after a first
  *   ("WAL-reset bug"). So automatic checkpoints are off, and ours run on a second connection while the first one holds
  *   the write lock: nobody can commit meanwhile, in any process, and the kernel frees the lock if we die.
+ * - SQLite would block the loop for each fsync. So it runs with synchronous = NORMAL, which orders writes but does not
+ *   flush commits, and the WAL is flushed here, by Node's thread pool, before a durable call is confirmed. A flush covers
+ *   everything that any process committed before; SQLite holds no locks on the WAL file, so opening it is harmless.
  */
-import { statSync } from 'node:fs';
-import { BrokerError } from '../../core/errors.js';
+import { closeSync, fdatasync, fdatasyncSync, openSync, statSync } from 'node:fs';
+import { BrokerError, toError } from '../../core/errors.js';
 import { sleep } from '../../core/clock.js';
 import { loadDriver, type SqliteConnection, type SqliteDriver, type SqliteStatement } from './driver.js';
 import { isBusy, toBrokerError } from './faults.js';
@@ -41,7 +44,7 @@ export class Database {
   readonly #writeCounter: SqliteStatement;
   readonly #counters = new Map<CounterName, Counter>();
   #checkpointer: SqliteConnection | null = null;
-  #syncsFully: boolean;
+  #wal: number | null = null;
   #looksIn = COMMITS_BETWEEN_LOOKS;
   #checkpointAtBytes = WAL_LIMIT_BYTES;
   #closed = false;
@@ -51,7 +54,6 @@ export class Database {
     this.#location = location;
     this.path = location.path;
     this.connection = connection;
-    this.#syncsFully = true;
     this.#begin = connection.prepare('BEGIN IMMEDIATE');
     this.#commit = connection.prepare('COMMIT');
     this.#rollback = connection.prepare('ROLLBACK');
@@ -60,13 +62,7 @@ export class Database {
   }
 
   /** Begins a write transaction. @throws SQLite's own busy error while another process writes */
-  begin(durable: boolean): void {
-    const fully = durable && this.#location.sync === 'full';
-    // cannot be changed inside a transaction
-    if (fully !== this.#syncsFully) {
-      this.connection.exec(fully ? 'PRAGMA synchronous = FULL' : 'PRAGMA synchronous = NORMAL');
-      this.#syncsFully = fully;
-    }
+  begin(): void {
     this.#begin.run([]);
   }
 
@@ -76,6 +72,25 @@ export class Database {
     }
     this.#commit.run([]);
     this.#counters.clear();
+  }
+
+  /** Whether a confirmed call must be flushed first: not with `sync=normal`. */
+  get flushes(): boolean {
+    return this.#location.sync === 'full';
+  }
+
+  /** Brings everything that is committed to the disk, in another thread. */
+  flush(onFlushed: (error: Error | null) => void): void {
+    try {
+      fdatasync(this.#walFile(), onFlushed);
+    } catch (error) {
+      onFlushed(toError(error));
+    }
+  }
+
+  /** The same, here and now. */
+  flushNow(): void {
+    fdatasyncSync(this.#walFile());
   }
 
   rollback(): void {
@@ -138,6 +153,14 @@ export class Database {
     if (this.#driver.name === 'libsql') this.checkpoint();
     this.#checkpointer?.close();
     this.connection.close();
+    if (this.#wal !== null) closeSync(this.#wal);
+    this.#wal = null;
+  }
+
+  /** The WAL stays the same file as long as a connection is open. */
+  #walFile(): number {
+    this.#wal ??= openSync(`${this.path}-wal`, 'r+');
+    return this.#wal;
   }
 
   #walBytes(): number {
@@ -185,7 +208,7 @@ function openOnce(driver: SqliteDriver, location: FileLocation): Database {
     if (mode !== 'wal') {
       throw new BrokerError('E_FILE_SYSTEM', `${location.path} cannot use a write-ahead log (journal mode stays ${mode}): put it on a local disk`);
     }
-    connection.exec('PRAGMA synchronous = FULL');
+    connection.exec('PRAGMA synchronous = NORMAL');
     connection.exec(`PRAGMA journal_size_limit = ${WAL_LIMIT_BYTES}`);
     connection.exec('PRAGMA cache_size = -16384');
     connection.exec('PRAGMA temp_store = MEMORY');

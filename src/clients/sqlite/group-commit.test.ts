@@ -78,9 +78,67 @@ describe('calls of one turn', () => {
   });
 });
 
+describe('a durable call', () => {
+  /** Flushes that end when the test says so. */
+  function holdFlushes(): ((error: Error | null) => void)[] {
+    const ends: ((error: Error | null) => void)[] = [];
+    vi.spyOn(database, 'flush').mockImplementation((onFlushed) => {
+      ends.push(onFlushed);
+    });
+    return ends;
+  }
+
+  test('is confirmed by the flush behind its commit; what comes meanwhile shares the next one', async () => {
+    const ends = holdFlushes();
+    const confirmed: string[] = [];
+    const ask = (name: string): Promise<unknown> => insert(name).then(() => confirmed.push(name));
+    const first = ask('a');
+    // others see it already: it is committed
+    expect(await names()).toEqual(['a']);
+    const rest = [ask('b'), ask('c')];
+    expect(await names()).toEqual(['a', 'b', 'c']);
+    expect(confirmed).toEqual([]);
+    expect(ends).toHaveLength(1);
+    ends[0]?.(null);
+    await first;
+    expect(confirmed).toEqual(['a']);
+    expect(ends).toHaveLength(2);
+    ends[1]?.(null);
+    await Promise.all(rest);
+  });
+
+  test('that could not be flushed is neither confirmed nor denied', async () => {
+    const ends = holdFlushes();
+    const asked = insert('a');
+    await names();
+    ends[0]?.(new Error('EIO'));
+    await expect(asked).rejects.toMatchObject({ code: 'E_CONNECTION_LOST', message: expect.stringContaining('EIO') });
+  });
+
+  test('does not hold up relaxed ones', async () => {
+    const ends = holdFlushes();
+    const asked = insert('a');
+    expect(await group.call('test.insert', 'relaxed', { mode: 'relaxed' })).toBe(1);
+    expect(ends).toHaveLength(1);
+    ends[0]?.(null);
+    expect(await asked).toBe(1);
+  });
+
+  test('is flushed and confirmed by close(), also while a flush is under way', async () => {
+    holdFlushes();
+    const now = vi.spyOn(database, 'flushNow');
+    const first = insert('a');
+    await names();
+    const second = insert('b');
+    group.close();
+    expect(await Promise.all([first, second])).toEqual([1, 1]);
+    expect(now).toHaveBeenCalledTimes(1);
+  });
+});
+
 describe('while another process holds the lock', () => {
   test('writes wait without blocking the loop, reads go on, and all is done once the lock is free', async () => {
-    other.begin(true);
+    other.begin();
     let done = false;
     const waiting = insert('a').finally(() => {
       done = true;
@@ -93,14 +151,14 @@ describe('while another process holds the lock', () => {
   });
 
   test('a call whose deadline passes is given up, with the certainty that it was not written', async () => {
-    other.begin(true);
+    other.begin();
     await expect(insert('late', Date.now() + 50)).rejects.toMatchObject({ code: 'E_PUBLISH_TIMEOUT', message: expect.stringContaining('nothing was written') });
     other.rollback();
     expect(await names()).toEqual([]);
   });
 
   test('no more than 100,000 calls pile up', async () => {
-    other.begin(true);
+    other.begin();
     const waiting = Array.from({ length: 100_000 }, (_, index) => insert(`${index}`, Date.now() + 200).catch((error: unknown) => error));
     await expect(insert('one more')).rejects.toMatchObject({ code: 'E_BROKER_UNREACHABLE' });
     other.rollback();
@@ -108,7 +166,7 @@ describe('while another process holds the lock', () => {
   });
 
   test('close() rejects what it could not write', async () => {
-    other.begin(true);
+    other.begin();
     const waiting = insert('a').catch((error: unknown) => error);
     group.close();
     expect(await waiting).toMatchObject({ code: 'E_CLOSED' });
@@ -124,7 +182,7 @@ test('close() writes what was asked before it', async () => {
 
 test('counters give no number twice, whoever takes, also after a rollback', async () => {
   const first = await group.call('test.take', null, { mode: 'relaxed' });
-  other.begin(false);
+  other.begin();
   const second = other.take('message', 2);
   other.commit();
   const third = await group.call('test.take', null, { mode: 'relaxed' });
@@ -132,7 +190,7 @@ test('counters give no number twice, whoever takes, also after a rollback', asyn
 });
 
 test('a checkpoint is left for later while somebody writes, and is whole otherwise', () => {
-  other.begin(true);
+  other.begin();
   expect(database.checkpoint()).toBe(false);
   other.rollback();
   expect(database.checkpoint()).toBe(true);

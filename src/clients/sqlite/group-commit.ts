@@ -1,9 +1,9 @@
 /**
  * Group commit: whatever is asked of the file in one turn of the loop goes into one transaction, because a commit costs
- * the same for one row as for a thousand. Owns the order, the waiting for other processes' locks, deadlines, and what
- * happens when one of many fails. Runs in an engine's loop or in the writer thread; does not know which.
+ * the same for one row as for a thousand, and one flush confirms all that was committed before it. Owns the order, the
+ * waiting for other processes' locks, deadlines, flushing, and what happens when one of many fails. Runs in an engine's loop or in the writer thread; does not know which.
  */
-import { BrokerError } from '../../core/errors.js';
+import { BrokerError, toError } from '../../core/errors.js';
 import type { Database } from './database.js';
 import type { Doorbell } from './doorbell.js';
 import { isBusy, isFull, toBrokerError } from './faults.js';
@@ -23,6 +23,12 @@ interface Call {
   readonly reject: (error: Error) => void;
 }
 
+/** A call that is committed but not on the disk yet. */
+interface Committed {
+  readonly call: Call;
+  readonly value: unknown;
+}
+
 export class GroupCommit {
   readonly #database: Database;
   readonly #bell: Doorbell;
@@ -35,6 +41,10 @@ export class GroupCommit {
   #scheduled: NodeJS.Immediate | NodeJS.Timeout | null = null;
   #lockedSinceMs: number | null = null;
   #nowMs = 0;
+  /** Durable calls that are committed and wait for the next flush. */
+  #committed: Committed[] = [];
+  /** Those that the flush which is under way will confirm. */
+  #flushing: Committed[] = [];
   #makingRoom = false;
 
   constructor(database: Database, bell: Doorbell) {
@@ -79,6 +89,7 @@ export class GroupCommit {
       if (this.#lockedSinceMs !== null) break;
     }
     this.#unschedule();
+    this.#flushNow();
     const left = this.#waiting;
     this.#waiting = [];
     for (const call of left) call.reject(new BrokerError('E_CLOSED', `${this.#database.path} was closed while another process held its lock`));
@@ -95,7 +106,9 @@ export class GroupCommit {
     const locked: Call[] = [];
     if (writes.length > 0 && !this.#write(writes, settled)) locked.push(...writes);
     for (const call of reads) this.#read(call, settled, locked);
+    // before the flush: who takes a message that the power then loses has done a work that was never confirmed
     this.#ring();
+    this.#flush();
     for (const settle of settled) settle();
     if (writes.length > 0 && locked.length === 0) this.#database.checkpointIfDue();
     this.#again(locked);
@@ -123,7 +136,7 @@ export class GroupCommit {
   #write(calls: readonly Call[], settled: (() => void)[]): boolean {
     const values: unknown[] = [];
     try {
-      if (!this.#begin(calls)) return false;
+      if (!this.#begin()) return false;
       for (const call of calls) values.push(call.operation(call.argument as never));
       for (const table of this.#tables) table.beforeCommit?.();
       this.#database.commit();
@@ -139,14 +152,15 @@ export class GroupCommit {
     this.#newRings.clear();
     for (let index = 0; index < calls.length; index += 1) {
       const call = calls[index] as Call;
-      settled.push(() => call.resolve(values[index]));
+      if (call.options.mode === 'durable' && this.#database.flushes) this.#committed.push({ call, value: values[index] });
+      else settled.push(() => call.resolve(values[index]));
     }
     return true;
   }
 
-  #begin(calls: readonly Call[]): boolean {
+  #begin(): boolean {
     try {
-      this.#database.begin(calls.some((call) => call.options.mode === 'durable'));
+      this.#database.begin();
       return true;
     } catch (error) {
       if (isBusy(error)) return false;
@@ -181,6 +195,43 @@ export class GroupCommit {
     } catch (error) {
       if (isBusy(error)) locked.push(call);
       else settled.push(() => call.reject(toBrokerError(error, this.#database.path)));
+    }
+  }
+
+  /** One flush at a time; what is committed meanwhile shares the next. */
+  #flush(): void {
+    if (this.#flushing.length > 0 || this.#committed.length === 0) return;
+    this.#flushing = this.#committed;
+    this.#committed = [];
+    this.#database.flush((error) => {
+      const flushed = this.#flushing;
+      this.#flushing = [];
+      this.#flush();
+      this.#confirm(flushed, error);
+    });
+  }
+
+  /** Before closing: a flush in another thread would come too late. */
+  #flushNow(): void {
+    const all = [...this.#flushing, ...this.#committed];
+    this.#flushing.length = 0;
+    this.#committed = [];
+    if (all.length === 0) return;
+    try {
+      this.#database.flushNow();
+      this.#confirm(all, null);
+    } catch (error) {
+      this.#confirm(all, toError(error));
+    }
+  }
+
+  #confirm(flushed: readonly Committed[], error: Error | null): void {
+    for (const { call, value } of flushed) {
+      if (error === null) call.resolve(value);
+      else {
+        const message = `${this.#database.path} could not be flushed to the disk (${error.message}): what was written may be lost with the power; check the disk`;
+        call.reject(new BrokerError('E_CONNECTION_LOST', message, { cause: error }));
+      }
     }
   }
 
