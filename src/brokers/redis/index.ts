@@ -3,6 +3,7 @@
  * of our own (DESIGN: "Redis delivery"). This file only puts the parts together.
  * Next stops: `publish.ts` for messages going in, `consume.ts` for those coming out.
  */
+import { loadLibrary } from '../../clients/redis-library.js';
 import { parseRedisUrl } from '../../clients/redis-url.js';
 import { BrokerError } from '../../core/errors.js';
 import type {
@@ -42,8 +43,10 @@ const REACH_MS = 5_000;
 /** What close() gives its consumers for handing back. */
 const CLOSE_MS = 5_000;
 
-/** Opens the Redis broker of this URL; connects at the first use. @throws ConfigError `E_CONFIG_URL` */
+/** Opens the Redis broker of this URL; connects at the first use. @throws ConfigError `E_CONFIG_URL`, `E_DRIVER_MISSING` */
 export async function openRedisBroker(options: BrokerOptions): Promise<Broker> {
+  // Now, and not at the first command: a missing package is no outage that a deadline should wait out.
+  await loadLibrary();
   return new RedisBroker(options);
 }
 

@@ -3,6 +3,7 @@
  * connection for commands; a second one only once somebody waits for a result.
  */
 import { RedisConnection, redisErrorCode, RedisLinkError } from '../../clients/redis.js';
+import { loadLibrary } from '../../clients/redis-library.js';
 import { parseRedisUrl } from '../../clients/redis-url.js';
 import { BrokerError, toError } from '../../core/errors.js';
 import type {
@@ -26,6 +27,7 @@ const READ_PAGE = 1_000;
 
 /** Opens the Redis result store of this URL; connects at the first use. @throws ConfigError `E_CONFIG_URL` */
 export async function openRedisResults(options: ResultStoreOptions): Promise<ResultStore> {
+  await loadLibrary();
   return new RedisResults(options);
 }
 
