@@ -11,5 +11,7 @@ export const app = createApp({
 
 export const noop = app.fn('bench.noop', (_x: number, _y: number): null => null);
 export const quiet = app.fn('bench.quiet', (_x: number, _y: number): null => null, { ignoreResult: true });
-/** Wall time at the start, to the microsecond. */
-export const clock = app.fn('bench.clock', (): number => performance.timeOrigin + performance.now());
+/** Milliseconds of the machine's monotonic clock, which all its processes share. */
+export const now = (): number => Number(process.hrtime.bigint()) / 1e6;
+/** When the task began. */
+export const clock = app.fn('bench.clock', (): number => now());

@@ -87,12 +87,12 @@ export async function idleWorker(env: Env, pool: string, queues: string, appFile
 /** Milliseconds from send() to the first line of the task on an idle worker. */
 export async function latency(env: Env, pool: string, samples: number): Promise<{ readonly p50: number; readonly p99: number }> {
   const worker = await idleWorker(env, pool, 'lovage');
-  const { app, clock } = await client(env);
+  const { app, clock, now } = await client(env);
   try {
     const taken: number[] = [];
     for (let index = 0; index < samples + 20; index++) {
       await new Promise((resolve) => setTimeout(resolve, 15));
-      const sentMs = performance.timeOrigin + performance.now();
+      const sentMs = now();
       const handle = await clock.send();
       const startedMs = await handle.result({ timeout: '10s' });
       if (index >= 20) taken.push(startedMs - sentMs);
