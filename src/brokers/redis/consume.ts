@@ -18,10 +18,14 @@ import { RedisLeases } from './leases.js';
 import { QueueStates, type QueueState } from './queues.js';
 import { pop } from './scripts/pop.js';
 import { RedisSettler } from './settle.js';
-import { findUnanswered, toArrivals, type Asked, type Taken } from './taken.js';
+import { Deliveries, findUnanswered, type Asked, type Taken } from './taken.js';
 
 type Phase = 'running' | 'paused' | 'closed';
 
+/** Messages in one script: it must not keep other clients waiting for milliseconds. */
+const LARGEST_POP = 500;
+/** Splitting smaller credits costs more commands than it gains. */
+const SMALLEST_HALF = 16;
 /** After a refusal that is no lost connection (loading, read-only, a script error). */
 const REFUSED_AGAIN_MS = 500;
 /** Waking costs a fleet at most this much when it runs for one message. */
@@ -35,6 +39,7 @@ export class RedisConsumer implements Consumer, LinkListener {
   readonly #settler: RedisSettler;
   readonly #housekeeping: RedisHousekeeping;
   readonly #leases: RedisLeases;
+  readonly deliveries: Deliveries;
   readonly #onClosed: () => void;
   readonly #identity: string;
   credit: number;
@@ -47,6 +52,8 @@ export class RedisConsumer implements Consumer, LinkListener {
   #busy: Promise<void> | null = null;
   #pumpPlanned = false;
   #jitterMs = 0;
+  /** Half of the credit: one half is worked on while the other is fetched. */
+  readonly #mostAtOnce: number;
   #pumpTimer: NodeJS.Timeout | undefined;
 
   constructor(links: RedisLinks, options: ConsumeOptions, onClosed: () => void) {
@@ -54,9 +61,11 @@ export class RedisConsumer implements Consumer, LinkListener {
     this.options = options;
     this.#onClosed = onClosed;
     this.credit = options.credit;
+    this.#mostAtOnce = Math.min(LARGEST_POP, Math.max(SMALLEST_HALF, Math.ceil(options.credit / 2)));
     this.#identity = `${TAG_PREFIX}${options.consumerName}:${randomBytes(5).toString('hex')}`;
     this.queues = new QueueStates(links.keys.prefix, options.queues);
     this.#settler = new RedisSettler(this);
+    this.deliveries = new Deliveries(links, options);
     this.#housekeeping = new RedisHousekeeping(this);
     this.#leases = new RedisLeases(links, this.held, options);
     links.addConsumer(this);
@@ -69,10 +78,6 @@ export class RedisConsumer implements Consumer, LinkListener {
 
   get isRunning(): boolean {
     return this.#phase === 'running';
-  }
-
-  get isClosed(): boolean {
-    return this.#phase === 'closed';
   }
 
   grant(queue: string, count: number): void {
@@ -96,6 +101,7 @@ export class RedisConsumer implements Consumer, LinkListener {
     this.#housekeeping.stop();
     clearTimeout(this.#pumpTimer);
     while (this.#busy) await this.#busy;
+    await this.deliveries.settled();
   }
 
   async close(options: { readonly timeoutMs: number }): Promise<number> {
@@ -174,16 +180,26 @@ export class RedisConsumer implements Consumer, LinkListener {
     });
   }
 
-  /** Runs a command that takes messages, alone. Returns false when another is under way or nothing may be taken. */
-  exclusively(step: () => Promise<void>): boolean {
+  /**
+   * Runs a command that takes messages, alone; what it took is decoded once the next one is on its way, so that server and
+   * client work at the same time. Returns false when another is under way or nothing may be taken.
+   */
+  exclusively(step: () => Promise<readonly Taken[]>): boolean {
     if (this.#busy || this.#phase !== 'running' || !this.#isUp) return false;
-    this.#busy = step()
-      .catch((error: unknown) => this.#onRefused(error))
-      .finally(() => {
-        this.#busy = null;
-        this.planPump();
-      });
+    this.#busy = this.#alone(step);
     return true;
+  }
+
+  async #alone(step: () => Promise<readonly Taken[]>): Promise<void> {
+    let taken: readonly Taken[] = [];
+    try {
+      taken = await step();
+    } catch (error) {
+      this.#onRefused(error);
+    }
+    this.#busy = null;
+    this.#pump();
+    this.deliveries.hand(taken);
   }
 
   #pumpAfter(delayMs: number): void {
@@ -200,7 +216,7 @@ export class RedisConsumer implements Consumer, LinkListener {
     if (from.length > 0) this.exclusively(() => this.#pop(from));
   }
 
-  async #pop(from: readonly QueueState[]): Promise<void> {
+  async #pop(from: readonly QueueState[]): Promise<readonly Taken[]> {
     const { keys } = this.links;
     const lists: string[] = [];
     const names: string[] = [];
@@ -211,7 +227,8 @@ export class RedisConsumer implements Consumer, LinkListener {
         names.push(queue.lists[step] as string);
       }
     }
-    const { tagPrefix, credit } = this;
+    const { tagPrefix } = this;
+    const credit = Math.min(this.credit, this.#mostAtOnce);
     const credits = from.map((queue) => queue.credit);
     const takenBefore = from.map((queue) => queue.taken);
     const leaseEndsMs = performance.now() + this.options.leaseMs;
@@ -248,7 +265,7 @@ export class RedisConsumer implements Consumer, LinkListener {
     }
     this.#jitterMs = taken.length > 0 ? 0 : Math.min(LARGEST_JITTER_MS, Math.max(1, this.#jitterMs * 2));
     if (!this.links.wakes) this.#lookAgain();
-    await this.deliver(taken);
+    return taken;
   }
 
   /** Without wake-ups (the listening connection is away, or the server refuses tracking) a look a second replaces them. */
@@ -268,11 +285,6 @@ export class RedisConsumer implements Consumer, LinkListener {
     }
   }
 
-  /** Decodes and hands over. */
-  async deliver(taken: readonly Taken[]): Promise<void> {
-    if (taken.length > 0) this.options.onArrivals(await toArrivals(this.links, taken));
-  }
-
   /** On a new connection: what we hold is ours while its lease lasts, so renew at once. */
   async #resume(): Promise<void> {
     await this.#leases.renew();
@@ -280,7 +292,7 @@ export class RedisConsumer implements Consumer, LinkListener {
     this.planPump();
   }
 
-  async #recover(asked: Asked): Promise<void> {
+  async #recover(asked: Asked): Promise<readonly Taken[]> {
     this.asked = asked;
     const leaseEndsMs = performance.now() + this.options.leaseMs;
     const found = await findUnanswered(this.links, asked, this.options.leaseMs);
@@ -288,7 +300,7 @@ export class RedisConsumer implements Consumer, LinkListener {
     this.lastTag = Math.max(this.lastTag, asked.last);
     const taken = found.filter(({ list }) => this.queues.of(list));
     this.take(taken, leaseEndsMs);
-    await this.deliver(taken);
+    return taken;
   }
 
   #onRefused(error: unknown): void {

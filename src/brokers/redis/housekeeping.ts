@@ -85,18 +85,19 @@ export class RedisHousekeeping {
     }, delayMs);
   }
 
-  async #promote(): Promise<void> {
+  async #promote(): Promise<readonly Taken[]> {
     this.#promoteAtMs = Infinity;
     try {
       const { nextInMs } = await promote(this.#consumer.links.commands, this.#consumer.links.keys, PROMOTE_PAGE);
       if (nextInMs !== null) this.dueIn(nextInMs);
+      return [];
     } catch (error) {
       this.dueIn(1_000);
       throw error;
     }
   }
 
-  async #sweep(): Promise<void> {
+  async #sweep(): Promise<readonly Taken[]> {
     const { options, links } = this.#consumer;
     // The next look in any case: whatever goes wrong below must not end the looking.
     this.#sweepAtMs = performance.now() + options.leaseMs;
@@ -120,6 +121,7 @@ export class RedisHousekeeping {
     this.#passes += 1;
     if (!isFull) this.#fromScore = this.#passes % FULL_PASS_EVERY === 0 ? '-inf' : (blocked ?? started ?? '-inf');
     if (links.commands.isReady) this.#arm();
+    return [];
   }
 
   async #page(skip: number): Promise<Awaited<ReturnType<typeof sweep>>> {
@@ -155,7 +157,7 @@ export class RedisHousekeeping {
     if (taken.length > 0) {
       options.logger.warn({ taken: taken.length }, 'redis: took over messages of a worker whose lease ended');
       consumer.take(taken, leaseEndsMs);
-      await consumer.deliver(taken);
+      consumer.deliveries.hand(taken);
     }
     return reply;
   }

@@ -1,7 +1,7 @@
 /** From what was taken out of Redis to what the engine gets: decoding, losses, and finding what a lost answer had taken. */
 import { toError, WireError } from '../../core/errors.js';
 import { decodeEnvelope } from '../../wire/redis-envelope.js';
-import type { Arrival, Delivery } from '../broker.js';
+import type { Arrival, ConsumeOptions, Delivery } from '../broker.js';
 import type { RedisLinks } from './connection.js';
 import { listFor, unframe } from './held.js';
 import { queueOf } from './keys.js';
@@ -27,10 +27,44 @@ export interface Asked {
 /** Tags in one command. */
 const PAGE = 4_000;
 
+/** Hands batches to the engine in the order in which they were taken, even when one of them has to ask for losses. */
+export class Deliveries {
+  readonly #links: RedisLinks;
+  readonly #options: ConsumeOptions;
+  /** Set while a batch waits for an answer. */
+  #waiting: Promise<void> | null = null;
+
+  constructor(links: RedisLinks, options: ConsumeOptions) {
+    this.#links = links;
+    this.#options = options;
+  }
+
+  /** Decodes, and hands over at once if nothing is to be asked. */
+  hand(taken: readonly Taken[]): void {
+    if (taken.length === 0) return;
+    const arrivals = toArrivals(this.#links, taken);
+    if (Array.isArray(arrivals) && !this.#waiting) return this.#options.onArrivals(arrivals);
+    const before = this.#waiting;
+    const inTurn = async (): Promise<void> => {
+      await before;
+      this.#options.onArrivals(await arrivals);
+    };
+    const waiting = inTurn().finally(() => {
+      if (this.#waiting === waiting) this.#waiting = null;
+    });
+    this.#waiting = waiting;
+  }
+
+  /** Resolves once everything has been handed over. */
+  async settled(): Promise<void> {
+    while (this.#waiting) await this.#waiting;
+  }
+}
+
 /** Decodes; what is no message becomes garbage. Asks Redis only for messages that somebody had before. */
-export async function toArrivals(links: RedisLinks, taken: readonly Taken[]): Promise<Arrival[]> {
+function toArrivals(links: RedisLinks, taken: readonly Taken[]): Arrival[] | Promise<Arrival[]> {
   const arrivals: Arrival[] = new Array<Arrival>(taken.length);
-  let suspects: { readonly at: number; readonly key: string }[] | null = null;
+  let suspects: Suspect[] | null = null;
   for (let at = 0; at < taken.length; at += 1) {
     const { tag, list, raw, losses } = taken[at] as Taken;
     const queue = queueOf(list);
@@ -43,8 +77,17 @@ export async function toArrivals(links: RedisLinks, taken: readonly Taken[]): Pr
       arrivals[at] = { kind: 'garbage', tag, queue, raw, fault };
     }
   }
-  if (!suspects) return arrivals;
-  // A worker may have died with it before it was put back. Unknown is told as none: isolation is lost, not the message.
+  return suspects ? withLosses(links, arrivals, suspects) : arrivals;
+}
+
+interface Suspect {
+  readonly at: number;
+  /** Key of its losses. */
+  readonly key: string;
+}
+
+/** A worker may have died with it before it was put back. Unknown is told as none: isolation is lost, not the message. */
+async function withLosses(links: RedisLinks, arrivals: Arrival[], suspects: readonly Suspect[]): Promise<Arrival[]> {
   const keys = suspects.map(({ key }) => key);
   const counts = (await links.commands.call('mget', keys).catch(() => [])) as (Buffer | null)[];
   suspects.forEach(({ at }, index) => {
