@@ -54,6 +54,27 @@ describe('the pages', () => {
   });
 });
 
+describe('the guide on workers', () => {
+  const page = read('docs/guides/workers.md');
+
+  test('quotes log lines that a worker writes', () => {
+    const lines = [...page.matchAll(/^\| `([^`]+)` \| (?:info|warn|error) \|/gm)].map((match) => match[1] ?? '');
+    const sources = readdirSync(join(ROOT, 'src/worker'), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.ts'))
+      .map((name) => read(join('src/worker', name)))
+      .join('\n');
+    expect(lines.length).toBeGreaterThan(5);
+    expect(lines.filter((line) => !sources.includes(`'${line}'`))).toEqual([]);
+  });
+
+  test('names only exit codes that exist', async () => {
+    const { EXIT_CODES } = await import('../src/cli/exit-codes.js');
+    const codes = [...page.matchAll(/^\| (\d+) \|/gm)].map((match) => match[1] ?? '');
+    expect(codes.length).toBeGreaterThan(5);
+    expect(codes.filter((code) => !(code in EXIT_CODES))).toEqual([]);
+  });
+});
+
 describe('.ci/run', () => {
   test("runs exactly the README's test command, then the checks, then the line that counts both", () => {
     const command = /^(LOVAGE_SETUP=1 .+?)\s+#/m.exec(read('README.md'))?.[1];

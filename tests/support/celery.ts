@@ -75,7 +75,13 @@ export class PythonClient {
     return (JSON.parse(await this.#line()) as { celery: string }).celery;
   }
 
-  async ask(request: PythonRequest | { readonly state: string } | { readonly send: readonly PythonRequest[] } | { readonly watch: PythonRequest }): Promise<PythonReply> {
+  async ask(
+    request:
+      | PythonRequest
+      | { readonly state: string }
+      | { readonly send: readonly PythonRequest[] }
+      | { readonly watch: PythonRequest },
+  ): Promise<PythonReply> {
     const line = this.#line();
     this.#child.stdin.write(`${encodeJson(request)}\n`);
     const reply = decodeJson(await line) as PythonReply & { harness_error?: string };
@@ -93,12 +99,35 @@ export class PythonClient {
   }
 }
 
-/** A `celery worker` on queue `python`; resolves once it says that it is ready. */
-export async function startPythonWorker(version: '5.2' | '5.6', brokerUrl: string, resultUrl: string): Promise<{ stop(): Promise<void>; log(): string }> {
+/** Which tasks a Python worker runs. */
+export interface PythonApp {
+  readonly folder: string;
+  readonly module: string;
+  readonly queue: string;
+}
+
+const PYWORKER: PythonApp = { folder: interop, module: 'pyworker', queue: 'python' };
+
+/** A `celery worker`, of `pyworker.py` on queue `python` unless told otherwise; resolves once it says that it is ready. */
+export async function startPythonWorker(
+  version: '5.2' | '5.6',
+  brokerUrl: string,
+  resultUrl: string,
+  { folder, module, queue }: PythonApp = PYWORKER,
+): Promise<{ stop(): Promise<void>; log(): string }> {
+  const env = {
+    ...process.env,
+    INTEROP_BROKER: brokerUrl,
+    INTEROP_RESULTS: resultUrl,
+    CELERY_BROKER_URL: brokerUrl,
+    CELERY_RESULT_BACKEND: resultUrl,
+    PYTHONDONTWRITEBYTECODE: '1',
+    C_FORCE_ROOT: '1',
+  };
   const child = spawn(
     PYTHONS[version],
-    ['-m', 'celery', '-A', 'pyworker', 'worker', '--concurrency', '2', '--loglevel', 'INFO', '-Q', 'python', '-n', `py${version}@%h`],
-    { cwd: interop, env: { ...process.env, INTEROP_BROKER: brokerUrl, INTEROP_RESULTS: resultUrl, PYTHONDONTWRITEBYTECODE: '1', C_FORCE_ROOT: '1' }, stdio: 'pipe' },
+    ['-m', 'celery', '-A', module, 'worker', '--concurrency', '2', '--loglevel', 'INFO', '-Q', queue, '-n', `py${version}@%h`],
+    { cwd: folder, env, stdio: 'pipe' },
   );
   let log = '';
   await new Promise<void>((resolve, reject) => {
