@@ -5,14 +5,14 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileBrokerForTests, openFileBroker } from '../../src/brokers/file/index.js';
 import type { Broker } from '../../src/brokers/broker.js';
+import { fileBrokerForTests, openFileBroker } from '../../src/brokers/file/index.js';
 import { loadDriver } from '../../src/clients/sqlite/driver.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { fileResultWaits, openFileResults } from '../../src/results/file/index.js';
 import type { ResultStore } from '../../src/results/result-store.js';
-import { brokerConformance, type BrokerFixture } from '../../src/testing/broker-conformance.js';
-import { resultStoreConformance, type ResultStoreFixture } from '../../src/testing/result-store-conformance.js';
+import { type BrokerFixture, brokerConformance } from '../../src/testing/broker-conformance.js';
+import { type ResultStoreFixture, resultStoreConformance } from '../../src/testing/result-store-conformance.js';
 
 /** A folder, and URLs of one file that do not share a handle in this process (they differ in a limit that nobody reaches). */
 function newFile(): { path: string; nextUrl(): string; remove(): void } {
@@ -94,5 +94,7 @@ async function openResultsFixture(role: 'engine' | 'client'): Promise<ResultStor
 }
 
 for (const role of ['engine', 'client'] as const) {
-  resultStoreConformance(`file, as ${role}`, () => openResultsFixture(role), { gaps: [{ capability: 'connections', why: 'it has none' }] });
+  resultStoreConformance(`file, as ${role}`, () => openResultsFixture(role), {
+    gaps: [{ capability: 'connections', why: 'it has none' }],
+  });
 }

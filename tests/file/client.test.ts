@@ -1,11 +1,11 @@
 /** The writer thread of a client: its loop never waits for a disk, nothing asked is lost, and it keeps no process alive. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { openFileBroker } from '../../src/brokers/file/index.js';
 import type { Broker } from '../../src/brokers/broker.js';
+import { openFileBroker } from '../../src/brokers/file/index.js';
 import { loadDriver } from '../../src/clients/sqlite/driver.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { openFileResults } from '../../src/results/file/index.js';
-import { ended, outgoing, output, query, startProgram, temporaryFile, type TemporaryFile } from './support.js';
+import { ended, outgoing, output, query, startProgram, type TemporaryFile, temporaryFile } from './support.js';
 
 let file: TemporaryFile;
 let broker: Broker;
@@ -57,7 +57,9 @@ test('what was asked before close() is written, and answered', async () => {
 test('errors of the thread arrive typed', async () => {
   const none = await openFileBroker({ url: 'file:/proc/none/queue.db', logger: silentLogger, role: 'client' });
   await expect(none.connect({ timeoutMs: 2_000 })).rejects.toMatchObject({ name: 'BrokerError', code: 'E_BROKER_UNREACHABLE' });
-  expect(await none.publish([outgoing('q', 'x')], { timeoutMs: 2_000 })).toMatchObject([{ name: 'PublishError', code: 'E_BROKER_UNREACHABLE', outcome: 'not-sent' }]);
+  expect(await none.publish([outgoing('q', 'x')], { timeoutMs: 2_000 })).toMatchObject([
+    { name: 'PublishError', code: 'E_BROKER_UNREACHABLE', outcome: 'not-sent' },
+  ]);
   await none.close();
 });
 
@@ -71,10 +73,13 @@ test('results written by a thread wake those who wait in another handle', async 
   await writer.close();
 });
 
-test.each(['leave', 'close'])('a program that sends one message and does nothing else ends by itself, with the message stored (%s)', async (mode) => {
-  const child = startProgram('one-send.mjs', [file.url, mode]);
-  const text = await output(child);
-  expect(await ended(child)).toBe(0);
-  expect(text.trim()).toBe('[null]');
-  expect((await broker.depth(['q']))[0]?.ready).toBe(1);
-});
+test.each(['leave', 'close'])(
+  'a program that sends one message and does nothing else ends by itself, with the message stored (%s)',
+  async (mode) => {
+    const child = startProgram('one-send.mjs', [file.url, mode]);
+    const text = await output(child);
+    expect(await ended(child)).toBe(0);
+    expect(text.trim()).toBe('[null]');
+    expect((await broker.depth(['q']))[0]?.ready).toBe(1);
+  },
+);

@@ -3,11 +3,23 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, copyFileSync, openSync, readFileSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { openFileBroker } from '../../src/brokers/file/index.js';
 import type { Broker } from '../../src/brokers/broker.js';
+import { openFileBroker } from '../../src/brokers/file/index.js';
 import { loadDriver } from '../../src/clients/sqlite/driver.js';
 import { silentLogger } from '../../src/core/logger.js';
-import { ended, idOf, integrity, outgoing, output, query, startProgram, take, temporaryFile, type TemporaryFile, until } from './support.js';
+import {
+  ended,
+  idOf,
+  integrity,
+  outgoing,
+  output,
+  query,
+  startProgram,
+  type TemporaryFile,
+  take,
+  temporaryFile,
+  until,
+} from './support.js';
 
 let file: TemporaryFile;
 
@@ -27,7 +39,9 @@ test('a thousand checkpoints that race with commits of four processes lose no pa
   expect(counts.reduce((sum, { complete }) => sum + complete, 0)).toBeGreaterThanOrEqual(1_000);
   expect(await integrity(file.path)).toBe('ok');
   for (const [index, { commits }] of counts.entries()) {
-    const rows = await query(file.path, 'SELECT count(*) AS n, count(DISTINCT reason) AS d FROM dead WHERE queue = ?', [`r${index}`]);
+    const rows = await query(file.path, 'SELECT count(*) AS n, count(DISTINCT reason) AS d FROM dead WHERE queue = ?', [
+      `r${index}`,
+    ]);
     expect(rows[0]).toMatchObject({ n: commits * 3, d: commits });
   }
 });
@@ -36,7 +50,8 @@ describe('a torn write', () => {
   /** The files as a power loss would leave them: copied while the database is open, so that nothing was copied back. */
   async function crashed(messages: number): Promise<string> {
     const broker = await open();
-    for (let index = 0; index < messages; index += 1) await broker.publish([outgoing('q', `m${index}`, 'x'.repeat(500))], { timeoutMs: 5_000 });
+    for (let index = 0; index < messages; index += 1)
+      await broker.publish([outgoing('q', `m${index}`, 'x'.repeat(500))], { timeoutMs: 5_000 });
     const copy = join(file.folder, 'copy.db');
     // a process that has no database open there: copying drops the locks of the one that copies
     for (const suffix of ['', '-wal']) spawnSync('cp', [`${file.path}${suffix}`, `${copy}${suffix}`]);
@@ -98,7 +113,10 @@ describe('a torn write', () => {
     bytes.fill(0x5a, 100, bytes.length);
     writeFileSync(copy, bytes);
     const broker = await open(`file:${copy}`);
-    await expect(broker.connect({ timeoutMs: 5_000 })).rejects.toMatchObject({ code: 'E_BROKER_CORRUPT', message: expect.stringContaining('backup') });
+    await expect(broker.connect({ timeoutMs: 5_000 })).rejects.toMatchObject({
+      code: 'E_BROKER_CORRUPT',
+      message: expect.stringContaining('backup'),
+    });
     await broker.close();
   });
 });
@@ -117,9 +135,12 @@ describe('a file that is not ours', () => {
     connection.exec('CREATE TABLE theirs(x)');
     connection.close();
     const broker = await open();
-    await expect(broker.connect({ timeoutMs: 2_000 })).rejects.toMatchObject({ code: 'E_BROKER_CORRUPT', message: expect.stringContaining('another program') });
+    await expect(broker.connect({ timeoutMs: 2_000 })).rejects.toMatchObject({
+      code: 'E_BROKER_CORRUPT',
+      message: expect.stringContaining('another program'),
+    });
     await broker.close();
-    expect((await query(file.path, "SELECT name FROM sqlite_master")).map(({ name }) => name)).toEqual(['theirs']);
+    expect((await query(file.path, 'SELECT name FROM sqlite_master')).map(({ name }) => name)).toEqual(['theirs']);
   });
 
   test('is refused when a newer version has written it', async () => {
@@ -128,7 +149,10 @@ describe('a file that is not ours', () => {
     await broker.close();
     await query(file.path, 'PRAGMA user_version = 99');
     const again = await open();
-    await expect(again.connect({ timeoutMs: 2_000 })).rejects.toMatchObject({ code: 'E_BROKER_CORRUPT', message: expect.stringContaining('newer') });
+    await expect(again.connect({ timeoutMs: 2_000 })).rejects.toMatchObject({
+      code: 'E_BROKER_CORRUPT',
+      message: expect.stringContaining('newer'),
+    });
     await again.close();
   });
 });

@@ -2,14 +2,14 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { backupFile, fileBrokerForTests, openFileBroker } from '../../src/brokers/file/index.js';
 import type { Broker } from '../../src/brokers/broker.js';
+import { backupFile, fileBrokerForTests, openFileBroker } from '../../src/brokers/file/index.js';
 import { Database } from '../../src/clients/sqlite/database.js';
 import { FileSession } from '../../src/clients/sqlite/session.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { openFileResults } from '../../src/results/file/index.js';
 import type { ResultStore, ResultWrite } from '../../src/results/result-store.js';
-import { idOf, integrity, outgoing, query, take, temporaryFile, type TemporaryFile, until } from './support.js';
+import { idOf, integrity, outgoing, query, type TemporaryFile, take, temporaryFile, until } from './support.js';
 
 let file: TemporaryFile;
 const opened: (Broker | ResultStore)[] = [];
@@ -147,7 +147,11 @@ describe('a full disk', () => {
       if (result === null) stored.push(`m${index}`);
       else refusal = result;
     }
-    expect(refusal).toMatchObject({ code: 'E_BROKER_FULL', outcome: 'not-sent', message: expect.stringContaining('free disk space') });
+    expect(refusal).toMatchObject({
+      code: 'E_BROKER_FULL',
+      outcome: 'not-sent',
+      message: expect.stringContaining('free disk space'),
+    });
     expect(stored.length).toBeGreaterThan(10);
     const taker = await take(broker, 'q', stored.length);
     await until(() => taker.arrivals.length === stored.length, 'all that was stored');
@@ -159,19 +163,28 @@ describe('a full disk', () => {
 });
 
 describe('bounds', () => {
-  test('a program that makes a queue a message is stopped at 10,000 queues, and the others go on', { timeout: 60_000 }, async () => {
+  test('a program that makes a queue a message is stopped at 10,000 queues, and the others go on', {
+    timeout: 60_000,
+  }, async () => {
     const broker = await openBroker();
     const names = Array.from({ length: 10_000 }, (_, index) => `q${index}`);
-    const results = await broker.publish(names.map((name) => outgoing(name, name)), { timeoutMs: 30_000 });
+    const results = await broker.publish(
+      names.map((name) => outgoing(name, name)),
+      { timeoutMs: 30_000 },
+    );
     expect(results.every((result) => result === null)).toBe(true);
-    expect(await broker.publish([outgoing('one-more', 'x')], { timeoutMs: 5_000 })).toMatchObject([{ code: 'E_BROKER_FULL', outcome: 'not-sent' }]);
+    expect(await broker.publish([outgoing('one-more', 'x')], { timeoutMs: 5_000 })).toMatchObject([
+      { code: 'E_BROKER_FULL', outcome: 'not-sent' },
+    ]);
     expect(await broker.publish([outgoing('q77', 'x')], { timeoutMs: 5_000 })).toEqual([null]);
   });
 
   test('broadcasts that nobody hears are not kept for ever', { timeout: 60_000 }, async () => {
     const broker = await openBroker();
     const { message } = outgoing('', 'x');
-    await Promise.all(Array.from({ length: 12_000 }, (_, index) => broker.broadcast({ exchange: 'e', routingKey: `${index}`, message })));
+    await Promise.all(
+      Array.from({ length: 12_000 }, (_, index) => broker.broadcast({ exchange: 'e', routingKey: `${index}`, message })),
+    );
     expect(await count('SELECT count(*) AS n FROM broadcasts')).toBe(10_000);
   });
 
@@ -193,7 +206,10 @@ describe('bounds', () => {
     let largest = 0;
     // 100 MB through a WAL of 16 MiB
     for (let round = 0; round < 100; round += 1) {
-      const results = await broker.publish(Array.from({ length: 20 }, (_, index) => outgoing('q', `${index}`, body)), { timeoutMs: 10_000 });
+      const results = await broker.publish(
+        Array.from({ length: 20 }, (_, index) => outgoing('q', `${index}`, body)),
+        { timeoutMs: 10_000 },
+      );
       expect(results.every((result) => result === null)).toBe(true);
       expect(await broker.purge('q')).toBe(20);
       largest = Math.max(largest, statSync(`${file.path}-wal`).size);
@@ -205,7 +221,9 @@ describe('bounds', () => {
 });
 
 describe('a backup', () => {
-  test('is a whole, consistent copy of a file in use, with its progress, and opens like the original', { timeout: 60_000 }, async () => {
+  test('is a whole, consistent copy of a file in use, with its progress, and opens like the original', {
+    timeout: 60_000,
+  }, async () => {
     const broker = await openBroker();
     const results = await openResults();
     await broker.publish(
@@ -233,7 +251,9 @@ describe('a backup', () => {
   test('writes over nothing, and says so', async () => {
     await (await openBroker()).declare('q');
     await expect(backupFile(file.url, file.path)).rejects.toMatchObject({ code: 'E_CONFIG_CONFLICT' });
-    await expect(backupFile(`file:${join(file.folder, 'none.db')}`, join(file.folder, 'copy.db'))).rejects.toMatchObject({ code: 'E_BROKER_UNREACHABLE' });
+    await expect(backupFile(`file:${join(file.folder, 'none.db')}`, join(file.folder, 'copy.db'))).rejects.toMatchObject({
+      code: 'E_BROKER_UNREACHABLE',
+    });
     expect(existsSync(join(file.folder, 'none.db'))).toBe(false);
   });
 });
@@ -241,7 +261,10 @@ describe('a backup', () => {
 test('text that SQLite cannot give back (NUL, lone surrogates) arrives as it was sent', async () => {
   const broker = await openBroker();
   const bodies = ['a\0b', '\0', 'x\ud800y', 'naïve 😀', ''];
-  await broker.publish(bodies.map((body, index) => outgoing('q', `${index}`, body)), { timeoutMs: 5_000 });
+  await broker.publish(
+    bodies.map((body, index) => outgoing('q', `${index}`, body)),
+    { timeoutMs: 5_000 },
+  );
   const taker = await take(broker, 'q', 10);
   await until(() => taker.arrivals.length === bodies.length, 'all of them');
   expect(taker.deliveries().map(({ message }) => message.body.data)).toEqual(bodies);
@@ -252,7 +275,9 @@ test('parked messages keep their head and body', async () => {
   await broker.publish([outgoing('q', 'bad', 'the body')], { timeoutMs: 5_000 });
   const taker = await take(broker, 'q', 1);
   await until(() => taker.arrivals.length === 1, 'the message');
-  await taker.consumer.settle(taker.arrivals.map((arrival) => ({ kind: 'park', arrival, reason: { code: 'E_DECODE', reason: 'because' } })));
+  await taker.consumer.settle(
+    taker.arrivals.map((arrival) => ({ kind: 'park', arrival, reason: { code: 'E_DECODE', reason: 'because' } })),
+  );
   const [dead] = await fileBrokerForTests(broker).dead();
   expect(dead).toMatchObject({ queue: 'q', code: 'E_DECODE', reason: 'because' });
   expect(Buffer.from(dead?.raw ?? []).toString()).toContain('the body');
@@ -267,7 +292,8 @@ test('results are found, kept final and swept wherever their keys are: among the
   expect(await results.get(ids)).toEqual(ids.map((id) => success(id).meta));
   expect(new Set(await results.set(ids.map((id) => success(id))))).toEqual(new Set(['final']));
   await results.forget(ids);
-  for (const table of ['results', 'result_keys', 'new_result_keys']) expect(await count(`SELECT count(*) AS n FROM ${table}`), table).toBe(0);
+  for (const table of ['results', 'result_keys', 'new_result_keys'])
+    expect(await count(`SELECT count(*) AS n FROM ${table}`), table).toBe(0);
 });
 
 test('ids that share a hash are told apart', async () => {
@@ -275,7 +301,9 @@ test('ids that share a hash are told apart', async () => {
   await results.set([success('one'), success('two')]);
   // as if both had the hash of the first
   const [hash] = (await query(file.path, "SELECT hash FROM results WHERE id = 'one'")).map((row) => row['hash'] ?? null);
-  await query(file.path, "UPDATE new_result_keys SET hash = ? WHERE seq = (SELECT seq FROM results WHERE id = 'two')", [hash ?? null]);
+  await query(file.path, "UPDATE new_result_keys SET hash = ? WHERE seq = (SELECT seq FROM results WHERE id = 'two')", [
+    hash ?? null,
+  ]);
   expect(await results.get(['one'])).toEqual([success('one').meta]);
   expect(await results.set([success('one')])).toEqual(['final']);
 });

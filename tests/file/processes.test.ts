@@ -3,9 +3,9 @@ import type { ChildProcess } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
+import type { Arrival } from '../../src/brokers/broker.js';
 import { openFileBroker } from '../../src/brokers/file/index.js';
 import { silentLogger } from '../../src/core/logger.js';
-import type { Arrival } from '../../src/brokers/broker.js';
 import { ended, integrity, outgoing, query, seeded, startProgram, take, temporaryFile, until } from './support.js';
 
 const running = new Set<ChildProcess>();
@@ -32,7 +32,9 @@ function isSubset(part: ReadonlySet<string>, whole: ReadonlySet<string>): boolea
   return true;
 }
 
-test('two producers and three consumers in five processes, killed at random moments, lose nothing', { timeout: 90_000 }, async () => {
+test('two producers and three consumers in five processes, killed at random moments, lose nothing', {
+  timeout: 90_000,
+}, async () => {
   const seed = Number(process.env['LOVAGE_SEED'] ?? Date.now() % 100_000);
   console.log(`seed ${seed}`);
   const random = seeded(seed);
@@ -50,7 +52,11 @@ test('two producers and three consumers in five processes, killed at random mome
     // each time after some more work was done, so that the moments are anywhere in the life of a process
     const before = lines(ran).length;
     const more = 20 + Math.floor(random() * 120);
-    await until(() => lines(ran).length >= before + more || producers.every((child) => child.exitCode !== null), 'more work', 20_000);
+    await until(
+      () => lines(ran).length >= before + more || producers.every((child) => child.exitCode !== null),
+      'more work',
+      20_000,
+    );
     const victims = random() < 0.3 ? producers : consumers;
     const index = Math.floor(random() * victims.length);
     const victim = victims[index] as ChildProcess;
@@ -63,7 +69,11 @@ test('two producers and three consumers in five processes, killed at random mome
   const confirmed = new Set(lines(sent));
   const executed = (): Set<string> => new Set(lines(ran).map((line) => line.split(' ')[0] as string));
   await until(() => isSubset(confirmed, executed()), 'all confirmed messages to run', 30_000);
-  await until(async () => (await query(file.path, 'SELECT count(*) AS n FROM messages'))[0]?.['n'] === 0, 'an empty queue', 20_000);
+  await until(
+    async () => (await query(file.path, 'SELECT count(*) AS n FROM messages'))[0]?.['n'] === 0,
+    'an empty queue',
+    20_000,
+  );
   for (const child of consumers) {
     child.stdin?.end();
     expect(await ended(child)).toBe(0);

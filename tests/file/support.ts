@@ -4,8 +4,8 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Arrival, Broker, ConsumeOptions, Consumer, Delivery, OutgoingMessage } from '../../src/brokers/broker.js';
 import { loadDriver, type SqliteRow, type SqliteValue } from '../../src/clients/sqlite/driver.js';
-import type { Arrival, Broker, Consumer, ConsumeOptions, Delivery, OutgoingMessage } from '../../src/brokers/broker.js';
 import { silentLogger } from '../../src/core/logger.js';
 
 /** A folder for one file, removed by `remove`. */
@@ -96,7 +96,9 @@ export function startProgram(name: string, parameters: readonly string[]): Child
   if (!existsSync(fileURLToPath(new URL('../../dist/brokers/file/index.js', import.meta.url)))) {
     throw new Error('the package is not built: run `npm run build` first');
   }
-  return spawn(process.execPath, [fileURLToPath(new URL(`./fixtures/${name}`, import.meta.url)), ...parameters], { stdio: ['pipe', 'pipe', 'inherit'] });
+  return spawn(process.execPath, [fileURLToPath(new URL(`./fixtures/${name}`, import.meta.url)), ...parameters], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
 }
 
 /** Resolves with the exit code, or the signal's name. */

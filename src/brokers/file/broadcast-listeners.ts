@@ -86,7 +86,8 @@ export class BroadcastListeners {
     const message = decodeRow(head, body);
     if (message instanceof WireError) return this.#logger.warn({ err: message }, 'a broadcast could not be read');
     for (const listener of [...this.#listeners]) {
-      if (id > listener.after && listener.exchange === exchange && listener.matches(routingKey)) listener.onBroadcast({ exchange, routingKey, message });
+      if (id > listener.after && listener.exchange === exchange && listener.matches(routingKey))
+        listener.onBroadcast({ exchange, routingKey, message });
     }
   }
 }

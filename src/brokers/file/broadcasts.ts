@@ -15,11 +15,18 @@ export function broadcastOperations(connection: SqliteConnection, context: Opera
   const dropOld = connection.prepare('DELETE FROM broadcasts WHERE id <= ?');
   const lastOld = connection.prepare('SELECT max(id) AS id FROM broadcasts WHERE at < ?');
   const last = connection.prepare('SELECT max(id) AS id FROM broadcasts');
-  const since = connection.prepare('SELECT id, exchange, routing_key, head, body FROM broadcasts WHERE id > ? ORDER BY id LIMIT ?');
+  const since = connection.prepare(
+    'SELECT id, exchange, routing_key, head, body FROM broadcasts WHERE id > ? ORDER BY id LIMIT ?',
+  );
   let sweptAtMs = 0;
 
   return {
-    broadcast: (row: { readonly exchange: string; readonly routingKey: string; readonly head: string; readonly body: string | Uint8Array }): null => {
+    broadcast: (row: {
+      readonly exchange: string;
+      readonly routingKey: string;
+      readonly head: string;
+      readonly body: string | Uint8Array;
+    }): null => {
       const id = context.take('broadcast', 1);
       const nowMs = context.nowMs();
       add.run([id, nowMs, row.exchange, row.routingKey, row.head, row.body]);

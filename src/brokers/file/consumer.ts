@@ -6,7 +6,7 @@
  * grant, a timer at the next due time or lease expiry, or the re-check after 30 s makes a query again.
  */
 import type { FileSession } from '../../clients/sqlite/session.js';
-import { backoffMs, type BackoffPolicy } from '../../core/backoff.js';
+import { type BackoffPolicy, backoffMs } from '../../core/backoff.js';
 import { sleep, systemClock } from '../../core/clock.js';
 import { BrokerError, codeOf, toError } from '../../core/errors.js';
 import type { ConsumeOptions, Consumer, Settlement, SettleResult } from '../broker.js';
@@ -175,7 +175,9 @@ export class FileConsumer implements Consumer {
     const wanted: { name: string; limit: number }[] = [];
     for (const [name, credit] of this.#credits) if (credit > 0) wanted.push({ name, limit: Math.min(credit, POP_LIMIT) });
     this.#turn += 1;
-    return wanted.length < 2 ? wanted : wanted.map((_, index) => wanted[(index + this.#turn) % wanted.length] as (typeof wanted)[number]);
+    return wanted.length < 2
+      ? wanted
+      : wanted.map((_, index) => wanted[(index + this.#turn) % wanted.length] as (typeof wanted)[number]);
   }
 
   /** `true` if there may be more. */
@@ -193,7 +195,9 @@ export class FileConsumer implements Consumer {
     this.#renewLater();
     // Paused or closing meanwhile: back they go, as if never taken.
     if (this.#phase !== 'running') {
-      const back = arrivals.flatMap((arrival): Settlement[] => (arrival.kind === 'delivery' ? [{ kind: 'requeue', arrival, where: 'front' }] : []));
+      const back = arrivals.flatMap((arrival): Settlement[] =>
+        arrival.kind === 'delivery' ? [{ kind: 'requeue', arrival, where: 'front' }] : [],
+      );
       await this.settle(back).catch(() => undefined);
       return false;
     }

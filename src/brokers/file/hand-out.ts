@@ -26,14 +26,20 @@ export function handOutOperations(connection: SqliteConnection, context: Operati
   const renewHolder = connection.prepare('UPDATE holders SET lease_until = ? WHERE id = ?');
   const dropHolder = connection.prepare('DELETE FROM holders WHERE id = ?');
   // A lease that ends further away than it can be long was written before the clock was set back.
-  const expired = connection.prepare('SELECT id FROM holders WHERE id <> ? AND (lease_until <= ? OR lease_until > ? + 2 * lease_ms) LIMIT ?');
+  const expired = connection.prepare(
+    'SELECT id FROM holders WHERE id <> ? AND (lease_until <= ? OR lease_until > ? + 2 * lease_ms) LIMIT ?',
+  );
   const nextExpiry = connection.prepare('SELECT min(lease_until) AS at FROM holders WHERE id <> ?');
   const addClaim = connection.prepare('INSERT INTO claims VALUES(?, ?, ?, ?)');
   const claimsOf = connection.prepare('SELECT ids FROM claims WHERE holder = ?');
   const dropClaim = connection.prepare('DELETE FROM claims WHERE holder = ? AND id = ?');
   const dropClaims = connection.prepare('DELETE FROM claims WHERE holder = ?');
-  const markBack = connection.prepare('UPDATE messages SET seen = 1, losses = losses + ? WHERE id IN (SELECT value FROM json_each(?))');
-  const lineUpBack = connection.prepare('INSERT INTO line SELECT queue, rank, id FROM messages WHERE id IN (SELECT value FROM json_each(?))');
+  const markBack = connection.prepare(
+    'UPDATE messages SET seen = 1, losses = losses + ? WHERE id IN (SELECT value FROM json_each(?))',
+  );
+  const lineUpBack = connection.prepare(
+    'INSERT INTO line SELECT queue, rank, id FROM messages WHERE id IN (SELECT value FROM json_each(?))',
+  );
   const removeOne = connection.prepare('DELETE FROM messages WHERE id = ?');
   const removeMany = connection.prepare('DELETE FROM messages WHERE id IN (SELECT value FROM json_each(?))');
   const readPlace = connection.prepare('SELECT queue, rank FROM messages WHERE id = ?');
@@ -94,7 +100,8 @@ export function handOutOperations(connection: SqliteConnection, context: Operati
     if (acks.length > 2) removeMany.run([JSON.stringify(acks)]);
     else for (const id of acks) removeOne.run([id]);
     // the last one put in front is served first
-    for (let index = fronts.length - 1; index >= 0; index -= 1) table.lineUp(table.renumber(fronts[index] as number, 'front', { seen: true }));
+    for (let index = fronts.length - 1; index >= 0; index -= 1)
+      table.lineUp(table.renumber(fronts[index] as number, 'front', { seen: true }));
     for (const id of backs) table.lineUp(table.renumber(id, 'back', { seen: true }));
     for (const { id, untilMs, queue, successor } of defers) {
       const queueId = queue === null ? null : table.queue(queue);
@@ -103,7 +110,12 @@ export function handOutOperations(connection: SqliteConnection, context: Operati
         const place = readPlace.get([id]);
         // settled before, and asked again because nobody could say so
         if (!place) continue;
-        waiting = table.insert(queueId ?? Number(place['queue']), successor.rank ?? Number(place['rank']), successor.head, successor.body);
+        waiting = table.insert(
+          queueId ?? Number(place['queue']),
+          successor.rank ?? Number(place['rank']),
+          successor.head,
+          successor.body,
+        );
         removeOne.run([id]);
       } else waiting = table.renumber(id, 'back', { queueId, seen: false });
       if (untilMs > context.nowMs()) table.postpone(waiting, untilMs);
@@ -151,7 +163,15 @@ export function handOutOperations(connection: SqliteConnection, context: Operati
         const ids: number[] = [];
         for (const { id, seen, losses, head, body } of rows) {
           ids.push(Number(id));
-          popped.push({ id: Number(id), claim, queue: name, seen: seen === 1, losses: Number(losses), head: head ?? null, body: body ?? null });
+          popped.push({
+            id: Number(id),
+            claim,
+            queue: name,
+            seen: seen === 1,
+            losses: Number(losses),
+            head: head ?? null,
+            body: body ?? null,
+          });
         }
         addClaim.run([holder, claim, queueId, JSON.stringify(ids)]);
       }

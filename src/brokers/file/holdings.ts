@@ -64,7 +64,8 @@ export class Holdings {
 
   /** Takes popped rows in. A pop renews a lease that has run for more than a third, so two thirds of it are sure. */
   add(holder: number, rows: readonly PoppedRow[], startedMs: number): Arrival[] {
-    this.#sureUntilMs = holder === this.holder ? Math.max(this.#sureUntilMs, startedMs + (this.#leaseMs * 2) / 3) : startedMs + this.#leaseMs;
+    this.#sureUntilMs =
+      holder === this.holder ? Math.max(this.#sureUntilMs, startedMs + (this.#leaseMs * 2) / 3) : startedMs + this.#leaseMs;
     this.holder = holder;
     let claim: Claim = { id: -1, left: 0 };
     return rows.map((row) => {
@@ -122,7 +123,8 @@ export class Holdings {
       return 'held';
     });
     const count = acks.length + fronts.length + backs.length + defers.length + parks.length;
-    if (this.holder === null || count === 0) return { argument: null, results: results.map(() => 'lost'), durable, release: () => {} };
+    if (this.holder === null || count === 0)
+      return { argument: null, results: results.map(() => 'lost'), durable, release: () => {} };
     this.#settling += count;
     return {
       argument: { holder: this.holder, acks, fronts, backs, defers, parks, claims },
@@ -142,7 +144,11 @@ function toDefer(id: number, { untilMs, message, to }: Extract<Settlement, { rea
     untilMs: toDueMs(untilMs),
     queue: to?.queue ?? null,
     successor: message
-      ? { rank: priority === undefined ? null : rankOf(priority), head: encodeHead(message, undefined), body: encodeBody(message.body) }
+      ? {
+          rank: priority === undefined ? null : rankOf(priority),
+          head: encodeHead(message, undefined),
+          body: encodeBody(message.body),
+        }
       : null,
   };
 }

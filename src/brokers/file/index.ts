@@ -28,7 +28,6 @@ import { brokerOperations } from './operations.js';
 import { publishRows } from './publish.js';
 import { decodeRow, encodeBody, encodeHead, rawBytes } from './row-message.js';
 
-
 const CAPABILITIES: BrokerCapabilities = {
   shared: true,
   durable: true,
@@ -182,7 +181,13 @@ class FileBroker implements Broker {
         void (await this.#session.call('putRaw', { queue, bytes, head: head ?? null }, { mode: 'durable' })),
       dead: async () => {
         const rows = await this.#session.call<DeadRow[]>('dead', { after: 0, limit: 1_000 }, { mode: 'read' });
-        return rows.map(({ queue, code, reason, parkedAtMs, head, body }) => ({ queue, code, reason, atMs: parkedAtMs, raw: rawBytes(head, body) }));
+        return rows.map(({ queue, code, reason, parkedAtMs, head, body }) => ({
+          queue,
+          code,
+          reason,
+          atMs: parkedAtMs,
+          raw: rawBytes(head, body),
+        }));
       },
       kill: async () => {
         this.#closed = true;

@@ -38,7 +38,9 @@ export class MessageTable {
     this.#insertOne = connection.prepare(`INSERT INTO messages VALUES ${row}`);
     this.#lineUp = connection.prepare('INSERT INTO line SELECT queue, rank, id FROM messages WHERE id BETWEEN ? AND ?');
     this.#lineUpOne = connection.prepare('INSERT INTO line SELECT queue, rank, id FROM messages WHERE id = ?');
-    this.#postpone = connection.prepare('INSERT INTO later(queue, due, id, rank) SELECT queue, ?, id, rank FROM messages WHERE id = ?');
+    this.#postpone = connection.prepare(
+      'INSERT INTO later(queue, due, id, rank) SELECT queue, ?, id, rank FROM messages WHERE id = ?',
+    );
     this.#firstDue = connection.prepare('SELECT min(due) AS due FROM later WHERE queue = ?');
     this.#move = connection.prepare('UPDATE messages SET id = ?, queue = coalesce(?, queue), seen = max(seen, ?) WHERE id = ?');
     this.#queueOf = connection.prepare('SELECT queue FROM messages WHERE id = ?');
@@ -61,7 +63,10 @@ export class MessageTable {
     const known = this.#queueIds.get(name) ?? this.findQueue(name);
     if (known !== undefined) return known;
     if (Number(this.#countQueues.get([])?.['n']) >= MAX_QUEUES) {
-      throw new BrokerError('E_BROKER_FULL', `the embedded broker has ${MAX_QUEUES} queues, its limit: queue '${name}' was not made`);
+      throw new BrokerError(
+        'E_BROKER_FULL',
+        `the embedded broker has ${MAX_QUEUES} queues, its limit: queue '${name}' was not made`,
+      );
     }
     return this.#remember(name, Number(this.#addQueue.all([name])[0]?.['id']));
   }
@@ -86,7 +91,8 @@ export class MessageTable {
     for (let index = 0; index < count; index += 1) fresh[index * COLUMNS] = first + index;
     const step = ROWS_AT_ONCE * COLUMNS;
     let start = 0;
-    for (; start + step <= fresh.length; start += step) this.#insertMany.run(start === 0 && fresh.length === step ? fresh : fresh.slice(start, start + step));
+    for (; start + step <= fresh.length; start += step)
+      this.#insertMany.run(start === 0 && fresh.length === step ? fresh : fresh.slice(start, start + step));
     for (; start < fresh.length; start += COLUMNS) this.#insertOne.run(fresh.slice(start, start + COLUMNS));
     this.#lineUp.run([first, first + count - 1]);
     this.#context.ring('messages');

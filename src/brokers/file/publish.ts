@@ -5,7 +5,7 @@
  */
 import type { FileSession } from '../../clients/sqlite/session.js';
 import type { ErrorCode } from '../../core/error-codes.js';
-import { codeOf, PublishError, toError as asError, type SendOutcome } from '../../core/errors.js';
+import { toError as asError, codeOf, PublishError, type SendOutcome } from '../../core/errors.js';
 import type { OutgoingMessage, PublishOptions, PublishResult } from '../broker.js';
 import type { NewRow } from './call-types.js';
 import { toDueMs } from './holdings.js';
@@ -34,12 +34,17 @@ interface Chunk {
 }
 
 /** One result a message, in order. Never rejects. */
-export async function publishRows(session: FileSession, messages: readonly OutgoingMessage[], options: PublishOptions): Promise<readonly PublishResult[]> {
+export async function publishRows(
+  session: FileSession,
+  messages: readonly OutgoingMessage[],
+  options: PublishOptions,
+): Promise<readonly PublishResult[]> {
   const chunks = split(messages);
   const given = await storeAll(session, chunks, options);
   const results: PublishResult[] = [];
   for (const { state, messages: part } of chunks) {
-    const failure = state === 'stored' ? null : typeof state === 'object' ? state : { ...(given as Failure), outcome: outcomeOf(state) };
+    const failure =
+      state === 'stored' ? null : typeof state === 'object' ? state : { ...(given as Failure), outcome: outcomeOf(state) };
     for (const { message } of part) results.push(failure && toError(message.headers['id'], failure));
   }
   return results;
@@ -58,8 +63,17 @@ function split(messages: readonly OutgoingMessage[]): Chunk[] {
 }
 
 /** Resolves when every chunk is through, with `null`; or with why the rest was given up: the deadline or the caller's signal. */
-function storeAll(session: FileSession, chunks: readonly Chunk[], { timeoutMs, signal }: PublishOptions): Promise<Failure | null> {
-  const aborted = (): Failure => ({ code: 'E_PUBLISH_FAILED', message: 'the send was aborted', outcome: 'not-sent', cause: signal?.reason });
+function storeAll(
+  session: FileSession,
+  chunks: readonly Chunk[],
+  { timeoutMs, signal }: PublishOptions,
+): Promise<Failure | null> {
+  const aborted = (): Failure => ({
+    code: 'E_PUBLISH_FAILED',
+    message: 'the send was aborted',
+    outcome: 'not-sent',
+    cause: signal?.reason,
+  });
   if (signal?.aborted) return Promise.resolve(aborted());
   if (chunks.length === 0) return Promise.resolve(null);
   const deadlineMs = Date.now() + Math.max(timeoutMs - MARGIN_MS, timeoutMs / 2);
@@ -102,7 +116,13 @@ function storeAll(session: FileSession, chunks: readonly Chunk[], { timeoutMs, s
 }
 
 function encodeRow({ to, message, priority, notBeforeMs }: OutgoingMessage): NewRow {
-  return [to.queue, rankOf(priority ?? message.properties.priority), toDueMs(notBeforeMs), encodeHead(message, priority), encodeBody(message.body)];
+  return [
+    to.queue,
+    rankOf(priority ?? message.properties.priority),
+    toDueMs(notBeforeMs),
+    encodeHead(message, priority),
+    encodeBody(message.body),
+  ];
 }
 
 /** Of a chunk that was given up: what was never asked for was never stored. */

@@ -22,13 +22,23 @@ describe('a message as a row', () => {
     fc.assert(
       fc.property(message, (sent) => {
         const received = decodeRow(encodeHead(sent, undefined), encodeBody(sent.body));
-        expect(received).toEqual(JSON.parse(JSON.stringify({ ...sent, body: null }), (key, value: unknown) => (key === 'body' && value === null ? sent.body : value)));
+        expect(received).toEqual(
+          JSON.parse(JSON.stringify({ ...sent, body: null }), (key, value: unknown) =>
+            key === 'body' && value === null ? sent.body : value,
+          ),
+        );
       }),
     );
   });
 
   test('carries the priority that it was sent with', () => {
-    const sent: WireMessage = { contentType: 'a', contentEncoding: 'b', headers: {}, properties: { priority: 1 }, body: { encoding: 'utf8', data: '' } };
+    const sent: WireMessage = {
+      contentType: 'a',
+      contentEncoding: 'b',
+      headers: {},
+      properties: { priority: 1 },
+      body: { encoding: 'utf8', data: '' },
+    };
     expect(decodeRow(encodeHead(sent, 7), '')).toMatchObject({ properties: { priority: 7 } });
   });
 });

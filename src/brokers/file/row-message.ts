@@ -2,8 +2,9 @@
  * A message as two columns: `head`, a compact JSON array of all but the body, and `body` as it is. Encoded by the sender
  * outside any transaction, decoded by the consumer; the database never looks inside. Pure.
  */
-import { toError, WireError } from '../../core/errors.js';
+
 import type { SqliteValue } from '../../clients/sqlite/driver.js';
+import { toError, WireError } from '../../core/errors.js';
 import type { EncodedBody, MessageProperties, WireMessage } from '../../wire/message.js';
 
 /** What the body column holds. */
@@ -13,7 +14,13 @@ const BYTES = 2;
 /** Text that SQLite's text columns cannot give back: with NUL (read only up to it) or lone surrogates. As a JSON string. */
 const QUOTED = 3;
 
-type Head = readonly [kind: number, contentType: string, contentEncoding: string, headers: Record<string, unknown>, properties: MessageProperties];
+type Head = readonly [
+  kind: number,
+  contentType: string,
+  contentEncoding: string,
+  headers: Record<string, unknown>,
+  properties: MessageProperties,
+];
 
 /** The head column. `priority` is written into the properties, so that a retry made of the message keeps it. */
 export function encodeHead(message: WireMessage, priority: number | undefined): string {
@@ -54,7 +61,11 @@ function isHead(value: unknown): value is Head {
   if (!Array.isArray(value) || value.length !== 5) return false;
   const [kind, contentType, contentEncoding, headers, properties] = value as unknown[];
   return (
-    typeof kind === 'number' && typeof contentType === 'string' && typeof contentEncoding === 'string' && isObject(headers) && isObject(properties)
+    typeof kind === 'number' &&
+    typeof contentType === 'string' &&
+    typeof contentEncoding === 'string' &&
+    isObject(headers) &&
+    isObject(properties)
   );
 }
 

@@ -24,7 +24,9 @@ export function storeOperations(connection: SqliteConnection, table: MessageTabl
   const cutLine = connection.prepare('DELETE FROM line WHERE queue = ? AND (rank, id) <= (?, ?)');
   const cutLater = connection.prepare('DELETE FROM later WHERE queue = ? AND (due, id) <= (?, ?)');
   const remove = connection.prepare('DELETE FROM messages WHERE id IN (SELECT value FROM json_each(?))');
-  const deadRows = connection.prepare('SELECT id, queue, parked_at, code, reason, head, body FROM dead WHERE id > ? ORDER BY id LIMIT ?');
+  const deadRows = connection.prepare(
+    'SELECT id, queue, parked_at, code, reason, head, body FROM dead WHERE id > ? ORDER BY id LIMIT ?',
+  );
   const count = (row: SqliteRow | undefined): number => Number(row?.['n'] ?? 0);
   const removeIds = (rows: readonly SqliteRow[]): void => void remove.run([JSON.stringify(rows.map(({ id }) => id))]);
 
@@ -45,7 +47,12 @@ export function storeOperations(connection: SqliteConnection, table: MessageTabl
       queues.map((queue) => {
         const id = table.findQueue(queue);
         if (id === undefined) return { queue, ready: 0, delayed: 0, unacked: 0 };
-        return { queue, ready: count(countLine.get([id])), delayed: count(countLater.get([id])), unacked: count(countHeld.get([id])) };
+        return {
+          queue,
+          ready: count(countLine.get([id])),
+          delayed: count(countLater.get([id])),
+          unacked: count(countHeld.get([id])),
+        };
       }),
 
     peek: ({ queue, limit }: { readonly queue: string; readonly limit: number }): PeekRow[] => {
@@ -53,7 +60,11 @@ export function storeOperations(connection: SqliteConnection, table: MessageTabl
       if (id === undefined) return [];
       const rows = peekLine.all([id, limit]);
       if (rows.length < limit) rows.push(...peekLater.all([id, limit - rows.length]));
-      return rows.map(({ head, body, due }) => ({ head: head ?? null, body: body ?? null, dueMs: typeof due === 'number' ? due : null }));
+      return rows.map(({ head, body, due }) => ({
+        head: head ?? null,
+        body: body ?? null,
+        dueMs: typeof due === 'number' ? due : null,
+      }));
     },
 
     /** One step; 0 when nothing is left. */
@@ -90,7 +101,15 @@ export function storeOperations(connection: SqliteConnection, table: MessageTabl
       })),
 
     /** For tests: bytes that are no message, at the back of a queue. */
-    putRaw: ({ queue, bytes, head }: { readonly queue: string; readonly bytes: Uint8Array; readonly head: string | null }): null => {
+    putRaw: ({
+      queue,
+      bytes,
+      head,
+    }: {
+      readonly queue: string;
+      readonly bytes: Uint8Array;
+      readonly head: string | null;
+    }): null => {
       table.lineUp(table.insert(table.queue(queue), 9, head, bytes));
       return null;
     },

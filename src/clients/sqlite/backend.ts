@@ -4,7 +4,7 @@
  * for a disk.
  */
 import type { Logger } from '../../core/logger.js';
-import { openDatabase, type Database } from './database.js';
+import { type Database, openDatabase } from './database.js';
 import { Doorbell } from './doorbell.js';
 import { GroupCommit } from './group-commit.js';
 import type { FileLocation } from './location.js';

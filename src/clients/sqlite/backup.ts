@@ -22,8 +22,10 @@ const OPEN_TIMEOUT_MS = 5_000;
  */
 export async function backupDatabase(url: string, destination: string, onProgress?: (share: number) => void): Promise<void> {
   const location = parseFileUrl(url);
-  if (!existsSync(location.path)) throw new BrokerError('E_BROKER_UNREACHABLE', `there is no file ${location.path} to copy: check the broker URL`);
-  if (existsSync(destination)) throw new ConfigError('E_CONFIG_CONFLICT', `${destination} exists: give the copy a name that is free`);
+  if (!existsSync(location.path))
+    throw new BrokerError('E_BROKER_UNREACHABLE', `there is no file ${location.path} to copy: check the broker URL`);
+  if (existsSync(destination))
+    throw new ConfigError('E_CONFIG_CONFLICT', `${destination} exists: give the copy a name that is free`);
   const expected = await sizeOf(location.path, url);
   const partial = `${destination}.partial`;
   rmSync(partial, { force: true });

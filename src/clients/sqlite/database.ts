@@ -13,11 +13,11 @@
  *   everything that any process committed before; SQLite holds no locks on the WAL file, so opening it is harmless.
  */
 import { closeSync, fdatasync, fdatasyncSync, openSync, statSync } from 'node:fs';
-import { BrokerError, toError } from '../../core/errors.js';
 import { sleep } from '../../core/clock.js';
+import { BrokerError, toError } from '../../core/errors.js';
 import { loadDriver, type SqliteConnection, type SqliteDriver, type SqliteStatement } from './driver.js';
 import { isBusy, toBrokerError } from './faults.js';
-import { prepareLocation, type FileLocation } from './location.js';
+import { type FileLocation, prepareLocation } from './location.js';
 import type { CounterName } from './operations.js';
 import { isCurrent, migrate } from './schema.js';
 
@@ -206,7 +206,10 @@ function openOnce(driver: SqliteDriver, location: FileLocation): Database {
     connection.exec('PRAGMA wal_autocheckpoint = 0');
     const mode = connection.prepare('PRAGMA journal_mode = WAL').get([])?.['journal_mode'];
     if (mode !== 'wal') {
-      throw new BrokerError('E_FILE_SYSTEM', `${location.path} cannot use a write-ahead log (journal mode stays ${mode}): put it on a local disk`);
+      throw new BrokerError(
+        'E_FILE_SYSTEM',
+        `${location.path} cannot use a write-ahead log (journal mode stays ${mode}): put it on a local disk`,
+      );
     }
     connection.exec('PRAGMA synchronous = NORMAL');
     connection.exec(`PRAGMA journal_size_limit = ${WAL_LIMIT_BYTES}`);

@@ -7,7 +7,7 @@
  * so no news is slept through, nobody rings when nobody sleeps, and a dead sleeper costs one ring. If a ringer is killed
  * between the two steps, the re-check that every sleeper makes after 30 s finds the news.
  */
-import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readSync, watch, writeSync, type FSWatcher } from 'node:fs';
+import { closeSync, existsSync, type FSWatcher, fstatSync, mkdirSync, openSync, readSync, watch, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from '../../core/logger.js';
 import type { BellKind } from './operations.js';
@@ -58,7 +58,10 @@ export class Doorbell {
       writeSync(this.#sleepersFile(), ASLEEP, 0, 1, POSITION[kind]);
       return RECHECK_MS;
     } catch (error) {
-      this.#logger.warn({ err: error, folder: this.#folder }, `the bell cannot be armed; looking every ${FALLBACK_POLL_MS} ms instead`);
+      this.#logger.warn(
+        { err: error, folder: this.#folder },
+        `the bell cannot be armed; looking every ${FALLBACK_POLL_MS} ms instead`,
+      );
       return FALLBACK_POLL_MS;
     }
   }
@@ -71,7 +74,10 @@ export class Doorbell {
       writeSync(sleepers, AWAKE, 0, 1, POSITION[kind]);
       writeSync(this.#bellFile(kind), ASLEEP, 0, 1, 0);
     } catch (error) {
-      this.#logger.warn({ err: error, folder: this.#folder }, 'cannot ring for waiting processes; they look by themselves every 30 s');
+      this.#logger.warn(
+        { err: error, folder: this.#folder },
+        'cannot ring for waiting processes; they look by themselves every 30 s',
+      );
     }
   }
 

@@ -83,7 +83,8 @@ async function loadBuiltin(): Promise<RawConstructor | undefined> {
     const name: string = 'node:sqlite';
     // Node 22 warns at every start that SQLite is experimental; nobody who runs a worker can act on that line
     process.emitWarning = ((warning: unknown, ...rest: unknown[]) => {
-      if (!String(warning).startsWith('SQLite is an experimental feature')) Reflect.apply(emitWarning, process, [warning, ...rest]);
+      if (!String(warning).startsWith('SQLite is an experimental feature'))
+        Reflect.apply(emitWarning, process, [warning, ...rest]);
     }) as typeof process.emitWarning;
     return ((await import(name)) as { readonly DatabaseSync: RawConstructor }).DatabaseSync;
   } catch {

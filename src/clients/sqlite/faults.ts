@@ -60,22 +60,33 @@ export function toBrokerError(error: unknown, path: string): LovageError {
   if (error instanceof LovageError) return error;
   const extended = extendedCode(error);
   const cause = toError(error);
-  const make = (code: ErrorCode, message: string): BrokerError => new BrokerError(code, `${message} (${cause.message})`, { cause });
+  const make = (code: ErrorCode, message: string): BrokerError =>
+    new BrokerError(code, `${message} (${cause.message})`, { cause });
   if (extended === undefined) return make('E_INTERNAL', `an operation on ${path} failed`);
-  if (extended === IOERR_SHMSIZE) return make('E_BROKER_FULL', `no room left for ${path}-shm; nothing was written: free disk space`);
+  if (extended === IOERR_SHMSIZE)
+    return make('E_BROKER_FULL', `no room left for ${path}-shm; nothing was written: free disk space`);
   switch (extended & 0xff) {
     case FULL:
-      return make('E_BROKER_FULL', `no room left for ${path}; nothing was written: free disk space, purge queues, or raise maxSize`);
+      return make(
+        'E_BROKER_FULL',
+        `no room left for ${path}; nothing was written: free disk space, purge queues, or raise maxSize`,
+      );
     case CORRUPT:
     case NOTADB:
-      return make('E_BROKER_CORRUPT', `${path} is damaged or is no Lovage file: put it aside and restore a backup (\`lovage queues backup\` makes them)`);
+      return make(
+        'E_BROKER_CORRUPT',
+        `${path} is damaged or is no Lovage file: put it aside and restore a backup (\`lovage queues backup\` makes them)`,
+      );
     case BUSY:
     case LOCKED:
     case PROTOCOL:
       return make('E_BROKER_UNREACHABLE', `${path} stayed locked by another process: look for one that is stopped or stuck`);
     case READONLY:
     case CANTOPEN:
-      return make('E_BROKER_UNREACHABLE', `${path} cannot be opened for writing: check that the folder exists and its permissions`);
+      return make(
+        'E_BROKER_UNREACHABLE',
+        `${path} cannot be opened for writing: check that the folder exists and its permissions`,
+      );
     case IOERR:
       return make('E_BROKER_UNREACHABLE', `reading or writing ${path} failed: check the disk and the system log`);
     default:

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { silentLogger } from '../../core/logger.js';
-import { openDatabase, type Database } from './database.js';
+import { type Database, openDatabase } from './database.js';
 import { Doorbell } from './doorbell.js';
 import { GroupCommit } from './group-commit.js';
 import { parseFileUrl } from './location.js';
@@ -65,7 +65,12 @@ describe('calls of one turn', () => {
 
   test('are each for itself when one fails: the others are stored, its ring is not heard', async () => {
     const rings = vi.spyOn(bell, 'ring');
-    const results = await Promise.allSettled([insert('a'), insert('a'), group.call('test.ringAndFail', 'x', { mode: 'durable' }), insert('b')]);
+    const results = await Promise.allSettled([
+      insert('a'),
+      insert('a'),
+      group.call('test.ringAndFail', 'x', { mode: 'durable' }),
+      insert('b'),
+    ]);
     expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected', 'fulfilled']);
     expect(await names()).toEqual(['a', 'b']);
     expect(rings).not.toHaveBeenCalled();
@@ -73,7 +78,9 @@ describe('calls of one turn', () => {
 
   test('beyond the size of a transaction go into the next ones', async () => {
     const commits = vi.spyOn(database, 'commit');
-    await Promise.all(Array.from({ length: 4 }, (_, index) => group.call('test.insert', `${index}`, { mode: 'durable', weight: 3_000 })));
+    await Promise.all(
+      Array.from({ length: 4 }, (_, index) => group.call('test.insert', `${index}`, { mode: 'durable', weight: 3_000 })),
+    );
     expect(commits).toHaveBeenCalledTimes(2);
   });
 });
@@ -152,14 +159,19 @@ describe('while another process holds the lock', () => {
 
   test('a call whose deadline passes is given up, with the certainty that it was not written', async () => {
     other.begin();
-    await expect(insert('late', Date.now() + 50)).rejects.toMatchObject({ code: 'E_PUBLISH_TIMEOUT', message: expect.stringContaining('nothing was written') });
+    await expect(insert('late', Date.now() + 50)).rejects.toMatchObject({
+      code: 'E_PUBLISH_TIMEOUT',
+      message: expect.stringContaining('nothing was written'),
+    });
     other.rollback();
     expect(await names()).toEqual([]);
   });
 
   test('no more than 100,000 calls pile up', async () => {
     other.begin();
-    const waiting = Array.from({ length: 100_000 }, (_, index) => insert(`${index}`, Date.now() + 200).catch((error: unknown) => error));
+    const waiting = Array.from({ length: 100_000 }, (_, index) =>
+      insert(`${index}`, Date.now() + 200).catch((error: unknown) => error),
+    );
     await expect(insert('one more')).rejects.toMatchObject({ code: 'E_BROKER_UNREACHABLE' });
     other.rollback();
     await Promise.all(waiting);

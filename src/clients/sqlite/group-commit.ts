@@ -69,12 +69,21 @@ export class GroupCommit {
     return new Promise((resolve, reject) => this.enqueue(name, argument, options, resolve, reject));
   }
 
-  enqueue(name: string, argument: unknown, options: CallOptions, resolve: (value: unknown) => void, reject: (error: Error) => void): void {
+  enqueue(
+    name: string,
+    argument: unknown,
+    options: CallOptions,
+    resolve: (value: unknown) => void,
+    reject: (error: Error) => void,
+  ): void {
     const operation = this.#operations.get(name);
     if (!operation) return reject(new BrokerError('E_INTERNAL', `the embedded file has no operation ${name}`));
     if (this.#waiting.length >= MAX_WAITING) {
       return reject(
-        new BrokerError('E_BROKER_UNREACHABLE', `${MAX_WAITING} operations wait for ${this.#database.path} already: another process holds its lock`),
+        new BrokerError(
+          'E_BROKER_UNREACHABLE',
+          `${MAX_WAITING} operations wait for ${this.#database.path} already: another process holds its lock`,
+        ),
       );
     }
     this.#waiting.push({ operation, argument, options, resolve, reject });
@@ -92,7 +101,8 @@ export class GroupCommit {
     this.#flushNow();
     const left = this.#waiting;
     this.#waiting = [];
-    for (const call of left) call.reject(new BrokerError('E_CLOSED', `${this.#database.path} was closed while another process held its lock`));
+    for (const call of left)
+      call.reject(new BrokerError('E_CLOSED', `${this.#database.path} was closed while another process held its lock`));
   }
 
   #run(): void {
@@ -268,7 +278,10 @@ export class GroupCommit {
   }
 
   #tooLate(): BrokerError {
-    return new BrokerError('E_PUBLISH_TIMEOUT', `${this.#database.path} was locked by other processes until the deadline; nothing was written`);
+    return new BrokerError(
+      'E_PUBLISH_TIMEOUT',
+      `${this.#database.path} was locked by other processes until the deadline; nothing was written`,
+    );
   }
 
   #unschedule(): void {

@@ -16,7 +16,11 @@ describe('a file: URL', () => {
   });
 
   test('takes options', () => {
-    expect(parseFileUrl('file:q.db?sync=normal&maxSize=512MiB&fileSystem=trusted')).toMatchObject({ sync: 'normal', maxBytes: 512 * 1_048_576, trusted: true });
+    expect(parseFileUrl('file:q.db?sync=normal&maxSize=512MiB&fileSystem=trusted')).toMatchObject({
+      sync: 'normal',
+      maxBytes: 512 * 1_048_576,
+      trusted: true,
+    });
   });
 
   test.each([
@@ -45,6 +49,8 @@ test.each(['/proc/none/deep', 'FILE/inside'])('a folder that cannot be made is t
   const folder = mkdtempSync(join(tmpdir(), 'lovage-location-'));
   writeFileSync(join(folder, 'file'), '');
   const path = where.replace('FILE', join(folder, 'file'));
-  expect(() => prepareLocation(parseFileUrl(`file:${path}/queue.db`))).toThrow(expect.objectContaining({ code: 'E_BROKER_UNREACHABLE' }));
+  expect(() => prepareLocation(parseFileUrl(`file:${path}/queue.db`))).toThrow(
+    expect.objectContaining({ code: 'E_BROKER_UNREACHABLE' }),
+  );
   rmSync(folder, { recursive: true });
 });

@@ -33,12 +33,18 @@ export function parseFileUrl(url: string): FileLocation {
   const match = /^file:([^?#]*)(?:\?([^#]*))?$/i.exec(url);
   const rawPath = match?.[1] ?? '';
   if (!match || rawPath === '' || rawPath.endsWith('/')) {
-    throw new ConfigError('E_CONFIG_URL', `${JSON.stringify(url)} names no file: write file:PATH, for example file:./.lovage/queue.db`);
+    throw new ConfigError(
+      'E_CONFIG_URL',
+      `${JSON.stringify(url)} names no file: write file:PATH, for example file:./.lovage/queue.db`,
+    );
   }
   const options = new URLSearchParams(match[2] ?? '');
   for (const key of options.keys()) {
     if (!(OPTIONS as readonly string[]).includes(key)) {
-      throw new ConfigError('E_CONFIG_UNKNOWN_KEY', `${JSON.stringify(url)} has the unknown option '${key}': file: URLs take ${OPTIONS.join(', ')}`);
+      throw new ConfigError(
+        'E_CONFIG_UNKNOWN_KEY',
+        `${JSON.stringify(url)} has the unknown option '${key}': file: URLs take ${OPTIONS.join(', ')}`,
+      );
     }
   }
   return {
@@ -54,15 +60,20 @@ function toPath(raw: string, url: string): string {
     // `//host/…` and percent signs: only as in a real file URL
     return raw.startsWith('//') ? fileURLToPath(`file:${raw}`) : resolve(decodeURIComponent(raw));
   } catch (error) {
-    throw new ConfigError('E_CONFIG_URL', `${JSON.stringify(url)} is no path on this machine: write file:PATH or file:///PATH, with % as %25`, {
-      cause: error,
-    });
+    throw new ConfigError(
+      'E_CONFIG_URL',
+      `${JSON.stringify(url)} is no path on this machine: write file:PATH or file:///PATH, with % as %25`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
 function oneOf<const T extends string>(value: string, allowed: readonly T[], name: string): T {
   const found = allowed.find((candidate) => candidate === value);
-  if (found === undefined) throw new ConfigError('E_CONFIG_RANGE', `option ${name} of a file: URL is '${value}': it can be ${allowed.join(' or ')}`);
+  if (found === undefined)
+    throw new ConfigError('E_CONFIG_RANGE', `option ${name} of a file: URL is '${value}': it can be ${allowed.join(' or ')}`);
   return found;
 }
 
@@ -70,7 +81,11 @@ function toBytes(value: string | null): number | null {
   if (value === null) return null;
   const match = SIZE.exec(value);
   const bytes = match ? Number(match[1]) * (UNITS[match[2] ?? ''] ?? 1) : 0;
-  if (!(bytes >= 262_144)) throw new ConfigError('E_CONFIG_RANGE', `option maxSize of a file: URL is '${value}': write for example 512MiB, at least 256KiB`);
+  if (!(bytes >= 262_144))
+    throw new ConfigError(
+      'E_CONFIG_RANGE',
+      `option maxSize of a file: URL is '${value}': write for example 512MiB, at least 256KiB`,
+    );
   return bytes;
 }
 
@@ -83,9 +98,13 @@ export function prepareLocation(location: FileLocation): void {
   try {
     makeFolder(folder);
   } catch (error) {
-    throw new BrokerError('E_BROKER_UNREACHABLE', `the folder ${folder} cannot be made: create it, or give a file: URL in a folder that you can write to`, {
-      cause: error,
-    });
+    throw new BrokerError(
+      'E_BROKER_UNREACHABLE',
+      `the folder ${folder} cannot be made: create it, or give a file: URL in a folder that you can write to`,
+      {
+        cause: error,
+      },
+    );
   }
   if (!location.trusted) refuseNetworkFileSystem(folder);
 }

@@ -64,7 +64,9 @@ export function migrate(connection: SqliteConnection, path: string): void {
 
 /** Whether the file is ours and up to date, told without writing. */
 export function isCurrent(connection: SqliteConnection): boolean {
-  return pragmaNumber(connection, 'user_version') === SCHEMA_VERSION && pragmaNumber(connection, 'application_id') === APPLICATION_ID;
+  return (
+    pragmaNumber(connection, 'user_version') === SCHEMA_VERSION && pragmaNumber(connection, 'application_id') === APPLICATION_ID
+  );
 }
 
 function pragmaNumber(connection: SqliteConnection, name: 'user_version' | 'application_id'): number {

@@ -5,9 +5,9 @@
  */
 import { BrokerError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import { openLocalBackend, type Backend } from './backend.js';
+import { type Backend, openLocalBackend } from './backend.js';
 import { Doorbell } from './doorbell.js';
-import { parseFileUrl, type FileLocation } from './location.js';
+import { type FileLocation, parseFileUrl } from './location.js';
 import type { CallOptions, OperationModule } from './operations.js';
 import { openThreadBackend } from './thread-backend.js';
 
@@ -69,7 +69,8 @@ export class FileSession {
   call<Value>(name: string, argument: unknown, options: CallOptions): Promise<Value> {
     const operation = `${this.#module.name}.${name}`;
     // the one that this session has added its operations to, and that has not died since
-    if (this.#backend && this.#backend === this.#shared.live) return this.#backend.call(operation, argument, options) as Promise<Value>;
+    if (this.#backend && this.#backend === this.#shared.live)
+      return this.#backend.call(operation, argument, options) as Promise<Value>;
     const ready = this.#ready(OPEN_TIMEOUT_MS);
     this.#opening.add(ready);
     const forget = (): void => void this.#opening.delete(ready);

@@ -4,7 +4,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import type { ErrorCode } from '../../core/error-codes.js';
-import { BrokerError, ConfigError, LovageError } from '../../core/errors.js';
+import { BrokerError, ConfigError, type LovageError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Backend, BackendOptions } from './backend.js';
 import type { CallOptions, OperationModule } from './operations.js';
@@ -24,7 +24,10 @@ export function builtHref(href: string): string {
 }
 
 function toLovageError({ code, message, stack }: ThreadError): LovageError {
-  const error = code.startsWith('E_CONFIG') || code === 'E_DRIVER_MISSING' ? new ConfigError(code as ErrorCode, message) : new BrokerError(code as ErrorCode, message);
+  const error =
+    code.startsWith('E_CONFIG') || code === 'E_DRIVER_MISSING'
+      ? new ConfigError(code as ErrorCode, message)
+      : new BrokerError(code as ErrorCode, message);
   if (stack !== undefined) error.stack = stack;
   return error;
 }
@@ -50,12 +53,21 @@ class ThreadBackend implements Backend {
       this.#settleOpened = { resolve: () => resolve(), reject };
     });
     // execArgv: loaders of the user's TypeScript are none of this thread's business, and slow its start
-    this.#worker = new Worker(new URL(builtHref(new URL(import.meta.url.endsWith('.ts') ? './thread-entry.ts' : './thread-entry.js', import.meta.url).href)), {
-      name: 'lovage-file-writer',
-      execArgv: [],
-    });
+    this.#worker = new Worker(
+      new URL(
+        builtHref(new URL(import.meta.url.endsWith('.ts') ? './thread-entry.ts' : './thread-entry.js', import.meta.url).href),
+      ),
+      {
+        name: 'lovage-file-writer',
+        execArgv: [],
+      },
+    );
     this.#worker.on('message', (message: FromThread) => this.#hear(message));
-    this.#worker.on('error', (error) => this.#end(new BrokerError('E_CONNECTION_LOST', `the writer thread of ${this.#path} died: ${error.message}`, { cause: error })));
+    this.#worker.on('error', (error) =>
+      this.#end(
+        new BrokerError('E_CONNECTION_LOST', `the writer thread of ${this.#path} died: ${error.message}`, { cause: error }),
+      ),
+    );
     this.#worker.on('exit', () => this.#end(new BrokerError('E_CONNECTION_LOST', `the writer thread of ${this.#path} ended`)));
     this.#post({ type: 'open', location: options.location, timeoutMs: options.timeoutMs });
   }
@@ -65,7 +77,9 @@ class ThreadBackend implements Backend {
   }
 
   add(module: OperationModule): Promise<void> {
-    return this.#ask((number) => this.#post({ type: 'add', number, name: module.name, href: builtHref(module.href) })).then(() => undefined);
+    return this.#ask((number) => this.#post({ type: 'add', number, name: module.name, href: builtHref(module.href) })).then(
+      () => undefined,
+    );
   }
 
   call(name: string, argument: unknown, options: CallOptions): Promise<unknown> {

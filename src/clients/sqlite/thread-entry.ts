@@ -5,8 +5,8 @@
  */
 import { parentPort } from 'node:worker_threads';
 import { codeOf, toError } from '../../core/errors.js';
-import { silentLogger, type Logger } from '../../core/logger.js';
-import { openDatabase, type Database } from './database.js';
+import { type Logger, silentLogger } from '../../core/logger.js';
+import { type Database, openDatabase } from './database.js';
 import { Doorbell } from './doorbell.js';
 import { GroupCommit } from './group-commit.js';
 import type { PrepareOperations } from './operations.js';
@@ -24,7 +24,8 @@ const post = (message: FromThread): void => port.postMessage(message);
 
 const logger: Logger = {
   ...silentLogger,
-  warn: (fields, message) => post({ type: 'warn', fields: { ...fields, err: String((fields as { err?: unknown }).err) }, message: message ?? '' }),
+  warn: (fields, message) =>
+    post({ type: 'warn', fields: { ...fields, err: String((fields as { err?: unknown }).err) }, message: message ?? '' }),
 };
 
 /** The answers of one transaction leave in one message. */

@@ -13,7 +13,9 @@ export interface ThreadError {
 export type ThreadCall = readonly [number: number, name: string, argument: unknown, options: CallOptions];
 
 /** One answer: the number of the call, and its value or its error. */
-export type ThreadAnswer = readonly [number: number, value: unknown] | readonly [number: number, value: undefined, error: ThreadError];
+export type ThreadAnswer =
+  | readonly [number: number, value: unknown]
+  | readonly [number: number, value: undefined, error: ThreadError];
 
 export type ToThread =
   | { readonly type: 'open'; readonly location: FileLocation; readonly timeoutMs: number }

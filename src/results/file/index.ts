@@ -5,9 +5,17 @@
  */
 import { FileSession } from '../../clients/sqlite/session.js';
 import { BrokerError } from '../../core/errors.js';
-import type { Claim, ResultStore, ResultStoreCapabilities, ResultStoreOptions, ResultWrite, WaitOptions, WriteResult } from '../result-store.js';
+import type {
+  Claim,
+  ResultStore,
+  ResultStoreCapabilities,
+  ResultStoreOptions,
+  ResultWrite,
+  WaitOptions,
+  WriteResult,
+} from '../result-store.js';
 import { resultsOperations } from './operations.js';
-import { Waiters, type Waiter } from './waiters.js';
+import { type Waiter, Waiters } from './waiters.js';
 
 /** A call to the database carries so many results. */
 const CHUNK = 1_000;
@@ -47,7 +55,9 @@ class FileResults implements ResultStore {
 
   async set(writes: readonly ResultWrite[]): Promise<readonly WriteResult[]> {
     this.#assertOpen();
-    return this.#inChunks(writes, (chunk) => this.#session.call<WriteResult[]>('set', chunk, { mode: 'durable', weight: chunk.length }));
+    return this.#inChunks(writes, (chunk) =>
+      this.#session.call<WriteResult[]>('set', chunk, { mode: 'durable', weight: chunk.length }),
+    );
   }
 
   async get(ids: readonly string[]): Promise<readonly (string | null)[]> {
@@ -95,7 +105,9 @@ class FileResults implements ResultStore {
 
   async forget(ids: readonly string[]): Promise<void> {
     this.#assertOpen();
-    await this.#inChunks(ids, (chunk) => this.#session.call<null>('forget', chunk, { mode: 'relaxed', weight: chunk.length }).then(() => []));
+    await this.#inChunks(ids, (chunk) =>
+      this.#session.call<null>('forget', chunk, { mode: 'relaxed', weight: chunk.length }).then(() => []),
+    );
   }
 
   async close(): Promise<void> {
@@ -109,7 +121,10 @@ class FileResults implements ResultStore {
     return this.close();
   }
 
-  async #inChunks<Item, Answer>(items: readonly Item[], call: (chunk: readonly Item[]) => Promise<readonly Answer[]>): Promise<readonly Answer[]> {
+  async #inChunks<Item, Answer>(
+    items: readonly Item[],
+    call: (chunk: readonly Item[]) => Promise<readonly Answer[]>,
+  ): Promise<readonly Answer[]> {
     if (items.length <= CHUNK) return call(items);
     const chunks: Promise<readonly Answer[]>[] = [];
     for (let start = 0; start < items.length; start += CHUNK) chunks.push(call(items.slice(start, start + CHUNK)));

@@ -5,7 +5,7 @@
  */
 import type { SqliteConnection, SqliteRow } from '../../clients/sqlite/driver.js';
 import type { OperationContext, OperationModule, PrepareOperations } from '../../clients/sqlite/operations.js';
-import { FINAL_STATES, type Claim, type ResultWrite, type WriteResult } from '../result-store.js';
+import { type Claim, FINAL_STATES, type ResultWrite, type WriteResult } from '../result-store.js';
 import { hashOf, ResultTable } from './result-table.js';
 
 /** A result that is news to somebody. */
@@ -73,7 +73,8 @@ function writeOperations(context: OperationContext, table: ResultTable, onWritte
     }
     if (stored.state === 'SUCCESS') return 'final';
     if (epoch < stored.epoch) return 'fenced';
-    if (stored.state !== null && FINAL_STATES.has(stored.state) && state !== 'SUCCESS' && epoch <= stored.metaEpoch) return 'final';
+    if (stored.state !== null && FINAL_STATES.has(stored.state) && state !== 'SUCCESS' && epoch <= stored.metaEpoch)
+      return 'final';
     table.replace(stored, { state, meta, metaEpoch: epoch, metaUntilMs });
     return 'stored';
   };
@@ -91,7 +92,15 @@ function writeOperations(context: OperationContext, table: ResultTable, onWritte
         // it may come again in this batch
         known.add(hash);
         const { id, state, meta, epoch, ttlMs } = write;
-        table.add(hash, { id, state, meta, metaEpoch: epoch, metaUntilMs: ttlMs === null ? null : nowMs + ttlMs, epoch: 0, epochUntilMs: null });
+        table.add(hash, {
+          id,
+          state,
+          meta,
+          metaEpoch: epoch,
+          metaUntilMs: ttlMs === null ? null : nowMs + ttlMs,
+          epoch: 0,
+          epochUntilMs: null,
+        });
         return 'stored';
       });
     },
@@ -145,7 +154,8 @@ function readOperations(connection: SqliteConnection, table: ResultTable) {
       const found: FreshResult[] = [];
       for (const id of ids) {
         const stored = table.find(hashOf(id), id, nowMs);
-        if (stored && stored.meta !== null && stored.state !== null) found.push({ seq: stored.seq, id, state: stored.state, meta: stored.meta });
+        if (stored && stored.meta !== null && stored.state !== null)
+          found.push({ seq: stored.seq, id, state: stored.state, meta: stored.meta });
       }
       if (after === null) return { found, seq, more: false };
       const rows = newsSince.all([after, READ_STEP]);

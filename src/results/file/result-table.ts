@@ -87,7 +87,18 @@ export class ResultTable {
   /** Takes a result whose id is not stored; it is written with its like by `flush`. */
   add(hash: number, { id, state, meta, metaEpoch, metaUntilMs, epoch, epochUntilMs }: NewResult): void {
     this.#freshHashes.add(hash);
-    this.#fresh.push(0, hash, id, state, metaEpoch, metaUntilMs, epoch, epochUntilMs, expiry(meta, metaUntilMs, epochUntilMs), meta);
+    this.#fresh.push(
+      0,
+      hash,
+      id,
+      state,
+      metaEpoch,
+      metaUntilMs,
+      epoch,
+      epochUntilMs,
+      expiry(meta, metaUntilMs, epochUntilMs),
+      meta,
+    );
   }
 
   /** Writes what was added. */

@@ -3,7 +3,7 @@
  * sure that nothing came in between, then only a bell or the re-check after 30 s makes a query again.
  */
 import type { FileSession } from '../../clients/sqlite/session.js';
-import { backoffMs, type BackoffPolicy } from '../../core/backoff.js';
+import { type BackoffPolicy, backoffMs } from '../../core/backoff.js';
 import { systemClock } from '../../core/clock.js';
 import { codeOf, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
@@ -126,7 +126,11 @@ export class Waiters {
     const few = this.#waiting.size <= MAX_LOOKED_UP || this.#seq === null;
     const ids = few ? [...this.#waiting.keys()] : [...this.#unseen];
     this.#unseen = new Set();
-    const { found, seq, more } = await this.#session.call<NewsAnswer>('news', { ids, after: few ? null : this.#seq }, { mode: 'read' });
+    const { found, seq, more } = await this.#session.call<NewsAnswer>(
+      'news',
+      { ids, after: few ? null : this.#seq },
+      { mode: 'read' },
+    );
     this.#failures = 0;
     if (this.#stopListening !== null) this.#seq = seq;
     if (more) this.#stirred = true;
