@@ -40,3 +40,15 @@ export interface RedisConnectionOptions {
 export interface RedisLink {
   call(name: string, args: readonly RedisArg[]): Promise<RedisReply>;
 }
+
+/** A connection as the server names it. */
+export interface Identity {
+  readonly id: string;
+  readonly addr: string;
+}
+
+/** Reads the answer to `CLIENT INFO`. */
+export function identityIn(info: RedisReply): Identity {
+  const field = (name: string): string => new RegExp(`(?:^| )${name}=(\\S+)`).exec(String(info))?.[1] ?? '';
+  return { id: field('id'), addr: field('addr') };
+}

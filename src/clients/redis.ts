@@ -24,7 +24,7 @@ import {
   type RedisPayload,
   type RedisScript,
 } from './redis-library.js';
-import { RedisLinkError, type RedisConnectionOptions, type RedisLink, type RedisReply } from './redis-link.js';
+import { identityIn, RedisLinkError, type Identity, type RedisConnectionOptions, type RedisLink, type RedisReply } from './redis-link.js';
 import type { RedisTarget } from './redis-url.js';
 import { encodeCommand, type RedisArg } from './resp.js';
 
@@ -51,7 +51,7 @@ export class RedisConnection implements RedisLink {
   #library: Library | null = null;
   #lastError: Error | null = null;
   #lastAliveMs = performance.now();
-  #identity: { readonly id: string; readonly addr: string } | null = null;
+  #identity: Identity | null = null;
   #isPredecessorGone = true;
   /** Rises by one with each connection made. */
   epoch = 0;
@@ -290,18 +290,25 @@ export class RedisConnection implements RedisLink {
 
   async #replacePredecessor(link: RedisLink): Promise<void> {
     const before = this.#identity;
-    const info = String(await link.call('client', ['info']));
-    const field = (name: string): string => new RegExp(`(?:^| )${name}=(\\S+)`).exec(info)?.[1] ?? '';
-    this.#identity = { id: field('id'), addr: field('addr') };
+    this.#identity = await link.call('client', ['info']).then(identityIn, (error: unknown) => this.#withoutIdentity(error));
     // Both must fit: after a restart of the server the old number may be somebody else's.
     const killed = before ? link.call('client', ['kill', 'id', before.id, 'addr', before.addr]) : Promise.resolve(0);
     this.#isPredecessorGone = await killed.then(
-      () => true,
+      () => this.epoch === 0 || before !== null,
       (error: unknown) => {
         if (redisErrorCode(error) === undefined) throw error;
         return false;
       },
     );
+  }
+
+  #withoutIdentity(error: unknown): null {
+    // A user who may not ask: then a predecessor cannot be ended, and sends that it carried are told as unknown.
+    if (redisErrorCode(error) === 'NOPERM') return null;
+    if (redisErrorCode(error) === 'ERR') {
+      throw new BrokerError('E_NOT_SUPPORTED', `${this.target.label} is older than Redis 6.2 (or Valkey 7.2), which Lovage needs: upgrade the server`, { cause: error });
+    }
+    throw error;
   }
 
   #explain(error: unknown): Error {

@@ -1,6 +1,7 @@
 /** What lies in Redis: kombu's layout to the byte, and nothing of ours that stays behind. */
 import { expect, test } from 'vitest';
 import { Collector, message, outgoing, send, sendIds, until } from '../../src/testing/conformance/broker-kit.js';
+import { silentLogger } from '../../src/core/logger.js';
 import { crashRedisBroker } from '../../src/brokers/redis/index.js';
 import { redisSuite } from './redis-kit.js';
 
@@ -123,6 +124,28 @@ redisSuite('the Redis layout', (kit) => {
     expect(await kit.admin.zcard('lovage:dead:index')).toBe(500);
     expect(await kit.admin.ttl('lovage:dead')).toBe(-1);
     expect(await kit.admin.exists('unacked', 'unacked_index')).toBe(0);
+  });
+
+  test('takes big messages in small batches, and all of them', async () => {
+    const broker = await kit.broker();
+    const body = { encoding: 'base64', data: 'QUJD'.repeat(250_000) } as const;
+    for (let index = 0; index < 60; index += 1) await send(broker, [{ to: { queue: 'big' }, message: message(`big${index}`, { body }) }]);
+    const sizes: number[] = [];
+    const consumer = await broker.consume({
+      queues: [{ name: 'big', credit: 200 }],
+      credit: 200,
+      leaseMs: 15_000,
+      consumerName: 'big@host',
+      logger: silentLogger,
+      onArrivals: (arrivals) => sizes.push(arrivals.length),
+      onLost: () => {},
+      onState: () => {},
+    });
+    await until(() => sizes.reduce((sum, size) => sum + size, 0) === 60, 'all of them');
+    // eight megabytes end a batch, but a step of fifty may be under way then
+    expect(sizes.length).toBeGreaterThan(1);
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(50);
+    await consumer.close({ timeoutMs: 10_000 });
   });
 
   test('refuses queue names that are keys of the database itself', async () => {

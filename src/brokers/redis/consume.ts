@@ -24,6 +24,7 @@ type Phase = 'running' | 'paused' | 'closed';
 
 /** Messages in one script: it must not keep other clients waiting for milliseconds. */
 const LARGEST_POP = 500;
+const LARGEST_POP_BYTES = 8 * 1024 * 1024;
 /** Splitting smaller credits costs more commands than it gains. */
 const SMALLEST_HALF = 16;
 /** After a refusal that is no lost connection (loading, read-only, a script error). */
@@ -233,7 +234,7 @@ export class RedisConsumer implements Consumer, LinkListener {
     const takenBefore = from.map((queue) => queue.taken);
     const leaseEndsMs = performance.now() + this.options.leaseMs;
     this.asked = { tagPrefix, first: this.lastTag + 1, last: this.lastTag + credit };
-    const groups = await pop(this.links.commands, {
+    const { groups, hasDrained } = await pop(this.links.commands, {
       unacked: keys.unacked,
       unackedIndex: keys.unackedIndex,
       lists,
@@ -243,6 +244,7 @@ export class RedisConsumer implements Consumer, LinkListener {
       tagPrefix,
       lastTag: this.lastTag,
       globalPrefix: keys.prefix,
+      mostBytes: LARGEST_POP_BYTES,
     });
     this.asked = null;
     const taken: Taken[] = [];
@@ -255,9 +257,8 @@ export class RedisConsumer implements Consumer, LinkListener {
       for (const raw of group.messages) taken.push({ tag: tagPrefix + ++this.lastTag, list, raw, losses: null });
     }
     this.take(taken, leaseEndsMs);
-    // Credit of the request left over means that the script found these queues empty and armed tracking on them. What was
-    // granted meanwhile does not count: the script knew nothing of it, and a queue with messages would be taken for dry.
-    if (taken.length < credit) {
+    // Measured by the request, because the script knew nothing of what was granted meanwhile.
+    if (hasDrained) {
       from.forEach((queue, index) => {
         const took = queue.taken - (takenBefore[index] as number);
         if (took < (credits[index] as number)) queue.isDry = !queue.wasWoken;

@@ -7,58 +7,61 @@ import type { ScriptRunner } from './runner.js';
  *
  * KEYS  1 unacked, 2 unacked_index, 3… lists: for each step, each queue
  * ARGV  1 lease (s), 2 tag prefix, 3 last number used for a tag, 4 total credit, 5 number of queues,
- *       6 length of the global prefix, 7… credit of each queue
- * Reply list of pairs: number of the list (1 = KEYS[3]), its messages. Tags are prefix .. number, counted up in this order.
- *       A pair with a text instead of messages tells why a list could not be popped.
+ *       6 length of the global prefix, 7 most bytes, 8… credit of each queue
+ * Reply 1 when credit and bytes were left over (0 otherwise), then pairs: number of the list (1 = KEYS[3]), its messages.
+ *       Tags are prefix .. number, counted up in this order. A text instead of messages tells why a list could not be popped.
  *
- * With total credit left, the queues that had credit left are empty; one EXISTS over their lists then arms client
- * tracking: the next LPUSH wakes us.
+ * With total credit and bytes left, the queues that had credit left are empty; one EXISTS over their lists then arms client
+ * tracking: the next LPUSH wakes us. Big messages end a batch early: it has to fit into the memory of both sides.
  *
  * A message is filed as [envelope, "", queue], joined as text: decoding it here would turn [] into {}. The third part is
- * the queue and not the list it came from: when Python restores it, kombu 5.3 and later add the priority's step to that
- * name themselves, and would make a list of `<queue> 3 3` that nobody reads.
+ * the queue and not the list it came from: when Python restores it, the kombu of Celery 5.6 adds the priority's step to
+ * that name itself, and would make a list of `<queue> 3 3` that nobody reads.
  */
 const script = defineScript(`
 local unacked, index = KEYS[1], KEYS[2]
 local prefix, n, total, width = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local skip = tonumber(ARGV[6]) + 1
+local skip, bytes = tonumber(ARGV[6]) + 1, tonumber(ARGV[7])
 local time = redis.call('TIME')
 local score = string.format('%.3f', time[1] + time[2] / 1000000 + ARGV[1])
-local credit, reply = {}, {}
-for q = 1, width do credit[q] = tonumber(ARGV[6 + q]) end
+local credit, reply = {}, { 0 }
+for q = 1, width do credit[q] = tonumber(ARGV[7 + q]) end
 
 local function file(list, got)
   local tail = ',"",' .. cjson.encode(string.sub(KEYS[3 + (list - 3) % width], skip)) .. ']'
-  for from = 1, #got, 1000 do
-    local hash, zset, at = {}, {}, 0
-    for i = from, math.min(from + 999, #got) do
-      n = n + 1
-      local tag = prefix .. n
-      hash[at + 1], hash[at + 2] = tag, '[' .. got[i] .. tail
-      zset[at + 1], zset[at + 2] = score, tag
-      at = at + 2
-    end
-    redis.call('HSET', unacked, unpack(hash))
-    redis.call('ZADD', index, unpack(zset))
+  local hash, zset, at = {}, {}, 0
+  for i = 1, #got do
+    n = n + 1
+    bytes = bytes - #got[i]
+    local tag = prefix .. n
+    hash[at + 1], hash[at + 2] = tag, '[' .. got[i] .. tail
+    zset[at + 1], zset[at + 2] = score, tag
+    at = at + 2
   end
+  redis.call('HSET', unacked, unpack(hash))
+  redis.call('ZADD', index, unpack(zset))
   reply[#reply + 1] = list - 2
   reply[#reply + 1] = got
 end
 
 local function take(list, q, most)
-  local count = math.min(most, credit[q], total)
-  if count <= 0 then return end
-  local got = redis.pcall('RPOP', KEYS[list], count)
-  if not got then return end
-  if got.err then
-    reply[#reply + 1] = list - 2
-    reply[#reply + 1] = got.err
-    credit[q] = 0
-    return
+  most = math.min(most, credit[q], total)
+  while most > 0 and bytes > 0 do
+    local asked = math.min(most, 50)
+    local got = redis.pcall('RPOP', KEYS[list], asked)
+    if not got then return end
+    if got.err then
+      reply[#reply + 1] = list - 2
+      reply[#reply + 1] = got.err
+      credit[q] = 0
+      return
+    end
+    credit[q] = credit[q] - #got
+    total = total - #got
+    most = most - #got
+    file(list, got)
+    if #got < asked then return end
   end
-  credit[q] = credit[q] - #got
-  total = total - #got
-  file(list, got)
 end
 
 for first = 3, #KEYS, width do
@@ -68,11 +71,12 @@ for first = 3, #KEYS, width do
     for q = 1, width do take(first + q - 1, q, share) end
   end
   for q = 1, width do take(first + q - 1, q, total) end
-  if total <= 0 then break end
+  if total <= 0 or bytes <= 0 then break end
 end
 
-if total > 0 then
+if total > 0 and bytes > 0 then
   local empty = {}
+  reply[1] = 1
   for list = 3, #KEYS do
     if credit[(list - 3) % width + 1] > 0 then empty[#empty + 1] = KEYS[list] end
   end
@@ -94,13 +98,21 @@ export interface PopRequest {
   /** Tags are numbered from this + 1. */
   readonly lastTag: number;
   readonly globalPrefix: string;
+  /** The batch ends once its messages have so many bytes together. */
+  readonly mostBytes: number;
+}
+
+export interface PopReply {
+  readonly groups: readonly PoppedGroup[];
+  /** The queues that had credit left are empty, and a push will wake us. */
+  readonly hasDrained: boolean;
 }
 
 /** Messages of one list in the order of their tags, or why the list could not be popped. */
 export type PoppedGroup = { readonly list: number; readonly messages: readonly Buffer[] } | { readonly list: number; readonly fault: string };
 
 /** Runs the script; `list` counts from 0 in `request.lists`. */
-export async function pop(runner: ScriptRunner, request: PopRequest): Promise<PoppedGroup[]> {
+export async function pop(runner: ScriptRunner, request: PopRequest): Promise<PopReply> {
   const reply = (await runner.run(script, [
     script.sha,
     String(2 + request.lists.length),
@@ -113,13 +125,14 @@ export async function pop(runner: ScriptRunner, request: PopRequest): Promise<Po
     String(request.total),
     String(request.credits.length),
     String(Buffer.byteLength(request.globalPrefix)),
+    String(request.mostBytes),
     ...request.credits.map(String),
   ])) as RedisReply[];
   const groups: PoppedGroup[] = [];
-  for (let at = 0; at < reply.length; at += 2) {
+  for (let at = 1; at < reply.length; at += 2) {
     const list = (reply[at] as number) - 1;
     const got = reply[at + 1] as Buffer | Buffer[];
     groups.push(Array.isArray(got) ? { list, messages: got } : { list, fault: got.toString() });
   }
-  return groups;
+  return { groups, hasDrained: reply[0] === 1 };
 }
