@@ -97,7 +97,9 @@ export async function loadLibrary(): Promise<Library> {
     return await library;
   } catch (cause) {
     library = undefined;
-    throw new ConfigError('E_DRIVER_MISSING', 'redis:// URLs need the package ioredis, which is not installed: npm i ioredis', { cause });
+    throw new ConfigError('E_DRIVER_MISSING', 'redis:// URLs need the package ioredis, which is not installed: npm i ioredis', {
+      cause,
+    });
   }
 }
 
@@ -109,7 +111,8 @@ export function redisErrorCode(error: unknown): string | undefined {
 
 const AUTH_CODES = new Set(['NOAUTH', 'WRONGPASS', 'NOPERM']);
 /** Whether the server does not let us in. */
-export const isAuthError = (error: unknown): boolean => AUTH_CODES.has(redisErrorCode(error) ?? '') || /invalid password|invalid username/i.test(String(error));
+export const isAuthError = (error: unknown): boolean =>
+  AUTH_CODES.has(redisErrorCode(error) ?? '') || /invalid password|invalid username/i.test(String(error));
 
 /**
  * Refusals that pass by themselves, with nothing done: loading its data, a replica since a moment ago, busy with a script.

@@ -3,7 +3,10 @@ import { parseRedisUrl } from './redis-url.js';
 
 describe('parseRedisUrl', () => {
   test.each([
-    ['redis://localhost', { host: 'localhost', port: 6379, db: 0, prefix: '', username: undefined, password: undefined, tls: undefined }],
+    [
+      'redis://localhost',
+      { host: 'localhost', port: 6379, db: 0, prefix: '', username: undefined, password: undefined, tls: undefined },
+    ],
     ['redis://10.0.0.7:6380/3', { host: '10.0.0.7', port: 6380, db: 3 }],
     ['redis://:s%40crets@host/1', { host: 'host', db: 1, username: undefined, password: 's@crets' }],
     ['redis://me:pw@host', { username: 'me', password: 'pw' }],
@@ -17,7 +20,9 @@ describe('parseRedisUrl', () => {
 
   test('keeps the password out of the label and of errors', () => {
     expect(parseRedisUrl('redis://me:hidden@host:1/2').label).toBe('redis://host:1/2');
-    expect(() => parseRedisUrl('redis://me:hidden@host/x')).toThrow(expect.objectContaining({ message: expect.not.stringContaining('hidden') }));
+    expect(() => parseRedisUrl('redis://me:hidden@host/x')).toThrow(
+      expect.objectContaining({ message: expect.not.stringContaining('hidden') }),
+    );
   });
 
   test.each([
@@ -28,6 +33,8 @@ describe('parseRedisUrl', () => {
     ['rediss://host?ssl_cert_reqs=maybe', /use required, optional or none/],
     ['rediss://host?ssl_ca_certs=/nowhere/ca.pem', /cannot read ssl_ca_certs/],
   ])('refuses %s and says why', (url, why) => {
-    expect(() => parseRedisUrl(url)).toThrow(expect.objectContaining({ code: 'E_CONFIG_URL', message: expect.stringMatching(why) }));
+    expect(() => parseRedisUrl(url)).toThrow(
+      expect.objectContaining({ code: 'E_CONFIG_URL', message: expect.stringMatching(why) }),
+    );
   });
 });

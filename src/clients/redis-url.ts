@@ -36,8 +36,15 @@ function tlsOptions(url: string, host: string, query: URLSearchParams): Connecti
     }
   };
   const check = (query.get('ssl_cert_reqs') ?? 'required').toLowerCase().replace(/^cert_/, '');
-  if (!['required', 'optional', 'none'].includes(check)) refuse(url, `ssl_cert_reqs is ${JSON.stringify(check)}: use required, optional or none`);
-  return { servername: host, rejectUnauthorized: check !== 'none', ca: file('ssl_ca_certs'), cert: file('ssl_certfile'), key: file('ssl_keyfile') };
+  if (!['required', 'optional', 'none'].includes(check))
+    refuse(url, `ssl_cert_reqs is ${JSON.stringify(check)}: use required, optional or none`);
+  return {
+    servername: host,
+    rejectUnauthorized: check !== 'none',
+    ca: file('ssl_ca_certs'),
+    cert: file('ssl_certfile'),
+    key: file('ssl_keyfile'),
+  };
 }
 
 /**
@@ -51,7 +58,8 @@ export function parseRedisUrl(url: string): RedisTarget {
   } catch (cause) {
     return refuse(url, 'not a URL; write redis://host:6379/0', cause);
   }
-  if (parsed.protocol !== 'redis:' && parsed.protocol !== 'rediss:') refuse(url, `the scheme is ${parsed.protocol}, not redis: or rediss:`);
+  if (parsed.protocol !== 'redis:' && parsed.protocol !== 'rediss:')
+    refuse(url, `the scheme is ${parsed.protocol}, not redis: or rediss:`);
   for (const key of parsed.searchParams.keys()) {
     if (!QUERY_KEYS.includes(key)) refuse(url, `unknown option ${JSON.stringify(key)}; known are ${QUERY_KEYS.join(', ')}`);
   }

@@ -16,36 +16,37 @@ import {
   BYTES,
   EXEC,
   isAuthError,
+  type Library,
   loadLibrary,
   MULTI,
   NOT_NOW,
-  redisErrorCode,
-  type Library,
   type RedisPayload,
   type RedisScript,
+  redisErrorCode,
 } from './redis-library.js';
-import { identityIn, RedisLinkError, type Identity, type RedisConnectionOptions, type RedisLink, type RedisReply } from './redis-link.js';
+import {
+  type Identity,
+  identityIn,
+  type RedisConnectionOptions,
+  type RedisLink,
+  RedisLinkError,
+  type RedisReply,
+} from './redis-link.js';
 import type { RedisTarget } from './redis-url.js';
+import { ReadyWaiters } from './redis-waiters.js';
 import { encodeCommand, type RedisArg } from './resp.js';
 
-export { defineScript, redisErrorCode, type RedisPayload, type RedisScript } from './redis-library.js';
-export { RedisLinkError, type RedisLink, type RedisReply } from './redis-link.js';
+export { defineScript, type RedisPayload, type RedisScript, redisErrorCode } from './redis-library.js';
+export { type RedisLink, RedisLinkError, type RedisReply } from './redis-link.js';
 export type { RedisArg } from './resp.js';
 
 /** A connection that stayed up this long was a good one: the next trouble starts again with short waits. */
 const STABLE_MS = 1_000;
-interface Waiter {
-  /** Waits through everything: wrong credentials may be mended on the server. */
-  readonly isPatient: boolean;
-  resolve(): void;
-  reject(error: Error): void;
-}
-
 export class RedisConnection implements RedisLink {
   readonly target: RedisTarget;
   readonly #options: RedisConnectionOptions;
   readonly #stop = new AbortController();
-  readonly #waiters = new Set<Waiter>();
+  readonly #waiters = new ReadyWaiters();
   #loop: Promise<void> | null = null;
   #redis: Redis | null = null;
   #library: Library | null = null;
@@ -96,29 +97,11 @@ export class RedisConnection implements RedisLink {
     if (this.#redis) return;
     if (this.isClosed) throw new BrokerError('E_CLOSED', `the connection to ${this.target.label} is closed`);
     this.open();
-    let cleanUp = (): void => {};
-    try {
-      await new Promise<void>((resolve, reject) => {
-        const waiter: Waiter = { isPatient: !Number.isFinite(timeoutMs), resolve, reject };
-        this.#waiters.add(waiter);
-        const timer = Number.isFinite(timeoutMs)
-          ? setTimeout(() => {
-              const why = this.#lastError ? `: ${this.#lastError.message}` : '';
-              const message = `no connection to ${this.target.label} within ${Math.round(timeoutMs)} ms${why}`;
-              reject(new BrokerError('E_BROKER_UNREACHABLE', message, { cause: this.#lastError }));
-            }, timeoutMs)
-          : undefined;
-        const onAbort = (): void => reject(toError(signal?.reason));
-        signal?.addEventListener('abort', onAbort, { once: true });
-        cleanUp = () => {
-          clearTimeout(timer);
-          signal?.removeEventListener('abort', onAbort);
-          this.#waiters.delete(waiter);
-        };
-      });
-    } finally {
-      cleanUp();
-    }
+    await this.#waiters.wait(timeoutMs, signal, () => {
+      const why = this.#lastError ? `: ${this.#lastError.message}` : '';
+      const message = `no connection to ${this.target.label} within ${Math.round(timeoutMs)} ms${why}`;
+      return new BrokerError('E_BROKER_UNREACHABLE', message, { cause: this.#lastError });
+    });
   }
 
   /**
@@ -180,20 +163,23 @@ export class RedisConnection implements RedisLink {
   /** Ends the connection for good; commands without an answer reject. */
   async close(): Promise<void> {
     if (!this.isClosed) this.#stop.abort(new BrokerError('E_CLOSED', `the connection to ${this.target.label} is closed`));
-    for (const waiter of this.#waiters) waiter.reject(this.#stop.signal.reason as Error);
+    this.#waiters.rejectAll(this.#stop.signal.reason as Error);
     this.#redis?.disconnect();
     await this.#loop;
   }
 
   #linkError(sent: boolean, cause: unknown): Error {
     if (this.isClosed) return new BrokerError('E_CLOSED', `the connection to ${this.target.label} is closed`, { cause });
-    const what = sent ? `the connection to ${this.target.label} was lost before the answer came` : `there is no connection to ${this.target.label}`;
+    const what = sent
+      ? `the connection to ${this.target.label} was lost before the answer came`
+      : `there is no connection to ${this.target.label}`;
     return new RedisLinkError(cause instanceof Error ? `${what}: ${cause.message}` : what, sent, cause);
   }
 
   #send(redis: Redis, name: string, args: readonly RedisArg[]): Promise<RedisReply> {
     // the library counts the answers to these by their arguments
-    if (name.endsWith('subscribe')) return this.#dispatch(redis, new (this.#library as Library).Command(name, args as RedisArg[], BYTES));
+    if (name.endsWith('subscribe'))
+      return this.#dispatch(redis, new (this.#library as Library).Command(name, args as RedisArg[], BYTES));
     return this.#sendPayload(redis, { name, parts: [encodeCommand(name, args)] });
   }
 
@@ -247,9 +233,14 @@ export class RedisConnection implements RedisLink {
         redis?.disconnect();
         this.#lastError = this.#explain(error);
         if (this.#lastError instanceof ConfigError || this.#lastError instanceof BrokerError) {
-          for (const waiter of this.#waiters) if (!waiter.isPatient || this.#lastError instanceof ConfigError) waiter.reject(this.#lastError);
+          // Without the library nobody need wait; wrong credentials may be mended on the server.
+          if (this.#lastError instanceof ConfigError) this.#waiters.rejectAll(this.#lastError);
+          else this.#waiters.rejectImpatient(this.#lastError);
         }
-        this.#options.logger.debug({ server: this.target.label, connection: this.#options.name, cause: String(error) }, 'redis: connecting failed');
+        this.#options.logger.debug(
+          { server: this.target.label, connection: this.#options.name, cause: String(error) },
+          'redis: connecting failed',
+        );
       }
     }
   }
@@ -270,7 +261,9 @@ export class RedisConnection implements RedisLink {
       const { onMessage, onPatternMessage, setup } = this.#options;
       if (onMessage) redis.on('messageBuffer', (channel: Buffer, payload: RedisReply) => onMessage(channel.toString(), payload));
       if (onPatternMessage) {
-        redis.on('pmessageBuffer', (pattern: string, channel: Buffer, payload: Buffer) => onPatternMessage(pattern, channel.toString(), payload));
+        redis.on('pmessageBuffer', (pattern: string, channel: Buffer, payload: Buffer) =>
+          onPatternMessage(pattern, channel.toString(), payload),
+        );
       }
       const link: RedisLink = { call: (name, args) => this.#send(redis, name, args) };
       await this.#replacePredecessor(link);
@@ -283,7 +276,7 @@ export class RedisConnection implements RedisLink {
     this.#lastError = null;
     this.#redis = redis;
     this.epoch += 1;
-    for (const waiter of this.#waiters) waiter.resolve();
+    this.#waiters.resolveAll();
     this.#options.onReady?.();
     return performance.now();
   }
@@ -306,7 +299,11 @@ export class RedisConnection implements RedisLink {
     // A user who may not ask: then a predecessor cannot be ended, and sends that it carried are told as unknown.
     if (redisErrorCode(error) === 'NOPERM') return null;
     if (redisErrorCode(error) === 'ERR') {
-      throw new BrokerError('E_NOT_SUPPORTED', `${this.target.label} is older than Redis 6.2 (or Valkey 7.2), which Lovage needs: upgrade the server`, { cause: error });
+      throw new BrokerError(
+        'E_NOT_SUPPORTED',
+        `${this.target.label} is older than Redis 6.2 (or Valkey 7.2), which Lovage needs: upgrade the server`,
+        { cause: error },
+      );
     }
     throw error;
   }

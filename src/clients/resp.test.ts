@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { encodeCommand, RespWriter, type RedisArg } from './resp.js';
+import { encodeCommand, type RedisArg, RespWriter } from './resp.js';
 
 /** The plain way to write a command. */
 function reference(parts: readonly RedisArg[]): Buffer {
@@ -25,10 +25,13 @@ describe('encodeCommand', () => {
     );
   });
 
-  test.each([3, 4, 33, 34, 333, 334, 3_333, 3_334])('gets the length right where %i characters of three bytes change its digits', (count) => {
-    const text = '€'.repeat(count);
-    expect(encodeCommand('set', ['k', text]).equals(reference(['set', 'k', text]))).toBe(true);
-  });
+  test.each([3, 4, 33, 34, 333, 334, 3_333, 3_334])(
+    'gets the length right where %i characters of three bytes change its digits',
+    (count) => {
+      const text = '€'.repeat(count);
+      expect(encodeCommand('set', ['k', text]).equals(reference(['set', 'k', text]))).toBe(true);
+    },
+  );
 
   test('does not touch the bytes of earlier commands, however many follow', () => {
     const first = encodeCommand('set', ['a', 'x'.repeat(1_000)]);

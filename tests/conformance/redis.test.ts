@@ -7,9 +7,9 @@ import type { DeadLetter } from '../../src/brokers/redis/settle.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { openRedisResults } from '../../src/results/redis/index.js';
 import type { ResultStore } from '../../src/results/result-store.js';
-import { brokerConformance, type BrokerFixture } from '../../src/testing/broker-conformance.js';
-import { resultStoreConformance, type ResultStoreFixture } from '../../src/testing/result-store-conformance.js';
-import { redisMissing, startRedis, type RedisServer } from '../support/redis-server.js';
+import { type BrokerFixture, brokerConformance } from '../../src/testing/broker-conformance.js';
+import { type ResultStoreFixture, resultStoreConformance } from '../../src/testing/result-store-conformance.js';
+import { type RedisServer, redisMissing, startRedis } from '../support/redis-server.js';
 
 let server: RedisServer;
 let admin: Redis;
@@ -43,7 +43,8 @@ async function loseDeliveries(prefix: string): Promise<void> {
 async function killConnections(): Promise<void> {
   const own = await admin.client('ID');
   const clients = (await admin.client('LIST')) as string;
-  for (const [, id] of clients.matchAll(/^id=(\d+) .*name=lovage:/gm)) if (Number(id) !== own) await admin.client('KILL', 'ID', Number(id));
+  for (const [, id] of clients.matchAll(/^id=(\d+) .*name=lovage:/gm))
+    if (Number(id) !== own) await admin.client('KILL', 'ID', Number(id));
 }
 
 async function openBrokerFixture(): Promise<BrokerFixture> {

@@ -38,7 +38,19 @@ redisSuite('an idle Redis consumer', (kit) => {
     for (const priority of [undefined, 0, 3, 9, 6]) {
       const before = collector.arrivals.length;
       const results = await sender.publish(
-        [{ to: { queue: 'waking' }, message: { contentType: 'application/json', contentEncoding: 'utf-8', headers: { id: 'x', task: 't' }, properties: {}, body: { encoding: 'utf8', data: '[]' } }, ...(priority === undefined ? {} : { priority }) }],
+        [
+          {
+            to: { queue: 'waking' },
+            message: {
+              contentType: 'application/json',
+              contentEncoding: 'utf-8',
+              headers: { id: 'x', task: 't' },
+              properties: {},
+              body: { encoding: 'utf8', data: '[]' },
+            },
+            ...(priority === undefined ? {} : { priority }),
+          },
+        ],
         { timeoutMs: 5_000 },
       );
       expect(results).toEqual([null]);
@@ -52,13 +64,16 @@ redisSuite('an idle Redis consumer', (kit) => {
     await Collector.open(broker, Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`many${index}`, 1])));
     await results.connect({ timeoutMs: 5_000 });
     await broker.connect({ timeoutMs: 5_000 });
-    const names = async (): Promise<string[]> => [...((await kit.admin.client('LIST')) as string).matchAll(/name=(lovage:\S+)/g)].map(([, name]) => name as string);
+    const names = async (): Promise<string[]> =>
+      [...((await kit.admin.client('LIST')) as string).matchAll(/name=(lovage:\S+)/g)].map(([, name]) => name as string);
     await until(async () => (await names()).length >= 3, 'three connections');
     expect((await names()).sort()).toEqual(['lovage:commands', 'lovage:listening', 'lovage:results']);
   });
 
   test('is not stampeded: of ten idle consumers a single message costs a bounded number of pops', async () => {
-    const collectors = await Promise.all(Array.from({ length: 10 }, async () => Collector.open(await kit.broker(), { crowd: 1 }, { acking: true })));
+    const collectors = await Promise.all(
+      Array.from({ length: 10 }, async () => Collector.open(await kit.broker(), { crowd: 1 }, { acking: true })),
+    );
     const sender = await kit.broker();
     await sendIds(sender, 'crowd', ['warm-up']);
     const arrived = (): number => collectors.reduce((sum, { arrivals }) => sum + arrivals.length, 0);

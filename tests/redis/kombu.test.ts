@@ -1,5 +1,5 @@
 /** Beside Python on the same queues: kombu's sweep leaves live messages alone, and can restore what we leave behind. */
-import { spawn, spawnSync, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -15,9 +15,16 @@ class Kombu {
   #errors = '';
 
   constructor(python: string, url: string, visibilityTimeoutS: number, prefix = '') {
-    this.#child = spawn(python, [fileURLToPath(new URL('python_side.py', import.meta.url)), url, String(visibilityTimeoutS), prefix]);
+    this.#child = spawn(python, [
+      fileURLToPath(new URL('python_side.py', import.meta.url)),
+      url,
+      String(visibilityTimeoutS),
+      prefix,
+    ]);
     this.#child.stderr.on('data', (chunk: Buffer) => (this.#errors = (this.#errors + chunk.toString()).slice(-2_000)));
-    this.#child.on('exit', () => this.#waiting.splice(0).forEach((answer) => answer(`"kombu ended: ${JSON.stringify(this.#errors).slice(1, -1)}"`)));
+    this.#child.on('exit', () =>
+      this.#waiting.splice(0).forEach((answer) => answer(`"kombu ended: ${JSON.stringify(this.#errors).slice(1, -1)}"`)),
+    );
     createInterface(this.#child.stdout).on('line', (line) => this.#waiting.shift()?.(line));
   }
 
@@ -63,13 +70,20 @@ describe.each(Object.entries(PYTHONS))('with the kombu of Celery %s', (_version,
         await untilWall(Date.now() + 250);
       }
       expect(await kit.admin.llen('live')).toBe(0);
-      expect(await collector.settle(...collector.arrivals.map((arrival) => ({ kind: 'ack', arrival }) as const))).toEqual(['held', 'held']);
+      expect(await collector.settle(...collector.arrivals.map((arrival) => ({ kind: 'ack', arrival }) as const))).toEqual([
+        'held',
+        'held',
+      ]);
     });
 
     test('lets Python restore what a dead TypeScript fleet held, each priority to a list that is read', async () => {
       const dying = await kit.broker();
       const collector = await Collector.open(dying, { orphan: 5 }, { leaseMs: 300 });
-      await send(dying, [outgoing('orphan', 'plain'), { ...outgoing('orphan', 'low'), priority: 2 }, { ...outgoing('orphan', 'high'), priority: 9 }]);
+      await send(dying, [
+        outgoing('orphan', 'plain'),
+        { ...outgoing('orphan', 'low'), priority: 2 },
+        { ...outgoing('orphan', 'high'), priority: 9 },
+      ]);
       await collector.got(3);
       await crashRedisBroker(dying);
       await untilWall(Date.now() + 500);
@@ -78,13 +92,21 @@ describe.each(Object.entries(PYTHONS))('with the kombu of Celery %s', (_version,
       const got = [];
       for (let count = 0; count < 3; count += 1) got.push(await python.ask({ get: 'orphan' }));
       expect(got.map((message) => (message as { id: string } | null)?.id).sort()).toEqual(['high', 'low', 'plain']);
-      expect(got).toEqual([expect.objectContaining({ redelivered: true }), expect.objectContaining({ redelivered: true }), expect.objectContaining({ redelivered: true })]);
+      expect(got).toEqual([
+        expect.objectContaining({ redelivered: true }),
+        expect.objectContaining({ redelivered: true }),
+        expect.objectContaining({ redelivered: true }),
+      ]);
       expect(await kit.admin.exists('unacked', 'unacked_index')).toBe(0);
     });
 
     test('leaves alone what Python holds', async () => {
       // as kombu files it: score = now, a tag of its own
-      await kit.admin.hset('unacked', 'py-tag', '[{"body": "W10=", "headers": {"id": "py", "task": "t"}, "properties": {"delivery_tag": "py-tag", "delivery_info": {"exchange": "", "routing_key": "shared"}}}, "", "shared"]');
+      await kit.admin.hset(
+        'unacked',
+        'py-tag',
+        '[{"body": "W10=", "headers": {"id": "py", "task": "t"}, "properties": {"delivery_tag": "py-tag", "delivery_info": {"exchange": "", "routing_key": "shared"}}}, "", "shared"]',
+      );
       await kit.admin.zadd('unacked_index', Date.now() / 1_000 - 100, 'py-tag');
       const collector = await Collector.open(await kit.broker(), { shared: 5 }, { leaseMs: 300 });
       await sendIds(await kit.broker(), 'shared', ['mark']);

@@ -1,8 +1,8 @@
 /** What lies in Redis: kombu's layout to the byte, and nothing of ours that stays behind. */
 import { expect, test } from 'vitest';
-import { Collector, message, outgoing, send, sendIds, until } from '../../src/testing/conformance/broker-kit.js';
-import { silentLogger } from '../../src/core/logger.js';
 import { crashRedisBroker } from '../../src/brokers/redis/index.js';
+import { silentLogger } from '../../src/core/logger.js';
+import { Collector, message, outgoing, send, sendIds, until } from '../../src/testing/conformance/broker-kit.js';
 import { redisSuite } from './redis-kit.js';
 
 redisSuite('the Redis layout', (kit) => {
@@ -36,15 +36,22 @@ redisSuite('the Redis layout', (kit) => {
   test('writes an envelope with a delivery tag of its own for each send', async () => {
     const broker = await kit.broker();
     await sendIds(broker, 'celery', ['a', 'a']);
-    const envelopes = (await kit.admin.lrange('celery', 0, -1)).map((raw) => JSON.parse(raw) as { properties: Record<string, unknown> });
+    const envelopes = (await kit.admin.lrange('celery', 0, -1)).map(
+      (raw) => JSON.parse(raw) as { properties: Record<string, unknown> },
+    );
     for (const { properties } of envelopes) {
-      expect(properties).toMatchObject({ delivery_info: { exchange: '', routing_key: 'celery' }, body_encoding: 'base64', delivery_mode: 2 });
+      expect(properties).toMatchObject({
+        delivery_info: { exchange: '', routing_key: 'celery' },
+        body_encoding: 'base64',
+        delivery_mode: 2,
+      });
     }
     expect(new Set(envelopes.map(({ properties }) => properties['delivery_tag'])).size).toBe(2);
   });
 
   test('files what it holds unchanged, under tags of ours, with the end of the lease as score', async () => {
-    const raw = '{"body": "W10=", "content-type": "application/json", "content-encoding": "utf-8", "headers": {"id": "x", "task": "t", "e": [], "big": 12345678901234567890}, "properties": {"delivery_tag": "d-1", "delivery_info": {"exchange": "", "routing_key": "q\\u00e9"}, "body_encoding": "base64"}}';
+    const raw =
+      '{"body": "W10=", "content-type": "application/json", "content-encoding": "utf-8", "headers": {"id": "x", "task": "t", "e": [], "big": 12345678901234567890}, "properties": {"delivery_tag": "d-1", "delivery_info": {"exchange": "", "routing_key": "q\\u00e9"}, "body_encoding": "base64"}}';
     await kit.admin.lpush('qé\x06\x163', raw);
     const collector = await Collector.open(await kit.broker(), { qé: 5 }, { leaseMs: 20_000, name: 'w1@host' });
     await collector.got(1);
@@ -65,7 +72,11 @@ redisSuite('the Redis layout', (kit) => {
     await collector.got(3);
     const [a, b, c] = [0, 1, 2].map((index) => collector.delivery(index));
     if (!a || !b || !c) throw new Error('unreachable');
-    await collector.settle({ kind: 'ack', arrival: a }, { kind: 'requeue', arrival: b, where: 'back' }, { kind: 'defer', arrival: c, untilMs: Date.now() + 20 });
+    await collector.settle(
+      { kind: 'ack', arrival: a },
+      { kind: 'requeue', arrival: b, where: 'back' },
+      { kind: 'defer', arrival: c, untilMs: Date.now() + 20 },
+    );
     await collector.got(3);
     collector.consumer.grant('one', 3);
     collector.consumer.grant('two', 3);
@@ -104,7 +115,9 @@ redisSuite('the Redis layout', (kit) => {
     );
     await broker.broadcast({ exchange: 'celeryev', routingKey: 'worker.online', message: message('e') });
     await results.claim('id', { ttlMs: 1_000 });
-    await results.set([{ id: 'id', state: 'SUCCESS', meta: '{"status": "SUCCESS"}', epoch: 1, ttlMs: 5_000, replyTo: null, correlationId: null }]);
+    await results.set([
+      { id: 'id', state: 'SUCCESS', meta: '{"status": "SUCCESS"}', epoch: 1, ttlMs: 5_000, replyTo: null, correlationId: null },
+    ]);
     await until(() => heard.length > 0, 'the broadcast');
     const keys = await kit.admin.keys('*');
     expect(keys.filter((key) => !key.startsWith('app1:'))).toEqual([]);
@@ -119,7 +132,11 @@ redisSuite('the Redis layout', (kit) => {
     const collector = await Collector.open(broker, { bad: 500 });
     for (let index = 0; index < 500; index += 1) await kit.admin.lpush('bad', `garbage ${index}`);
     await collector.got(500);
-    await collector.settle(...collector.arrivals.map((arrival) => ({ kind: 'park', arrival, reason: { code: 'E_DECODE', reason: 'no message' } }) as const));
+    await collector.settle(
+      ...collector.arrivals.map(
+        (arrival) => ({ kind: 'park', arrival, reason: { code: 'E_DECODE', reason: 'no message' } }) as const,
+      ),
+    );
     expect(await kit.admin.hlen('lovage:dead')).toBe(500);
     expect(await kit.admin.zcard('lovage:dead:index')).toBe(500);
     expect(await kit.admin.ttl('lovage:dead')).toBe(-1);
@@ -129,7 +146,8 @@ redisSuite('the Redis layout', (kit) => {
   test('takes big messages in small batches, and all of them', async () => {
     const broker = await kit.broker();
     const body = { encoding: 'base64', data: 'QUJD'.repeat(250_000) } as const;
-    for (let index = 0; index < 60; index += 1) await send(broker, [{ to: { queue: 'big' }, message: message(`big${index}`, { body }) }]);
+    for (let index = 0; index < 60; index += 1)
+      await send(broker, [{ to: { queue: 'big' }, message: message(`big${index}`, { body }) }]);
     const sizes: number[] = [];
     const consumer = await broker.consume({
       queues: [{ name: 'big', credit: 200 }],

@@ -4,11 +4,12 @@ import type { Logger } from '../../src/core/logger.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { Collector, drain, ids, outgoing, sendIds, until } from '../../src/testing/conformance/broker-kit.js';
 import { startRedis } from '../support/redis-server.js';
-import { redisSuite, type RedisKit } from './redis-kit.js';
+import { type RedisKit, redisSuite } from './redis-kit.js';
 
 async function killClients(kit: RedisKit, name: string): Promise<void> {
   const clients = (await kit.admin.client('LIST')) as string;
-  for (const [, id] of clients.matchAll(new RegExp(`^id=(\\d+) .*name=${name} `, 'gm'))) await kit.admin.client('KILL', 'ID', Number(id));
+  for (const [, id] of clients.matchAll(new RegExp(`^id=(\\d+) .*name=${name} `, 'gm')))
+    await kit.admin.client('KILL', 'ID', Number(id));
 }
 
 const result = (id: string): Parameters<Awaited<ReturnType<RedisKit['results']>>['set']>[0][number] => ({
@@ -43,7 +44,9 @@ redisSuite('Redis with trouble', (kit) => {
     await Promise.all(Array.from({ length: 20 }, sender));
     await killing;
     expect(failures).toEqual([]);
-    const stored = (await kit.admin.lrange('dying', 0, -1)).map((raw) => (JSON.parse(raw) as { headers: { id: string } }).headers.id);
+    const stored = (await kit.admin.lrange('dying', 0, -1)).map(
+      (raw) => (JSON.parse(raw) as { headers: { id: string } }).headers.id,
+    );
     expect(stored.sort()).toEqual([...wanted].sort());
   });
 
@@ -54,7 +57,10 @@ redisSuite('Redis with trouble', (kit) => {
     for (let kills = 0; kills < 5; kills += 1) {
       const seen = collector.arrivals.length;
       await killClients(kit, 'lovage:commands');
-      await until(() => collector.arrivals.length > seen, () => `more than ${seen} deliveries`);
+      await until(
+        () => collector.arrivals.length > seen,
+        () => `more than ${seen} deliveries`,
+      );
     }
     await collector.got(wanted.length);
     expect(collector.ids.sort()).toEqual([...wanted].sort());
@@ -69,7 +75,10 @@ redisSuite('Redis with trouble', (kit) => {
     await sendIds(sender, 'relisten', ['before']);
     await collector.got(1);
     await killClients(kit, 'lovage:listening');
-    await until(async () => ((await kit.admin.client('LIST')) as string).includes('name=lovage:listening'), 'the new listening connection');
+    await until(
+      async () => ((await kit.admin.client('LIST')) as string).includes('name=lovage:listening'),
+      'the new listening connection',
+    );
     await sendIds(sender, 'relisten', ['after']);
     await collector.got(2, 5_000);
   });
@@ -95,7 +104,10 @@ redisSuite('Redis with trouble', (kit) => {
       expect.objectContaining({ code: 'E_PUBLISH_TIMEOUT', outcome: 'not-sent', taskId: 'a' }),
       expect.objectContaining({ code: 'E_PUBLISH_TIMEOUT', outcome: 'not-sent', taskId: 'b' }),
     ]);
-    await expect(broker.connect({ timeoutMs: 200 })).rejects.toMatchObject({ code: 'E_BROKER_UNREACHABLE', message: expect.stringContaining('ECONNREFUSED') });
+    await expect(broker.connect({ timeoutMs: 200 })).rejects.toMatchObject({
+      code: 'E_BROKER_UNREACHABLE',
+      message: expect.stringContaining('ECONNREFUSED'),
+    });
   });
 
   test('tells at once that the password is wrong', async () => {
@@ -111,7 +123,9 @@ redisSuite('Redis with trouble', (kit) => {
     await kit.admin.call('ACL', 'SETUSER', 'tame', 'on', '>pw', '~*', '&*', '+@all', '-client|tracking');
     const warnings: string[] = [];
     const logger: Logger = { ...silentLogger, warn: (_fields, text) => void warnings.push(text ?? '') };
-    const collector = await Collector.open(await kit.broker(`redis://tame:pw@127.0.0.1:${kit.server.port}/0`, logger), { tame: 10 });
+    const collector = await Collector.open(await kit.broker(`redis://tame:pw@127.0.0.1:${kit.server.port}/0`, logger), {
+      tame: 10,
+    });
     const sender = await kit.broker();
     for (const id of ['a', 'b']) {
       await sendIds(sender, 'tame', [id]);
@@ -155,7 +169,9 @@ redisSuite('Redis with trouble', (kit) => {
     await sendIds(broker, 'whole', ['a', 'b']);
     await until(() => arrivals.length === 2, 'both messages of the other queue');
     expect(errors).toContainEqual(expect.objectContaining({ queue: 'broken', cause: expect.stringContaining('WRONGTYPE') }));
-    expect(await broker.publish([outgoing('broken', 'x')], { timeoutMs: 2_000 })).toEqual([expect.objectContaining({ code: 'E_PUBLISH_FAILED', outcome: 'not-sent' })]);
+    expect(await broker.publish([outgoing('broken', 'x')], { timeoutMs: 2_000 })).toEqual([
+      expect.objectContaining({ code: 'E_PUBLISH_FAILED', outcome: 'not-sent' }),
+    ]);
     await consumer.close({ timeoutMs: 1_000 });
   });
 });
@@ -171,7 +187,9 @@ redisSuite(
       await lingering.got(2);
       // less than it uses already: every command that could use more is refused
       await kit.admin.config('SET', 'maxmemory', '1');
-      expect(await broker.publish([outgoing('full', 'late')], { timeoutMs: 3_000 })).toEqual([expect.objectContaining({ code: 'E_BROKER_FULL', outcome: 'not-sent', taskId: 'late' })]);
+      expect(await broker.publish([outgoing('full', 'late')], { timeoutMs: 3_000 })).toEqual([
+        expect.objectContaining({ code: 'E_BROKER_FULL', outcome: 'not-sent', taskId: 'late' }),
+      ]);
       await expect(results.set([result('r')])).rejects.toMatchObject({ code: 'E_BROKER_FULL' });
 
       const held = lingering.arrivals.map(({ tag }) => tag);
@@ -190,7 +208,10 @@ redisSuite(
       ).toEqual(['held', 'held', 'held', 'held']);
       other.consumer.grant('full', 2);
       await other.got(6);
-      expect(await lingering.settle(...lingering.arrivals.map((arrival) => ({ kind: 'ack', arrival }) as const))).toEqual(['held', 'held']);
+      expect(await lingering.settle(...lingering.arrivals.map((arrival) => ({ kind: 'ack', arrival }) as const))).toEqual([
+        'held',
+        'held',
+      ]);
       await kit.admin.config('SET', 'maxmemory', '0');
       expect(await broker.publish([outgoing('full', 'room again')], { timeoutMs: 3_000 })).toEqual([null]);
     });

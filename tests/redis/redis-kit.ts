@@ -5,11 +5,11 @@ import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe } from 'vitest';
 import type { Broker } from '../../src/brokers/broker.js';
 import { openRedisBroker } from '../../src/brokers/redis/index.js';
-import { silentLogger, type Logger } from '../../src/core/logger.js';
+import { type Logger, silentLogger } from '../../src/core/logger.js';
 import { openRedisResults } from '../../src/results/redis/index.js';
 import type { ResultStore } from '../../src/results/result-store.js';
 import { until } from '../../src/testing/conformance/broker-kit.js';
-import { redisMissing, startRedis, type RedisServer, type RedisServerOptions } from '../support/redis-server.js';
+import { type RedisServer, type RedisServerOptions, redisMissing, startRedis } from '../support/redis-server.js';
 
 export interface RedisKit {
   server: RedisServer;
@@ -34,7 +34,8 @@ async function monitor(port: number, admin: Redis, run: () => Promise<void>): Pr
     }
     const [, source, command] = /^\+\S+ \[\d+ (\S+)\] (.*)$/.exec(line) ?? [];
     if (command?.includes('end of watch')) isEnded = true;
-    else if (command !== undefined && source !== 'lua') seen.push([...command.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, word]) => word as string));
+    else if (command !== undefined && source !== 'lua')
+      seen.push([...command.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, word]) => word as string));
   });
   try {
     socket.write('MONITOR\r\n');

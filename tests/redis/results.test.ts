@@ -4,7 +4,8 @@ import type { ResultWrite } from '../../src/results/result-store.js';
 import { until } from '../../src/testing/conformance/broker-kit.js';
 import { redisSuite } from './redis-kit.js';
 
-const metaOf = (id: string, status: string): string => JSON.stringify({ status, result: null, traceback: null, children: [], date_done: null, task_id: id });
+const metaOf = (id: string, status: string): string =>
+  JSON.stringify({ status, result: null, traceback: null, children: [], date_done: null, task_id: id });
 const write = (id: string, state: string, extra: Partial<ResultWrite> = {}): ResultWrite => ({
   id,
   state,
@@ -42,7 +43,13 @@ redisSuite('results in Redis', (kit) => {
     const heard: string[] = [];
     listener.on('message', (_channel: string, text: string) => heard.push(text));
     await listener.subscribe('celery-task-meta-once', 'celery-task-meta-mark');
-    expect(await store.set([write('once', 'FAILURE'), write('once', 'SUCCESS', { meta: `${metaOf('once', 'SUCCESS')} ` }), write('mark', 'SUCCESS')])).toEqual(['final', 'final', 'stored']);
+    expect(
+      await store.set([
+        write('once', 'FAILURE'),
+        write('once', 'SUCCESS', { meta: `${metaOf('once', 'SUCCESS')} ` }),
+        write('mark', 'SUCCESS'),
+      ]),
+    ).toEqual(['final', 'final', 'stored']);
     await until(() => heard.length > 0, 'the mark');
     expect(heard).toEqual([metaOf('mark', 'SUCCESS')]);
     listener.disconnect();
@@ -61,7 +68,10 @@ redisSuite('results in Redis', (kit) => {
 
   test('read metas whose status is not in front, as other writers may put it', async () => {
     const store = await kit.results();
-    await kit.admin.set('celery-task-meta-odd', JSON.stringify({ task_id: 'odd', nested: { status: 'PENDING' }, status: 'SUCCESS', result: 1 }));
+    await kit.admin.set(
+      'celery-task-meta-odd',
+      JSON.stringify({ task_id: 'odd', nested: { status: 'PENDING' }, status: 'SUCCESS', result: 1 }),
+    );
     expect(await store.set([write('odd', 'FAILURE')])).toEqual(['final']);
     expect(await store.claim('odd', { ttlMs: 1_000 })).toEqual({ final: expect.stringContaining('"nested"') });
     expect(await store.wait('odd', { signal: AbortSignal.timeout(5_000) })).toContain('"nested"');

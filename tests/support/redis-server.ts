@@ -2,7 +2,7 @@
  * A private redis-server in a temporary folder on a free port of 127.0.0.1, for tests, drills and benchmarks.
  * It never touches a server that runs already, and dies with the process that started it.
  */
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';

@@ -64,7 +64,8 @@ export async function peekQueue(commands: RedisConnection, keys: RedisKeys, queu
   const left = limit - shown.length;
   if (left <= 0) return shown;
   const rows = (await commands.call('zrange', [`${keys.delayed}:${queue}`, '0', String(left - 1), 'withscores'])) as RedisReply[];
-  for (let at = 0; at < rows.length; at += 2) shown.push(peeked(delayedEnvelope(rows[at] as Buffer), Number(String(rows[at + 1]))));
+  for (let at = 0; at < rows.length; at += 2)
+    shown.push(peeked(delayedEnvelope(rows[at] as Buffer), Number(String(rows[at + 1]))));
   return shown;
 }
 
@@ -77,10 +78,18 @@ function peeked(raw: Buffer, notBeforeMs: number | null): Peeked {
 }
 
 /** Removes what is there when it starts, in steps that block the server for about a millisecond each. */
-export async function purgeQueue(commands: RedisConnection, keys: RedisKeys, queue: string, onProgress?: (removed: number) => void): Promise<number> {
+export async function purgeQueue(
+  commands: RedisConnection,
+  keys: RedisKeys,
+  queue: string,
+  onProgress?: (removed: number) => void,
+): Promise<number> {
   const lists = queueKeys(queue).map((list) => keys.prefix + list);
   const delayed = `${keys.delayed}:${queue}`;
-  const sizes = (await Promise.all([...lists.map((list) => commands.call('llen', [list])), commands.call('zcard', [delayed])])) as number[];
+  const sizes = (await Promise.all([
+    ...lists.map((list) => commands.call('llen', [list])),
+    commands.call('zcard', [delayed]),
+  ])) as number[];
   let removed = 0;
   for (const [index, key] of [...lists, delayed].entries()) {
     for (let left = sizes[index] as number; left > 0; ) {

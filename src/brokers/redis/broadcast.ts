@@ -1,10 +1,11 @@
 /** Fanout over PUB/SUB, as kombu does it (wire section 4.7): control requests and events. Who does not listen misses it. */
+
+import { randomUUID } from 'node:crypto';
 import { decodeEnvelope, encodeEnvelope } from '../../wire/redis-envelope.js';
 import type { Broadcast, Subscription } from '../broker.js';
 import { topicMatcher } from '../topic-pattern.js';
 import { escapeGlob } from './admin.js';
 import type { RedisLinks } from './connection.js';
-import { randomUUID } from 'node:crypto';
 
 /** How long a broadcast or a subscription waits for a connection. */
 const REACH_MS = 5_000;

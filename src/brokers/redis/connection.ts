@@ -7,7 +7,7 @@ import { RedisConnection, type RedisReply } from '../../clients/redis.js';
 import type { RedisTarget } from '../../clients/redis-url.js';
 import { toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import { redisKeys, type RedisKeys } from './keys.js';
+import { type RedisKeys, redisKeys } from './keys.js';
 
 /** What a consumer hears of the connections. */
 export interface LinkListener {

@@ -13,18 +13,16 @@ import type { ConsumeOptions, Consumer, Settlement, SettleResult } from '../brok
 import type { LinkListener, RedisLinks } from './connection.js';
 import { HeldMessages } from './held.js';
 import { RedisHousekeeping } from './housekeeping.js';
-import { queueOf, TAG_PREFIX } from './keys.js';
+import { TAG_PREFIX } from './keys.js';
 import { RedisLeases } from './leases.js';
-import { QueueStates, type QueueState } from './queues.js';
-import { pop } from './scripts/pop.js';
+import { type QueueState, QueueStates } from './queues.js';
 import { RedisSettler } from './settle.js';
-import { Deliveries, findUnanswered, type Asked, type Taken } from './taken.js';
+import { type Asked, Deliveries, fetchBatch, findUnanswered, type Taken } from './taken.js';
 
 type Phase = 'running' | 'paused' | 'closed';
 
 /** Messages in one script: it must not keep other clients waiting for milliseconds. */
 const LARGEST_POP = 500;
-const LARGEST_POP_BYTES = 8 * 1024 * 1024;
 /** Splitting smaller credits costs more commands than it gains. */
 const SMALLEST_HALF = 16;
 /** After a refusal that is no lost connection (loading, read-only, a script error). */
@@ -136,7 +134,10 @@ export class RedisConsumer implements Consumer, LinkListener {
     try {
       return await this.#settler.handBack();
     } catch (error) {
-      this.options.logger.warn({ held: this.held.size, cause: toError(error).message }, 'redis: messages could not be handed back; their leases will end');
+      this.options.logger.warn(
+        { held: this.held.size, cause: toError(error).message },
+        'redis: messages could not be handed back; their leases will end',
+      );
       return 0;
     }
   }
@@ -218,44 +219,22 @@ export class RedisConsumer implements Consumer, LinkListener {
   }
 
   async #pop(from: readonly QueueState[]): Promise<readonly Taken[]> {
-    const { keys } = this.links;
-    const lists: string[] = [];
-    const names: string[] = [];
-    for (let step = 0; step < (from[0] as QueueState).keys.length; step += 1) {
-      for (const queue of from) {
-        queue.wasWoken = false;
-        lists.push(queue.keys[step] as string);
-        names.push(queue.lists[step] as string);
-      }
-    }
+    for (const queue of from) queue.wasWoken = false;
     const { tagPrefix } = this;
-    const credit = Math.min(this.credit, this.#mostAtOnce);
+    const total = Math.min(this.credit, this.#mostAtOnce);
     const credits = from.map((queue) => queue.credit);
     const takenBefore = from.map((queue) => queue.taken);
     const leaseEndsMs = performance.now() + this.options.leaseMs;
-    this.asked = { tagPrefix, first: this.lastTag + 1, last: this.lastTag + credit };
-    const { groups, hasDrained } = await pop(this.links.commands, {
-      unacked: keys.unacked,
-      unackedIndex: keys.unackedIndex,
-      lists,
+    this.asked = { tagPrefix, first: this.lastTag + 1, last: this.lastTag + total };
+    const { taken, hasDrained } = await fetchBatch(this.links, this.options, {
+      from,
       credits,
-      total: credit,
-      leaseMs: this.options.leaseMs,
+      total,
       tagPrefix,
       lastTag: this.lastTag,
-      globalPrefix: keys.prefix,
-      mostBytes: LARGEST_POP_BYTES,
     });
     this.asked = null;
-    const taken: Taken[] = [];
-    for (const group of groups) {
-      const list = names[group.list] as string;
-      if ('fault' in group) {
-        this.options.logger.error({ queue: queueOf(list), list, cause: group.fault }, 'redis: a queue cannot be read; is its key something else than a list?');
-        continue;
-      }
-      for (const raw of group.messages) taken.push({ tag: tagPrefix + ++this.lastTag, list, raw, losses: null });
-    }
+    this.lastTag += taken.length;
     this.take(taken, leaseEndsMs);
     // Measured by the request, because the script knew nothing of what was granted meanwhile.
     if (hasDrained) {
@@ -307,7 +286,10 @@ export class RedisConsumer implements Consumer, LinkListener {
   #onRefused(error: unknown): void {
     // A lost connection is followed by onUp, which goes on.
     if (codeOf(error) === 'E_CONNECTION_LOST' || codeOf(error) === 'E_CLOSED') return;
-    this.options.logger.error({ cause: toError(error).message, code: redisErrorCode(error) }, 'redis: taking messages failed; trying again');
+    this.options.logger.error(
+      { cause: toError(error).message, code: redisErrorCode(error) },
+      'redis: taking messages failed; trying again',
+    );
     this.asked = null;
     for (const queue of this.queues.all) queue.isDry = true;
     clearTimeout(this.#pumpTimer);

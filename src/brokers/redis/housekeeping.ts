@@ -39,7 +39,9 @@ export class RedisHousekeeping {
   constructor(consumer: RedisConsumer) {
     this.#consumer = consumer;
     const steps = consumer.queues.all[0]?.keys.length ?? 0;
-    this.#lists = Array.from({ length: steps }, (_, step) => consumer.queues.all.map((queue) => queue.keys[step] as string)).flat();
+    this.#lists = Array.from({ length: steps }, (_, step) =>
+      consumer.queues.all.map((queue) => queue.keys[step] as string),
+    ).flat();
   }
 
   /** Looks at once, and from then on by itself. */

@@ -5,7 +5,7 @@
 import { redisErrorCode } from '../../clients/redis.js';
 import { RespWriter } from '../../clients/resp.js';
 import type { ErrorCode } from '../../core/error-codes.js';
-import { codeOf, PublishError, toError, type SendOutcome } from '../../core/errors.js';
+import { codeOf, PublishError, type SendOutcome, toError } from '../../core/errors.js';
 import type { OutgoingMessage, PublishResult } from '../broker.js';
 
 /** One publish() call. */
@@ -86,7 +86,13 @@ export function refusalOf(thrown: unknown): Failure {
 }
 
 /** The error of one message. */
-export function publishError(code: ErrorCode, outcome: SendOutcome, message: string, outgoing: OutgoingMessage | undefined, cause?: unknown): PublishError {
+export function publishError(
+  code: ErrorCode,
+  outcome: SendOutcome,
+  message: string,
+  outgoing: OutgoingMessage | undefined,
+  cause?: unknown,
+): PublishError {
   const id = outgoing?.message.headers.id;
   return new PublishError(code, message, { outcome, taskId: typeof id === 'string' ? id : undefined, cause });
 }

@@ -18,7 +18,7 @@ import { encodeEnvelope, queueKey, redisPriority } from '../../wire/redis-envelo
 import type { OutgoingMessage, PublishOptions, PublishResult } from '../broker.js';
 import { RedisBindings } from './bindings.js';
 import type { RedisLinks } from './connection.js';
-import { lpush, notSent, publishError, refusalOf, unknownBecause, type Batch, type Chunk, type Failure } from './outbox.js';
+import { type Batch, type Chunk, type Failure, lpush, notSent, publishError, refusalOf, unknownBecause } from './outbox.js';
 
 /** One command holds at most so many messages and about so many bytes. */
 const CHUNK_MESSAGES = 512;
@@ -66,7 +66,10 @@ export class RedisPublisher {
   async publish(messages: readonly OutgoingMessage[], options: PublishOptions): Promise<readonly PublishResult[]> {
     const { signal } = options;
     if (messages.length === 0) return [];
-    if (signal?.aborted) return messages.map((message) => notSent('E_PUBLISH_FAILED', 'the send was aborted before anything was sent', message, signal.reason));
+    if (signal?.aborted)
+      return messages.map((message) =>
+        notSent('E_PUBLISH_FAILED', 'the send was aborted before anything was sent', message, signal.reason),
+      );
     this.#links.commands.open();
     let finish = (): void => {};
     const finished = new Promise<void>((resolve) => {
@@ -116,7 +119,8 @@ export class RedisPublisher {
     }
     const { to, priority } = outgoing;
     let { message } = outgoing;
-    if (priority !== undefined) message = { ...message, properties: { ...message.properties, priority: redisPriority(priority) } };
+    if (priority !== undefined)
+      message = { ...message, properties: { ...message.properties, priority: redisPriority(priority) } };
     const exchange = to.exchange ?? '';
     const routingKey = to.routingKey ?? to.queue;
     let envelope: string;
@@ -129,7 +133,15 @@ export class RedisPublisher {
     const list = this.#links.keys.prefix + queueKey(to.queue, message.properties.priority ?? 0);
     let chunk = this.#open.get(list);
     if (!chunk || chunk.starts.length >= CHUNK_MESSAGES || chunk.writer.length >= CHUNK_BYTES) {
-      chunk = { list, writer: new RespWriter(chunk ? CHUNK_BYTES : this.#usualBytes), starts: [], batches: [], positions: [], number: 0, lostAtMs: 0 };
+      chunk = {
+        list,
+        writer: new RespWriter(chunk ? CHUNK_BYTES : this.#usualBytes),
+        starts: [],
+        batches: [],
+        positions: [],
+        number: 0,
+        lostAtMs: 0,
+      };
       this.#open.set(list, chunk);
       this.#waiting.push(chunk);
     }
@@ -159,7 +171,9 @@ export class RedisPublisher {
     this.#waiting = [];
     this.#open.clear();
     for (const chunk of chunks) {
-      this.#usualBytes = Math.round(Math.min(CHUNK_BYTES, Math.max(CHUNK_START_BYTES, this.#usualBytes * 0.9, chunk.writer.length * 1.25)));
+      this.#usualBytes = Math.round(
+        Math.min(CHUNK_BYTES, Math.max(CHUNK_START_BYTES, this.#usualBytes * 0.9, chunk.writer.length * 1.25)),
+      );
       void this.#write(chunk);
     }
   }
@@ -193,7 +207,11 @@ export class RedisPublisher {
       const batch = batches[at] as Batch;
       if (batch.isOver) continue;
       const position = positions[at] as number;
-      this.#settle(batch, position, failure && publishError(failure.code, failure.outcome, failure.error.message, batch.messages[position], failure.error));
+      this.#settle(
+        batch,
+        position,
+        failure && publishError(failure.code, failure.outcome, failure.error.message, batch.messages[position], failure.error),
+      );
     }
   }
 
@@ -211,7 +229,8 @@ export class RedisPublisher {
         for (const chunk of this.#uncertain.splice(0)) this.#decide(chunk, last);
       } catch (error) {
         // Another lost connection: the one after it asks again. A refusal tells nothing.
-        if (!(error instanceof RedisLinkError)) for (const chunk of this.#uncertain.splice(0)) this.#finish(chunk, unknownBecause(error));
+        if (!(error instanceof RedisLinkError))
+          for (const chunk of this.#uncertain.splice(0)) this.#finish(chunk, unknownBecause(error));
       } finally {
         this.#isResolving = false;
       }
@@ -223,7 +242,8 @@ export class RedisPublisher {
     if (chunk.number <= last) return this.#finish(chunk, null);
     const isTold = this.#links.commands.isPredecessorGone && performance.now() - chunk.lostAtMs < NUMBER_TRUSTED_MS;
     if (isTold) this.#again(chunk);
-    else this.#finish(chunk, unknownBecause(new Error('the connection was lost, and the server cannot tell what was carried out')));
+    else
+      this.#finish(chunk, unknownBecause(new Error('the connection was lost, and the server cannot tell what was carried out')));
   }
 
   /** Nothing of it was written: back into the outbox, for the next connection or until its deadlines. */
@@ -253,7 +273,8 @@ export class RedisPublisher {
     batch.isOver = true;
     for (let at = 0; at < batch.states.length; at += 1) {
       const state = batch.states[at];
-      if (state !== 2) this.#settle(batch, at, publishError(code, state === 1 ? 'unknown' : 'not-sent', message, batch.messages[at], cause));
+      if (state !== 2)
+        this.#settle(batch, at, publishError(code, state === 1 ? 'unknown' : 'not-sent', message, batch.messages[at], cause));
     }
     this.#dropOver();
   }
@@ -281,7 +302,12 @@ export class RedisPublisher {
         const nowMs = performance.now();
         let nextMs = Infinity;
         for (const batch of this.#batches) {
-          if (batch.deadlineMs <= nowMs) this.#giveUp(batch, 'E_PUBLISH_TIMEOUT', `not confirmed by ${this.#links.target.label} within the time given to send()`);
+          if (batch.deadlineMs <= nowMs)
+            this.#giveUp(
+              batch,
+              'E_PUBLISH_TIMEOUT',
+              `not confirmed by ${this.#links.target.label} within the time given to send()`,
+            );
           else nextMs = Math.min(nextMs, batch.deadlineMs);
         }
         if (nextMs < Infinity) this.#armTimer(nextMs);

@@ -106,7 +106,11 @@ function skipValue(text: string, at: number): number {
       if (depth === 0) return position;
       depth -= 1;
       if (depth === 0) return position + 1;
-    } else if (depth === 0 && (character === ',' || character === ' ' || character === '\n' || character === '\r' || character === '\t')) return position;
+    } else if (
+      depth === 0 &&
+      (character === ',' || character === ' ' || character === '\n' || character === '\r' || character === '\t')
+    )
+      return position;
     position += 1;
   }
   return position;

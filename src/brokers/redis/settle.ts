@@ -80,7 +80,10 @@ export class RedisSettler {
   async handBack(): Promise<number> {
     const holds = this.#consumer.held.all().filter((hold) => !hold.isSettling);
     for (const hold of holds) hold.isSettling = true;
-    const flags = await this.#untilAnswered(holds, this.#requeueStep(holds, () => 'front'));
+    const flags = await this.#untilAnswered(
+      holds,
+      this.#requeueStep(holds, () => 'front'),
+    );
     return flags === null ? holds.length : flags.filter(Boolean).length;
   }
 
@@ -147,7 +150,11 @@ export class RedisSettler {
     let envelope: string | Buffer = hold.takenOver ? markRedelivered(hold.raw) : hold.raw;
     if (message) {
       list = queueKey(queue, message.properties.priority ?? 0);
-      envelope = encodeEnvelope(message, { exchange: to?.exchange ?? '', routingKey: to?.routingKey ?? queue, deliveryTag: randomUUID() });
+      envelope = encodeEnvelope(message, {
+        exchange: to?.exchange ?? '',
+        routingKey: to?.routingKey ?? queue,
+        deliveryTag: randomUUID(),
+      });
     }
     return { tag: hold.tag, queue, dueMs: Math.ceil(untilMs), member: delayedMember(hold.tag, list, envelope) };
   }
@@ -172,7 +179,10 @@ export class RedisSettler {
   #judge(holds: readonly Held[], flags: Flags, isRepeat: boolean): readonly boolean[] {
     const refusal = flags.find((flag) => typeof flag === 'string');
     if (refusal !== undefined) {
-      throw new BrokerError('E_PUBLISH_FAILED', `Redis refused to move a message: ${refusal}. It stays in 'unacked' and comes back when its lease is over`);
+      throw new BrokerError(
+        'E_PUBLISH_FAILED',
+        `Redis refused to move a message: ${refusal}. It stays in 'unacked' and comes back when its lease is over`,
+      );
     }
     const nowMs = performance.now();
     // Gone at a repeat, within a lease that nobody else can have ended: our first try did it before the connection died.

@@ -5,6 +5,8 @@ import type { Arrival, ConsumeOptions, Delivery } from '../broker.js';
 import type { RedisLinks } from './connection.js';
 import { listFor, unframe } from './held.js';
 import { queueOf } from './keys.js';
+import type { QueueState } from './queues.js';
+import { pop } from './scripts/pop.js';
 import { renew } from './scripts/renew.js';
 
 /** A message taken from Redis, not decoded yet. */
@@ -24,8 +26,62 @@ export interface Asked {
   readonly last: number;
 }
 
+/** What to pop. */
+export interface BatchRequest {
+  readonly from: readonly QueueState[];
+  /** Credit of each of them. */
+  readonly credits: readonly number[];
+  readonly total: number;
+  readonly tagPrefix: string;
+  readonly lastTag: number;
+}
+
+/** A batch ends once it has so many bytes: it stands in the memory of both sides. */
+const LARGEST_BATCH_BYTES = 8 * 1024 * 1024;
 /** Tags in one command. */
 const PAGE = 4_000;
+
+/** Pops a batch. A queue that cannot be read is named in the log and does not keep the others waiting. */
+export async function fetchBatch(
+  links: RedisLinks,
+  { leaseMs, logger }: ConsumeOptions,
+  { from, credits, total, tagPrefix, lastTag }: BatchRequest,
+): Promise<{ readonly taken: readonly Taken[]; readonly hasDrained: boolean }> {
+  const { unacked, unackedIndex, prefix } = links.keys;
+  const keys: string[] = [];
+  const lists: string[] = [];
+  for (let step = 0; step < (from[0] as QueueState).keys.length; step += 1) {
+    for (const queue of from) {
+      keys.push(queue.keys[step] as string);
+      lists.push(queue.lists[step] as string);
+    }
+  }
+  const { groups, hasDrained } = await pop(links.commands, {
+    unacked,
+    unackedIndex,
+    lists: keys,
+    credits,
+    total,
+    leaseMs,
+    tagPrefix,
+    lastTag,
+    globalPrefix: prefix,
+    mostBytes: LARGEST_BATCH_BYTES,
+  });
+  const taken: Taken[] = [];
+  for (const group of groups) {
+    const list = lists[group.list] as string;
+    if ('fault' in group) {
+      logger.error(
+        { queue: queueOf(list), list, cause: group.fault },
+        'redis: a queue cannot be read; is its key something else than a list?',
+      );
+      continue;
+    }
+    for (const raw of group.messages) taken.push({ tag: tagPrefix + (lastTag + taken.length + 1), list, raw, losses: null });
+  }
+  return { taken, hasDrained };
+}
 
 /** Hands batches to the engine in the order in which they were taken, even when one of them has to ask for losses. */
 export class Deliveries {
@@ -71,7 +127,8 @@ function toArrivals(links: RedisLinks, taken: readonly Taken[]): Arrival[] | Pro
     try {
       const { message, deliveryTag, redelivered } = decodeEnvelope(raw);
       arrivals[at] = { kind: 'delivery', tag, queue, message, redelivered: redelivered || losses !== null, losses: losses ?? 0 };
-      if (redelivered && losses === null && deliveryTag !== '') (suspects ??= []).push({ at, key: links.keys.losses + deliveryTag });
+      if (redelivered && losses === null && deliveryTag !== '')
+        (suspects ??= []).push({ at, key: links.keys.losses + deliveryTag });
     } catch (error) {
       const fault = error instanceof WireError ? error : new WireError('E_DECODE', toError(error).message, { cause: error });
       arrivals[at] = { kind: 'garbage', tag, queue, raw, fault };

@@ -2,7 +2,7 @@
  * The Redis result store, in Celery's layout: `celery-task-meta-<id>` holds the meta and is also its channel. One
  * connection for commands; a second one only once somebody waits for a result.
  */
-import { RedisConnection, redisErrorCode, RedisLinkError } from '../../clients/redis.js';
+import { RedisConnection, RedisLinkError, redisErrorCode } from '../../clients/redis.js';
 import { loadLibrary } from '../../clients/redis-library.js';
 import { parseRedisUrl } from '../../clients/redis-url.js';
 import { BrokerError, toError } from '../../core/errors.js';
@@ -16,7 +16,7 @@ import type {
   WriteResult,
 } from '../result-store.js';
 import { claim } from './scripts/claim.js';
-import { write, type WriteGroup } from './scripts/write.js';
+import { type WriteGroup, write } from './scripts/write.js';
 import { ResultWaiters } from './waiters.js';
 
 /** Results in one script: longer ones would keep other clients waiting. */
@@ -76,7 +76,7 @@ class RedisResults implements ResultStore {
     const metas: (string | null)[] = [];
     for (let from = 0; from < ids.length; from += READ_PAGE) {
       const keys = ids.slice(from, from + READ_PAGE).map((id) => this.#names.metas + id);
-      for (const meta of (await this.#ask('mget', keys)) as (Buffer | null)[]) metas.push(meta && meta.toString());
+      for (const meta of (await this.#ask('mget', keys)) as (Buffer | null)[]) metas.push(meta?.toString() ?? null);
     }
     if (ids.length === 0) this.#assertOpen();
     return metas;
@@ -103,7 +103,10 @@ class RedisResults implements ResultStore {
   /** Forgets results; claims stay until they expire, because the workers that they fence off may still write. */
   async forget(ids: readonly string[]): Promise<void> {
     for (let from = 0; from < ids.length; from += READ_PAGE) {
-      await this.#ask('unlink', ids.slice(from, from + READ_PAGE).map((id) => this.#names.metas + id));
+      await this.#ask(
+        'unlink',
+        ids.slice(from, from + READ_PAGE).map((id) => this.#names.metas + id),
+      );
     }
     if (ids.length === 0) this.#assertOpen();
   }
@@ -176,5 +179,7 @@ class RedisResults implements ResultStore {
 
 function explain(error: unknown, label: string): Error {
   if (redisErrorCode(error) !== 'OOM') return toError(error);
-  return new BrokerError('E_BROKER_FULL', `${label} has no memory left for results: raise maxmemory or shorten the result TTL`, { cause: error });
+  return new BrokerError('E_BROKER_FULL', `${label} has no memory left for results: raise maxmemory or shorten the result TTL`, {
+    cause: error,
+  });
 }

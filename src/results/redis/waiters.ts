@@ -150,7 +150,11 @@ export class ResultWaiters {
     this.#toSubscribe.clear();
     for (const page of pages(leave)) this.#listening.call('unsubscribe', page).catch(() => {});
     // if the connection dies first, the next one's set-up subscribes to everything that is waited for
-    for (const page of pages(subscribe)) this.#listening.call('subscribe', page).then(() => this.#look(page), () => {});
+    for (const page of pages(subscribe))
+      this.#listening.call('subscribe', page).then(
+        () => this.#look(page),
+        () => {},
+      );
   }
 
   /** The one look after subscribing. */

@@ -109,7 +109,9 @@ export interface PopReply {
 }
 
 /** Messages of one list in the order of their tags, or why the list could not be popped. */
-export type PoppedGroup = { readonly list: number; readonly messages: readonly Buffer[] } | { readonly list: number; readonly fault: string };
+export type PoppedGroup =
+  | { readonly list: number; readonly messages: readonly Buffer[] }
+  | { readonly list: number; readonly fault: string };
 
 /** Runs the script; `list` counts from 0 in `request.lists`. */
 export async function pop(runner: ScriptRunner, request: PopRequest): Promise<PopReply> {

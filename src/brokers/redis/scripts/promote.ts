@@ -48,6 +48,12 @@ export async function promote(
   keys: { readonly delayed: string; readonly prefix: string },
   limit: number,
 ): Promise<{ readonly moved: number; readonly nextInMs: number | null }> {
-  const [moved, nextInMs] = (await runner.run(script, [script.sha, '1', keys.delayed, keys.prefix, String(limit)])) as RedisReply[] as number[];
+  const [moved, nextInMs] = (await runner.run(script, [
+    script.sha,
+    '1',
+    keys.delayed,
+    keys.prefix,
+    String(limit),
+  ])) as RedisReply[] as number[];
   return { moved: moved as number, nextInMs: (nextInMs as number) < 0 ? null : (nextInMs as number) };
 }

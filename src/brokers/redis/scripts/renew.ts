@@ -35,7 +35,12 @@ return gone or false
 `);
 
 /** Positions in `tags` that are gone. */
-export async function renew(runner: ScriptRunner, unackedIndex: string, leaseMs: number, tags: readonly string[]): Promise<readonly number[]> {
+export async function renew(
+  runner: ScriptRunner,
+  unackedIndex: string,
+  leaseMs: number,
+  tags: readonly string[],
+): Promise<readonly number[]> {
   const args: RedisArg[] = [script.sha, '1', unackedIndex, String(leaseMs / 1_000)];
   for (const tag of tags) args.push(tag);
   const reply = (await runner.run(script, args)) as RedisReply[] | null;

@@ -27,7 +27,18 @@ if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1
 return epoch
 `);
 
-export async function claim(connection: RedisConnection, keys: { readonly claims: string; readonly meta: string; readonly epoch: string }, ttlMs: number): Promise<Claim> {
-  const reply = await connection.run(script, [script.sha, '3', keys.claims, keys.meta, keys.epoch, String(Math.max(1, Math.ceil(ttlMs)))]);
+export async function claim(
+  connection: RedisConnection,
+  keys: { readonly claims: string; readonly meta: string; readonly epoch: string },
+  ttlMs: number,
+): Promise<Claim> {
+  const reply = await connection.run(script, [
+    script.sha,
+    '3',
+    keys.claims,
+    keys.meta,
+    keys.epoch,
+    String(Math.max(1, Math.ceil(ttlMs))),
+  ]);
   return typeof reply === 'number' ? { epoch: reply } : { final: String(reply) };
 }

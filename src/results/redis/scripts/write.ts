@@ -82,7 +82,12 @@ export async function write(
 ): Promise<readonly WriteResult[] | null> {
   const args: string[] = [script.sha, String(group.keys.length + 1), names.claims];
   for (const key of group.keys) args.push(key);
-  args.push(group.ttlMs === null ? '' : String(Math.max(1, Math.ceil(group.ttlMs))), String(group.epoch), names.epochs, String(Buffer.byteLength(names.metas)));
+  args.push(
+    group.ttlMs === null ? '' : String(Math.max(1, Math.ceil(group.ttlMs))),
+    String(group.epoch),
+    names.epochs,
+    String(Buffer.byteLength(names.metas)),
+  );
   for (const meta of group.metas) args.push(meta);
   const reply = (await connection.run(script, args)) as RedisReply[] | null;
   return reply === null ? null : reply.map((code) => RESULTS[code as number] as WriteResult);
