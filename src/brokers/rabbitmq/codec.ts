@@ -14,6 +14,8 @@ import type { ParkReason } from '../broker.js';
  * its task stays PENDING for ever; with the margin a worker sees it, stores REVOKED ("expired") and the sender learns of it.
  */
 const EXPIRY_MARGIN_MS = 3_600_000;
+/** RabbitMQ closes the channel for more (49 days). The worker judges by the `expires` header, so such a message goes without. */
+const LONGEST_TTL_MS = 4_294_967_295;
 
 const PUBLISH_OPTIONS = { mandatory: true } as const;
 
@@ -28,8 +30,10 @@ export function encodeForQueue(
   if (priority !== undefined) options.priority = priority;
   const { expiration } = properties;
   // In the delay ladder a TTL would end the wait early instead of the message.
-  if (expiration !== undefined)
-    options.expiration = way === 'delay' ? undefined : String((Number(expiration) || 0) + EXPIRY_MARGIN_MS);
+  if (expiration !== undefined) {
+    const ttlMs = Math.floor(Number(expiration) || 0) + EXPIRY_MARGIN_MS;
+    options.expiration = way === 'delay' || ttlMs > LONGEST_TTL_MS ? undefined : String(Math.max(0, ttlMs));
+  }
   return { content: body, options };
 }
 
