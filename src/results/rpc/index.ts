@@ -36,6 +36,9 @@ export async function openRpcResults(options: ResultStoreOptions): Promise<RpcRe
   return new RpcResultStore(options);
 }
 
+/** AMQP has one byte for the length of a routing key or property. */
+const fitsShortText = (text: string): boolean => text.length <= 85 || Buffer.byteLength(text) <= 255;
+
 export class RpcResultStore implements ResultStore {
   readonly name = 'rpc';
   readonly capabilities = CAPABILITIES;
@@ -72,6 +75,12 @@ export class RpcResultStore implements ResultStore {
     const messages: AmqpOutgoing[] = [];
     for (const { id, meta, replyTo, correlationId } of writes) {
       if (!replyTo) continue; // the sender did not ask
+      const answers = correlationId ?? id;
+      // Refused by the client each time that it is tried: the sender cannot be waiting for that, and others do.
+      if (!fitsShortText(replyTo) || !fitsShortText(answers)) {
+        this.#options.logger.warn({ id }, 'a result cannot be sent: its reply queue or correlation id has more than 255 bytes');
+        continue;
+      }
       messages.push({
         exchange: '',
         routingKey: replyTo,
@@ -81,7 +90,7 @@ export class RpcResultStore implements ResultStore {
           contentEncoding: 'utf-8',
           deliveryMode: 1,
           priority: 0,
-          correlationId: correlationId ?? id,
+          correlationId: answers,
           // Not mandatory: a sender that has gone needs no answer.
           headers: {},
         },
