@@ -3,7 +3,8 @@
  * in, a verdict comes out, and `consumer.ts` carries it out. Source: wire section 11, DESIGN section 5.
  */
 import type { Delivery } from '../../brokers/broker.js';
-import { WireError } from '../../core/errors.js';
+import type { ErrorCode } from '../../core/error-codes.js';
+import { codeOf, toError } from '../../core/errors.js';
 import type { WireMessage } from '../../wire/message.js';
 import { readTaskHeaders, type TaskHeaders, upgradeProtocol1 } from '../../wire/task-message.js';
 import type { TaskFacts } from '../port.js';
@@ -25,7 +26,7 @@ export type Verdict =
   | { readonly kind: 'defer'; readonly headers: TaskHeaders; readonly untilMs: number }
   /** Nobody here knows the task: back through the delay store, with the time of the first meeting in a header. */
   | { readonly kind: 'unknown'; readonly headers: TaskHeaders; readonly untilMs: number; readonly message: WireMessage }
-  | { readonly kind: 'park'; readonly headers: TaskHeaders | null; readonly code: 'E_DECODE' | 'E_NOT_REGISTERED' | 'E_WORKER_LOST'; readonly reason: string };
+  | { readonly kind: 'park'; readonly headers: TaskHeaders | null; readonly code: ErrorCode; readonly reason: string };
 
 export interface AdmissionContext {
   readonly nowMs: number;
@@ -37,8 +38,12 @@ export interface AdmissionContext {
 
 /** How many workers or executors died under this delivery, as far as anybody knows. */
 export function lossesOf(delivery: Delivery): number {
-  const counted = delivery.message.headers[LOSSES_HEADER];
-  return delivery.losses + (typeof counted === 'number' ? counted : 0);
+  return delivery.losses + countOf(delivery.message.headers[LOSSES_HEADER]);
+}
+
+/** Headers of our own come from the wire like all others: anything but a count is none. */
+function countOf(value: unknown): number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value > 0 ? value : 0;
 }
 
 /** Whether somebody may have claimed this task before, so that results need an epoch. */
@@ -68,8 +73,8 @@ export function admit(delivery: Delivery, context: AdmissionContext): Verdict {
       headers = readTaskHeaders(message);
     }
   } catch (error) {
-    if (error instanceof WireError) return { kind: 'park', headers: null, code: 'E_DECODE', reason: error.message };
-    throw error;
+    // Whatever it is, a bug of ours too: thrown on, it would take the messages of the whole batch with it.
+    return { kind: 'park', headers: null, code: codeOf(error) ?? 'E_INTERNAL', reason: toError(error).message };
   }
   if (headers === null) return { kind: 'park', headers: null, code: 'E_DECODE', reason: 'neither protocol 2 nor protocol 1' };
   const { nowMs } = context;
@@ -78,7 +83,8 @@ export function admit(delivery: Delivery, context: AdmissionContext): Verdict {
   const facts = context.facts.get(headers.task);
   if (facts === undefined) {
     const since = message.headers[UNKNOWN_SINCE_HEADER];
-    const sinceMs = typeof since === 'number' ? since : nowMs;
+    // A time to come, or no time at all, would keep it waiting for ever.
+    const sinceMs = typeof since === 'number' && since >= 0 ? Math.min(since, nowMs) : nowMs;
     const waitedMs = nowMs - sinceMs;
     if (waitedMs >= context.unknownTaskPatienceMs) {
       return {
@@ -100,6 +106,5 @@ export function admit(delivery: Delivery, context: AdmissionContext): Verdict {
     return { kind: 'park', headers, code: 'E_WORKER_LOST', reason: `${losses} workers died while they ran this task` };
   }
   const claim = delivery.redelivered || losses > 0 || message.headers[RESENT_HEADER] === true;
-  const epoch = message.headers[EPOCH_HEADER];
-  return { kind: 'run', headers, message, facts, claim, epoch: typeof epoch === 'number' && Number.isSafeInteger(epoch) ? epoch : 0, losses };
+  return { kind: 'run', headers, message, facts, claim, epoch: countOf(message.headers[EPOCH_HEADER]), losses };
 }

@@ -9,6 +9,7 @@ import type { Consumer, Settlement } from '../../brokers/broker.js';
 import { reconnectDelayMs } from '../../core/backoff.js';
 import type { Clock } from '../../core/clock.js';
 import { sleep } from '../../core/clock.js';
+import type { ErrorCode } from '../../core/error-codes.js';
 import { codeOf, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { ResultStore, ResultWrite } from '../../results/result-store.js';
@@ -22,6 +23,15 @@ import type { TaskLog } from './task-log.js';
 
 /** How long an epoch is remembered when results are kept for ever. */
 export const CLAIM_TTL_MS = 86_400_000;
+
+/** What ends by itself and is nobody's fault: batches stay together through it. */
+const OUTAGES: ReadonlySet<ErrorCode> = new Set([
+  'E_CONNECTION_LOST',
+  'E_BROKER_UNREACHABLE',
+  'E_BROKER_AUTH',
+  'E_BROKER_FULL',
+  'E_PUBLISH_TIMEOUT',
+]);
 
 export interface SettlerOptions {
   readonly store: ResultStore;
@@ -194,7 +204,12 @@ export class Settler {
         return;
       }
       const written = direct.length > 0 ? this.#options.consumer().settle(direct) : null;
-      await this.#store(pairs);
+      if (!(await this.#store(pairs))) {
+        // One of them is refused, so each goes alone: the others must not wait for what may never be stored.
+        await Promise.all(pairs.map((pair) => this.#carryOut([pair], [])));
+        await written;
+        return;
+      }
       const settlements: Settlement[] = [];
       for (const { settlement } of pairs) if (settlement !== null) settlements.push(settlement);
       if (settlements.length > 0) await this.#options.consumer().settle(settlements);
@@ -210,17 +225,19 @@ export class Settler {
     }
   }
 
-  /** Stores the results, for as long as it takes: an outage of the store must not lose outcomes. */
-  async #store(pairs: readonly Pair[]): Promise<void> {
+  /** Stores the results, for as long as it takes: an outage of the store must not lose outcomes. False: a batch that was refused. */
+  async #store(pairs: readonly Pair[]): Promise<boolean> {
     const { store, counters, logger, signal } = this.#options;
     const writes = pairs.map((pair) => pair.write);
     for (let tries = 0; ; tries++) {
       try {
         const results = await store.set(writes);
         for (const result of results) if (result === 'fenced') counters.fenced += 1;
-        return;
+        return true;
       } catch (error) {
-        if (codeOf(error) === 'E_CLOSED' || signal.aborted) throw error;
+        const code = codeOf(error);
+        if (code === 'E_CLOSED' || signal.aborted) throw error;
+        if (pairs.length > 1 && (code === undefined || !OUTAGES.has(code))) return false;
         if (tries % 10 === 0) logger.warn({ results: writes.length, error: toError(error).message }, 'results could not be stored; trying again');
         await sleep(reconnectDelayMs(tries, Math.random()), signal);
       }

@@ -4,6 +4,7 @@
  * executor that does not yield cannot be helped from within: that is the pool's part.
  */
 import type { TaskDefinition } from '../../app/definition.js';
+import { systemClock } from '../../core/clock.js';
 import { formatMs } from '../../core/duration.js';
 import { pythonError } from '../../wire/exception-info.js';
 import type { RunContext } from './context.js';
@@ -14,19 +15,20 @@ export function startLimits(context: RunContext, definition: TaskDefinition, set
   const softMs = context.softTimeLimitMs ?? definition.options.softTimeLimitMs;
   const hardMs = context.timeLimitMs ?? definition.options.timeLimitMs;
   if (softMs === null && hardMs === null) return null;
-  const timers: NodeJS.Timeout[] = [];
-  if (softMs !== null) timers.push(setTimeout(() => context.abort('soft-time-limit'), softMs));
+  const timers: (() => void)[] = [];
+  // The clock's timers and not setTimeout: that one fires at once for what is longer than 24 days.
+  if (softMs !== null) timers.push(systemClock.after(softMs, () => context.abort('soft-time-limit')));
   if (hardMs !== null) {
     timers.push(
-      setTimeout(() => {
+      systemClock.after(hardMs, () => {
         context.abort('soft-time-limit');
         context.log.error({ limit: formatMs(hardMs) }, 'hard time limit passed: the task is failed and abandoned');
         const exceptionJson = pythonError('TimeLimitExceeded', [hardMs / 1_000], 'billiard.exceptions');
         settle({ kind: 'failure', exceptionJson, traceback: '', expected: false });
-      }, hardMs),
+      }),
     );
   }
   return () => {
-    for (const timer of timers) clearTimeout(timer);
+    for (const cancel of timers) cancel();
   };
 }
