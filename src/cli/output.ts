@@ -3,9 +3,12 @@
  * else to standard error, so that a pipe gets only the answer.
  */
 import Table from 'cli-table3';
-import pc from 'picocolors';
+import picocolors from 'picocolors';
 import { codeOf, toError } from '../core/errors.js';
 import { UsageError } from './exit-codes.js';
+
+/** Colours for a terminal only: by itself the library also colours what a build server or `FORCE_COLOR`-less pipe gets when `CI` is set. */
+const pc = picocolors.createColors(process.stdout.isTTY === true && !process.env.NO_COLOR);
 
 /** Values that JSON has no form for are written as text, so that `--json` never throws. */
 function jsonSafe(_key: string, value: unknown): unknown {

@@ -3,12 +3,15 @@
  * Writes are synchronous: a thread or process that is about to die must not lose its last line.
  */
 import { writeSync } from 'node:fs';
-import pc from 'picocolors';
+import picocolors from 'picocolors';
 import { pino } from 'pino';
 import type { Logger } from './logger.js';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 export type LogFormat = 'json' | 'human' | 'auto';
+
+/** For a terminal only: by itself the library also colours when `CI` is set. */
+const pc = picocolors.createColors(process.stderr.isTTY === true && !process.env.NO_COLOR);
 
 const LEVEL_NAMES: Record<number, string> = {
   20: pc.dim('debug'),

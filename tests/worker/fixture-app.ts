@@ -93,3 +93,18 @@ export const quiet = app.fn('t.quiet', (key: string): string => {
   return key;
 }, { ignoreResult: true });
 export const bad = app.fn('t.bad', (): string => (() => 'a function') as unknown as string);
+export const early = app.fn(
+  't.early',
+  (key: string): number => {
+    const { attempt } = taskContext();
+    note(`early ${key} ${attempt}`);
+    if (attempt < 3) throw new Error('not yet');
+    return attempt;
+  },
+  { ack: 'early', retry: { max: 3, backoff: 'fixed', base: '50ms', jitter: 'none' } },
+);
+export const processKiller = app.fn('t.processKiller', (): number => {
+  note('process killer');
+  process.kill(process.pid, 'SIGKILL');
+  return 0;
+});

@@ -179,6 +179,12 @@ describe.each<PoolName>(['inline', 'async', 'threads'])('pool %s', (pool) => {
     expect(harness.ledger().filter((line) => line.startsWith('stop'))).toHaveLength(executors);
   });
 
+  test('a task that is acked early is tried again too', async () => {
+    await harness.worker();
+    expect(await (await harness.tasks.early.send('e')).result({ timeout: '10s' })).toBe(3);
+    expect(harness.ledger().filter((line) => line.startsWith('early'))).toEqual(['early e 1', 'early e 2', 'early e 3']);
+  });
+
   test('500 tasks at once all end, each once', async () => {
     await harness.worker();
     const handles = await harness.tasks.ran.sendMany(Array.from({ length: 500 }, (_, index) => ({ args: [`n${index}`] as [string] })));

@@ -34,6 +34,9 @@ export interface IntakeOptions {
   grant(queue: string): void;
 }
 
+/** A suspect that cannot be alone yet goes back for about this long. */
+const ALONE_AGAIN_MS = 400;
+
 export class Intake {
   readonly #options: IntakeOptions;
   readonly #precisionMs: number;
@@ -59,6 +62,11 @@ export class Intake {
     switch (verdict.kind) {
       case 'run': {
         const { headers, message, facts, epoch, losses } = verdict;
+        if (losses > 0 && !this.#options.executors.takeAlone()) {
+          counters.deferred += 1;
+          settler.withoutResult({ kind: 'defer', arrival: delivery, untilMs: clock.nowMs() + Math.round(ALONE_AGAIN_MS * (0.5 + Math.random())) });
+          break;
+        }
         const run: ActiveRun = { run: this.#nextRun++, delivery, message, headers, facts, epoch, alone: losses > 0, settled: false, executor: -1 };
         if (verdict.claim || facts.ack === 'early') void this.#prepare(run, verdict.claim);
         else this.#start(run);
@@ -127,7 +135,7 @@ export class Intake {
           counters.duplicates += 1;
           logger.info({ id: headers.id, task: headers.task }, 'delivered again, but its result is final: dropped');
           settler.withoutResult({ kind: 'ack', arrival: delivery });
-          this.#options.grant(delivery.queue);
+          this.#endUnstarted(run);
           return;
         }
         prepared = { ...prepared, epoch: claimed.epoch };
@@ -135,7 +143,7 @@ export class Intake {
       if (run.facts.ack === 'early') {
         const [held] = await consumer().settle([{ kind: 'ack', arrival: delivery }]);
         if (held !== 'held') {
-          this.#options.grant(delivery.queue);
+          this.#endUnstarted(run);
           return;
         }
         prepared = { ...prepared, settled: true };
@@ -145,8 +153,14 @@ export class Intake {
       // The store or broker is away: the message goes back and is tried again once they answer.
       logger.warn({ id: headers.id, task: headers.task, error: toError(error).message }, 'could not be claimed; put back');
       settler.withoutResult({ kind: 'defer', arrival: delivery, untilMs: this.#options.clock.nowMs() + 1_000 });
-      this.#options.grant(delivery.queue);
+      this.#endUnstarted(run);
     }
+  }
+
+  /** Gives back what a run took that will not start: its credit, and the place of a run alone. */
+  #endUnstarted(run: ActiveRun): void {
+    if (run.alone) this.#options.executors.leaveAlone();
+    this.#options.grant(run.delivery.queue);
   }
 
   #start(run: ActiveRun): void {

@@ -89,6 +89,7 @@ export class Engine {
     this.#calls = new Calls(broker, store);
     const consumer = (): Consumer => this.#consumer as Consumer;
     const settler = new Settler({
+      broker,
       store,
       consumer,
       counters: this.counters,

@@ -20,8 +20,10 @@ export class Executors {
   readonly #onMessage: (executor: number, message: FromExecutor) => void;
   /** Runs beyond the free slots: only while a broker gives more than asked for; bounded by its credit. */
   readonly #waiting: ActiveRun[] = [];
-  /** Runs that need an executor to themselves; while there are any, one executor is kept from taking others. */
-  readonly #waitingAlone: ActiveRun[] = [];
+  /** The run that needs an executor to itself and waits for one to be empty. One at a time: see `takeAlone`. */
+  #waitingAlone: ActiveRun | null = null;
+  /** Such a run was admitted and has not ended. */
+  #aloneTaken = false;
   /** The executor that is emptied for a run alone, or that has one; -1 for none. */
   #reserved = -1;
   #flushing = false;
@@ -32,7 +34,7 @@ export class Executors {
   }
 
   get waiting(): number {
-    return this.#waiting.length + this.#waitingAlone.length;
+    return this.#waiting.length + (this.#waitingAlone ? 1 : 0);
   }
 
   /** Adds an executor, or puts a new one in the place of a dead one. */
@@ -59,14 +61,28 @@ export class Executors {
     slot.free = 0;
     slot.busy = 0;
     slot.outbox = [];
-    if (this.#reserved === index) this.#reserved = -1;
-    this.#dispatchAlone();
+    if (this.#reserved === index) this.#aloneMayGo();
   }
 
-  /** Hands a run over, or lets it wait for a slot. */
+  /**
+   * Takes the one place for a run that must be alone; false when it is taken. One at a time a worker: a second one would
+   * only be held, and would count as lost again if the first takes the whole process with it.
+   */
+  takeAlone(): boolean {
+    if (this.#aloneTaken) return false;
+    this.#aloneTaken = true;
+    return true;
+  }
+
+  /** Gives the place back without a run: it turned out that nothing has to run. */
+  leaveAlone(): void {
+    this.#aloneTaken = false;
+  }
+
+  /** Hands a run over, or lets it wait for a slot. A run alone only after `takeAlone()`. */
   dispatch(run: ActiveRun): void {
     if (run.alone) {
-      this.#waitingAlone.push(run);
+      this.#waitingAlone = run;
       this.#dispatchAlone();
       return;
     }
@@ -84,8 +100,7 @@ export class Executors {
     if (!slot?.end) return;
     slot.free += 1;
     slot.busy -= 1;
-    if (this.#reserved === index && slot.busy === 0) this.#reserved = -1;
-    if (this.#waitingAlone.length > 0) this.#dispatchAlone();
+    if (this.#reserved === index && slot.busy === 0) this.#aloneMayGo();
     if (this.#waiting.length > 0) this.#dispatchWaiting();
   }
 
@@ -99,7 +114,10 @@ export class Executors {
 
   /** Takes back what no executor has seen yet. */
   takeWaiting(): ActiveRun[] {
-    return [...this.#waitingAlone.splice(0), ...this.#waiting.splice(0)];
+    const alone = this.#waitingAlone ? [this.#waitingAlone] : [];
+    this.#waitingAlone = null;
+    this.#aloneTaken = false;
+    return [...alone, ...this.#waiting.splice(0)];
   }
 
   closeAll(): void {
@@ -138,12 +156,22 @@ export class Executors {
     }
   }
 
-  /** Gives the next run that must be alone to an executor that has nothing, or keeps one free until it has. */
+  /** The reserved executor is empty or gone: the run that waited for it starts (there or elsewhere), or the one alone has ended. */
+  #aloneMayGo(): void {
+    this.#reserved = -1;
+    if (this.#waitingAlone) this.#dispatchAlone();
+    else this.#aloneTaken = false;
+  }
+
+  /** Gives the run that must be alone to an executor that has nothing, or keeps one free until it has. */
   #dispatchAlone(): void {
-    if (this.#waitingAlone.length === 0) return;
+    const run = this.#waitingAlone;
+    if (run === null) return;
     if (this.#reserved < 0) this.#reserved = this.#freest();
     const slot = this.#slots[this.#reserved];
-    if (slot?.end && slot.busy === 0 && slot.free > 0) this.#give(this.#reserved, this.#waitingAlone.shift() as ActiveRun);
+    if (!slot?.end || slot.busy > 0 || slot.free === 0) return;
+    this.#waitingAlone = null;
+    this.#give(this.#reserved, run);
   }
 
   #flush(): void {

@@ -5,7 +5,7 @@
  *
  * Bounded: what is between outcome and settlement counts as `inFlight`, and the engine stops granting credit above a limit.
  */
-import type { Consumer, Settlement } from '../../brokers/broker.js';
+import type { Broker, Consumer, OutgoingMessage, Settlement } from '../../brokers/broker.js';
 import { reconnectDelayMs } from '../../core/backoff.js';
 import type { Clock } from '../../core/clock.js';
 import { sleep } from '../../core/clock.js';
@@ -33,7 +33,11 @@ const OUTAGES: ReadonlySet<ErrorCode> = new Set([
   'E_PUBLISH_TIMEOUT',
 ]);
 
+/** How long the next try of an early-acked task may take to reach the broker. */
+const SUCCESSOR_MS = 30_000;
+
 export interface SettlerOptions {
+  readonly broker: Broker;
   readonly store: ResultStore;
   readonly consumer: () => Consumer;
   readonly counters: EngineCounters;
@@ -142,7 +146,8 @@ export class Settler {
         const successor = run.epoch > 0 ? withHeader(next, EPOCH_HEADER, run.epoch) : next;
         // RETRY is stored before the successor is sent: else a fast next try could finish first and be overwritten (SURPRISES 5).
         const write = ignoresResult ? null : this.#outcomeWrite(run, outcome, 'RETRY', outcome.exceptionJson ?? 'null', outcome.traceback);
-        finish(write, { kind: 'defer', arrival: run.delivery, untilMs, message: successor });
+        if (run.settled) void this.#sendSuccessor(write, run, { to: { queue: run.delivery.queue }, message: successor, notBeforeMs: untilMs });
+        else finish(write, { kind: 'defer', arrival: run.delivery, untilMs, message: successor });
         return;
       }
       case 'undecodable': {
@@ -192,6 +197,22 @@ export class Settler {
       parentId: headers.parentId,
     });
     return { id: headers.id, state, meta, epoch, ttlMs, replyTo: headers.replyTo, correlationId: headers.correlationId };
+  }
+
+  /** The next try of a task that was acked before it ran: nothing is held any more that could be deferred, so it is sent anew. */
+  async #sendSuccessor(write: ResultWrite | null, run: ActiveRun, successor: OutgoingMessage): Promise<void> {
+    const { broker, logger } = this.#options;
+    this.inFlight += 1;
+    try {
+      if (write !== null) await this.#store([{ write, settlement: null }]);
+      const [failure] = await broker.publish([successor], { timeoutMs: SUCCESSOR_MS });
+      if (failure) logger.error({ id: run.headers.id, task: run.headers.task, error: failure.message }, 'the next try could not be sent; acked early, the task ends here');
+    } catch (error) {
+      logger.error({ id: run.headers.id, task: run.headers.task, error: toError(error).message }, 'the next try could not be sent; acked early, the task ends here');
+    } finally {
+      this.inFlight -= 1;
+      this.#options.onDrained();
+    }
   }
 
   async #carryOut(pairs: readonly Pair[], direct: readonly Settlement[]): Promise<void> {
