@@ -11,6 +11,15 @@ import { isExecutorThread } from './executor/load-source.js';
 import { type RawWorkerOptions, resolveWorkerOptions } from './options.js';
 import type { AppSource, PoolSetup, RunningPool } from './pools/pool.js';
 
+/**
+ * Keeps the process alive while a worker runs: an idle one on a file broker has only unref'd timers and watchers, and Node
+ * would end the process under it. The returned function lets go.
+ */
+function stayAlive(): () => void {
+  const timer = setInterval(() => {}, 3_600_000);
+  return () => clearInterval(timer);
+}
+
 /** Each pool is loaded only when asked for. */
 async function startPool(setup: PoolSetup): Promise<RunningPool> {
   switch (setup.options.pool) {
@@ -42,6 +51,7 @@ export async function startWorker(app: App, options: WorkerOptions = {}): Promis
   const done = new Promise<{ readonly exitCode: number }>((resolve) => {
     finish = resolve;
   });
+  const leave = stayAlive();
   const running = await startPool({
     options: resolved,
     source,
@@ -49,11 +59,16 @@ export async function startWorker(app: App, options: WorkerOptions = {}): Promis
     log: { level: given ? 'warn' : 'info', format: 'auto' },
     onFatal: (error) => {
       logger.error({ err: error }, 'the worker cannot go on');
+      leave();
       finish({ exitCode: 1 });
     },
+  }).catch((error: unknown) => {
+    leave();
+    throw error;
   });
   const close = async (): Promise<void> => {
     const report = await running.stop(resolved.graceMs);
+    leave();
     finish({ exitCode: report.handBackFailed ? 3 : 0 });
   };
   return { close, done, stats: () => running.stats(), [Symbol.asyncDispose]: close };
@@ -93,6 +108,7 @@ export async function runWorkerFromFile(options: FileWorkerOptions): Promise<num
   };
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
+  const leave = stayAlive();
   try {
     const starting = startPool({ options: resolved, source: { file: appFile, exportName: exportName ?? null }, logger, log, onFatal: fail });
     const early = await Promise.race([starting.then((pool) => {
@@ -101,6 +117,7 @@ export async function runWorkerFromFile(options: FileWorkerOptions): Promise<num
     if (typeof early === 'number') return early;
     return await Promise.race([asked, fatal]);
   } finally {
+    leave();
     process.off('SIGTERM', onSignal);
     process.off('SIGINT', onSignal);
   }
