@@ -13,7 +13,7 @@ import { startRedis } from '../tests/support/redis-server.js';
 import * as fileLimits from './limits/file.js';
 import * as rabbitmqLimits from './limits/rabbitmq.js';
 import * as redisLimits from './limits/redis.js';
-import { cpuMs, drain, enqueueBulk, enqueueOneByOne, type Env, idleWorker, latency, rssMiB } from './measure.js';
+import { cpuMs, drain, type Env, enqueueBulk, enqueueOneByOne, idleWorker, latency, rssMiB } from './measure.js';
 
 interface Figure {
   readonly name: string;
@@ -62,7 +62,15 @@ async function median(measure: () => Promise<number>): Promise<number> {
 
 function add(name: string, broker: string, pool: string, value: number, unit: string, limit: number | null): void {
   const round = (figure: number): number => (figure >= 100 ? Math.round(figure) : Math.round(figure * 1_000) / 1_000);
-  const figure = { name, broker, pool, value: round(value), unit, limit: limit === null ? null : round(limit), ratio: limit === null ? null : Math.round((value / limit) * 100) / 100 };
+  const figure = {
+    name,
+    broker,
+    pool,
+    value: round(value),
+    unit,
+    limit: limit === null ? null : round(limit),
+    ratio: limit === null ? null : Math.round((value / limit) * 100) / 100,
+  };
   figures.push(figure);
   note(`  ${name} ${pool} ${figure.value} ${unit}${limit === null ? '' : ` (raw ${figure.limit}, ratio ${figure.ratio})`}`);
 }
@@ -79,7 +87,10 @@ interface Bench {
 
 async function measureEnqueue({ broker, url, env, limits, clear }: Bench): Promise<void> {
   const count = (broker === 'rabbitmq' ? 40_000 : 200_000) * scale;
-  for (const [name, bulk] of [['enqueue-one-by-one', false], ['enqueue-bulk', true]] as const) {
+  for (const [name, bulk] of [
+    ['enqueue-one-by-one', false],
+    ['enqueue-bulk', true],
+  ] as const) {
     if (!wanted(name)) continue;
     const value = await median(async () => {
       await clear();
@@ -94,7 +105,10 @@ async function measureEnqueue({ broker, url, env, limits, clear }: Bench): Promi
 
 async function measureDrain({ broker, url, env, limits, clear }: Bench): Promise<void> {
   const count = 20_000 * (flags.quick ? 0.5 : 1);
-  for (const [name, withResults] of [['drain-with-results', true], ['drain-without-results', false]] as const) {
+  for (const [name, withResults] of [
+    ['drain-with-results', true],
+    ['drain-without-results', false],
+  ] as const) {
     if (!wanted(name)) continue;
     const limit = await median(() => limits.drainLimit(url, count, 200, withResults));
     for (const pool of pools) {
@@ -126,7 +140,10 @@ async function measureIdle({ broker, env, commands, clear }: Bench): Promise<voi
   const windowMs = flags.quick ? 10_000 : 60_000;
   const ten = Array.from({ length: 10 }, (_, index) => `q${index}`).join(',');
   for (const pool of pools) {
-    for (const [label, queues] of [['', 'lovage'], ['-10-queues', ten]] as const) {
+    for (const [label, queues] of [
+      ['', 'lovage'],
+      ['-10-queues', ten],
+    ] as const) {
       if (label !== '' && (commands === null || pool !== 'threads')) continue;
       // A JavaScript app file: what a TypeScript loader takes is the loader's (docs/benchmarks tells how much).
       const worker = await idleWorker(env, pool, queues, './idle-app.js');
@@ -135,7 +152,15 @@ async function measureIdle({ broker, env, commands, clear }: Bench): Promise<voi
       await new Promise((resolve) => setTimeout(resolve, windowMs));
       const minutes = windowMs / 60_000;
       // Less the one INFO that asks.
-      if (commands !== null) add(`idle-commands-per-minute${label}`, broker, pool, ((await commands()) - commandsBefore - 1) / minutes, 'commands', null);
+      if (commands !== null)
+        add(
+          `idle-commands-per-minute${label}`,
+          broker,
+          pool,
+          ((await commands()) - commandsBefore - 1) / minutes,
+          'commands',
+          null,
+        );
       add(`idle-cpu-per-minute${label}`, broker, pool, (cpuMs(worker.pid) - cpuBefore) / minutes, 'ms', null);
       if (label === '') add('idle-rss', broker, pool, rssMiB(worker.pid), 'MiB', null);
       await worker.close();
@@ -160,7 +185,14 @@ try {
       for (const suffix of ['', '-wal', '-shm', '.bell', '.lock']) rmSync(path + suffix, { force: true });
       rmSync(folder, { recursive: true, force: true });
     };
-    await measure({ broker: 'file', url, env: { LOVAGE_BENCH_BROKER: url, LOVAGE_BENCH_RESULTS: url }, limits: fileLimits, commands: null, clear });
+    await measure({
+      broker: 'file',
+      url,
+      env: { LOVAGE_BENCH_BROKER: url, LOVAGE_BENCH_RESULTS: url },
+      limits: fileLimits,
+      commands: null,
+      clear,
+    });
   }
   if (brokers.includes('redis') || brokers.includes('rabbitmq')) {
     const server = await startRedis();
@@ -170,7 +202,14 @@ try {
     try {
       const results = server.url;
       if (brokers.includes('redis')) {
-        await measure({ broker: 'redis', url: server.url, env: { LOVAGE_BENCH_BROKER: server.url, LOVAGE_BENCH_RESULTS: results }, limits: redisLimits, commands, clear });
+        await measure({
+          broker: 'redis',
+          url: server.url,
+          env: { LOVAGE_BENCH_BROKER: server.url, LOVAGE_BENCH_RESULTS: results },
+          limits: redisLimits,
+          commands,
+          clear,
+        });
       }
       if (brokers.includes('rabbitmq')) {
         const rabbit = await startRabbitmq();
@@ -179,7 +218,14 @@ try {
             await clear();
             await rabbitmqLimits.purge(rabbit.url, ['lovage', 'limit']);
           };
-          await measure({ broker: 'rabbitmq', url: rabbit.url, env: { LOVAGE_BENCH_BROKER: rabbit.url, LOVAGE_BENCH_RESULTS: results }, limits: rabbitmqLimits, commands: null, clear: clearAll });
+          await measure({
+            broker: 'rabbitmq',
+            url: rabbit.url,
+            env: { LOVAGE_BENCH_BROKER: rabbit.url, LOVAGE_BENCH_RESULTS: results },
+            limits: rabbitmqLimits,
+            commands: null,
+            clear: clearAll,
+          });
         } finally {
           await rabbit.stop();
         }
@@ -194,6 +240,8 @@ try {
 }
 
 const table = new Table({ head: ['figure', 'broker', 'pool', 'value', 'unit', 'raw limit', 'ratio'] });
-for (const { name, broker, pool, value, unit, limit, ratio } of figures) table.push([name, broker, pool, value, unit, limit ?? '-', ratio ?? '-']);
+for (const { name, broker, pool, value, unit, limit, ratio } of figures)
+  table.push([name, broker, pool, value, unit, limit ?? '-', ratio ?? '-']);
 process.stdout.write(`${table.toString()}\nNode ${process.version}, ${cpus().length} cores, medians of ${runs}\n`);
-if (flags.json) writeFileSync(flags.json, `${JSON.stringify({ node: process.version, cores: cpus().length, runs, figures }, null, 2)}\n`);
+if (flags.json)
+  writeFileSync(flags.json, `${JSON.stringify({ node: process.version, cores: cpus().length, runs, figures }, null, 2)}\n`);

@@ -43,7 +43,10 @@ export async function enqueueBulk(env: Env, count: number, batch: number, task: 
 /** Runs a TypeScript file of this folder in a process of its own and returns the JSON that it prints. */
 function runProcess<T>(file: string, args: readonly string[], env: Env): Promise<T> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--import', 'tsx', here(file), ...args], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, ['--import', 'tsx', here(file), ...args], {
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     let out = '';
     child.stdout.on('data', (chunk: Buffer) => {
       out += chunk.toString();
@@ -58,13 +61,33 @@ export async function drain(env: Env, pool: string, concurrency: number, count: 
   // Some more than are counted, so that the last counted one is not the end of the queue.
   const total = Math.ceil((warmUp + count) / 1_000 + 1) * 1_000;
   await enqueueBulk(env, total, 1_000, withResults ? 'noop' : 'quiet');
-  const { perSecond } = await runProcess<{ perSecond: number }>('./worker-process.ts', [pool, String(concurrency), String(warmUp), String(count)], env);
+  const { perSecond } = await runProcess<{ perSecond: number }>(
+    './worker-process.ts',
+    [pool, String(concurrency), String(warmUp), String(count)],
+    env,
+  );
   return perSecond;
 }
 
 /** A worker of the command line, idle until it is closed. */
-export async function idleWorker(env: Env, pool: string, queues: string, appFile = './app.ts'): Promise<{ readonly pid: number; close(): Promise<void> }> {
-  const args = [here('../dist/cli/main.js'), 'worker', '--app', here(appFile), '--pool', pool, '--queues', queues, '--log-format', 'json'];
+export async function idleWorker(
+  env: Env,
+  pool: string,
+  queues: string,
+  appFile = './app.ts',
+): Promise<{ readonly pid: number; close(): Promise<void> }> {
+  const args = [
+    here('../dist/cli/main.js'),
+    'worker',
+    '--app',
+    here(appFile),
+    '--pool',
+    pool,
+    '--queues',
+    queues,
+    '--log-format',
+    'json',
+  ];
   const child = spawn(process.execPath, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'pipe'] });
   let log = '';
   await new Promise<void>((resolve, reject) => {

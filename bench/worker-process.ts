@@ -6,7 +6,13 @@ import type { Logger } from 'lovage';
 import { app } from './app.js';
 
 /** Only what went wrong is worth a line here. */
-const logger: Logger = { debug() {}, info() {}, warn() {}, error: (fields, message) => console.error(message, fields), child: () => logger };
+const logger: Logger = {
+  debug() {},
+  info() {},
+  warn() {},
+  error: (fields, message) => console.error(message, fields),
+  child: () => logger,
+};
 const [pool, concurrency, warmUp, count] = process.argv.slice(2) as [string, string, string, string];
 const worker = await app.worker({
   pool: pool as 'threads' | 'async' | 'inline',
@@ -26,7 +32,9 @@ const startedMs = await reached(Number(warmUp));
 const before = (await worker.stats()).succeeded;
 const endedMs = await reached(Number(warmUp) + Number(count));
 const after = (await worker.stats()).succeeded;
-process.stdout.write(`${JSON.stringify({ perSecond: (after - before) / ((endedMs - startedMs) / 1_000), rssMiB: process.memoryUsage.rss() / 2 ** 20 })}\n`);
+process.stdout.write(
+  `${JSON.stringify({ perSecond: (after - before) / ((endedMs - startedMs) / 1_000), rssMiB: process.memoryUsage.rss() / 2 ** 20 })}\n`,
+);
 await worker.close();
 await app.close();
 process.exit(0);

@@ -110,7 +110,9 @@ describe('the manifest', () => {
 
 describe('the lock file', () => {
   const lock = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
-    readonly packages: Readonly<Record<string, { readonly version?: string; readonly optionalDependencies?: Record<string, string> }>>;
+    readonly packages: Readonly<
+      Record<string, { readonly version?: string; readonly optionalDependencies?: Record<string, string> }>
+    >;
   };
 
   test('has an entry for every optional package of every platform: npm ci refuses a lock without them, on every machine', () => {

@@ -14,7 +14,16 @@ CREATE TABLE results (id TEXT PRIMARY KEY, meta TEXT NOT NULL) WITHOUT ROWID;
 function payload(): string {
   const id = randomUUID();
   return JSON.stringify({
-    headers: { lang: 'js', task: 'bench.noop', id, retries: 0, root_id: id, argsrepr: '(1, 2)', kwargsrepr: '{}', origin: 'gen1@bench' },
+    headers: {
+      lang: 'js',
+      task: 'bench.noop',
+      id,
+      retries: 0,
+      root_id: id,
+      argsrepr: '(1, 2)',
+      kwargsrepr: '{}',
+      origin: 'gen1@bench',
+    },
     body: '[[1,2],{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]',
   });
 }
@@ -50,7 +59,9 @@ export function drainLimit(_url: string, count: number, batch: number, withResul
     database.exec('BEGIN IMMEDIATE');
     for (let sent = 0; sent < count; sent++) insert.run(['limit', payload()]);
     database.exec('COMMIT');
-    const claim = database.prepare('UPDATE messages SET held = 1 WHERE id IN (SELECT id FROM messages WHERE queue = ? AND held = 0 ORDER BY id LIMIT ?) RETURNING id, payload');
+    const claim = database.prepare(
+      'UPDATE messages SET held = 1 WHERE id IN (SELECT id FROM messages WHERE queue = ? AND held = 0 ORDER BY id LIMIT ?) RETURNING id, payload',
+    );
     const remove = database.prepare('DELETE FROM messages WHERE id = ?');
     const store = database.prepare('INSERT OR REPLACE INTO results (id, meta) VALUES (?, ?)');
     const startedMs = performance.now();
@@ -60,7 +71,11 @@ export function drainLimit(_url: string, count: number, batch: number, withResul
       database.exec('BEGIN IMMEDIATE');
       for (const row of rows) {
         const { headers } = JSON.parse(row.payload) as { headers: { id: string } };
-        if (withResults) store.run([headers.id, `{"status": "SUCCESS", "result": null, "traceback": null, "children": [], "task_id": "${headers.id}"}`]);
+        if (withResults)
+          store.run([
+            headers.id,
+            `{"status": "SUCCESS", "result": null, "traceback": null, "children": [], "task_id": "${headers.id}"}`,
+          ]);
         remove.run([row.id]);
       }
       database.exec('COMMIT');

@@ -1,6 +1,6 @@
 /** What this wire costs on RabbitMQ with nothing of ours in the way: confirmed publishes, and consuming with cumulative acks. */
 import { randomUUID } from 'node:crypto';
-import { type ChannelModel, connect, type ConfirmChannel, type Options } from 'amqplib';
+import { type ChannelModel, type ConfirmChannel, connect, type Options } from 'amqplib';
 
 const QUEUE = 'limit';
 
@@ -9,11 +9,32 @@ function message(): { readonly body: Buffer; readonly options: Options.Publish }
   return {
     body: Buffer.from(JSON.stringify([[1, 2], {}, { callbacks: null, errbacks: null, chain: null, chord: null }])),
     options: {
-      contentType: 'application/json', contentEncoding: 'utf-8', correlationId: id, replyTo: '', deliveryMode: 2, priority: 0,
+      contentType: 'application/json',
+      contentEncoding: 'utf-8',
+      correlationId: id,
+      replyTo: '',
+      deliveryMode: 2,
+      priority: 0,
       headers: {
-        lang: 'js', task: 'bench.noop', id, shadow: null, eta: null, expires: null, group: null, group_index: null, retries: 0,
-        timelimit: [null, null], root_id: id, parent_id: null, argsrepr: '(1, 2)', kwargsrepr: '{}', origin: 'gen1@bench', ignore_result: false,
-        replaced_task_nesting: 0, stamped_headers: null, stamps: {},
+        lang: 'js',
+        task: 'bench.noop',
+        id,
+        shadow: null,
+        eta: null,
+        expires: null,
+        group: null,
+        group_index: null,
+        retries: 0,
+        timelimit: [null, null],
+        root_id: id,
+        parent_id: null,
+        argsrepr: '(1, 2)',
+        kwargsrepr: '{}',
+        origin: 'gen1@bench',
+        ignore_result: false,
+        replaced_task_nesting: 0,
+        stamped_headers: null,
+        stamps: {},
       },
     },
   };

@@ -2,8 +2,9 @@
  * What this wire costs on Redis with nothing of ours in the way: the same bytes, the same commands, no engine. Each
  * figure of `bench/` is quoted beside the one that this gives in the same run.
  */
-import { Redis } from 'ioredis';
+
 import { randomUUID } from 'node:crypto';
+import { Redis } from 'ioredis';
 
 /** Pops up to n envelopes and files each in `unacked` as the broker driver does. KEYS: list, unacked, unacked_index. */
 const POP = `
@@ -27,17 +28,40 @@ const QUEUE = 'limit';
 function envelope(): string {
   const id = randomUUID();
   return JSON.stringify({
-    body: Buffer.from(JSON.stringify([[1, 2], {}, { callbacks: null, errbacks: null, chain: null, chord: null }])).toString('base64'),
+    body: Buffer.from(JSON.stringify([[1, 2], {}, { callbacks: null, errbacks: null, chain: null, chord: null }])).toString(
+      'base64',
+    ),
     'content-encoding': 'utf-8',
     'content-type': 'application/json',
     headers: {
-      lang: 'js', task: 'bench.noop', id, shadow: null, eta: null, expires: null, group: null, group_index: null, retries: 0,
-      timelimit: [null, null], root_id: id, parent_id: null, argsrepr: '(1, 2)', kwargsrepr: '{}', origin: 'gen1@bench', ignore_result: false,
-      replaced_task_nesting: 0, stamped_headers: null, stamps: {},
+      lang: 'js',
+      task: 'bench.noop',
+      id,
+      shadow: null,
+      eta: null,
+      expires: null,
+      group: null,
+      group_index: null,
+      retries: 0,
+      timelimit: [null, null],
+      root_id: id,
+      parent_id: null,
+      argsrepr: '(1, 2)',
+      kwargsrepr: '{}',
+      origin: 'gen1@bench',
+      ignore_result: false,
+      replaced_task_nesting: 0,
+      stamped_headers: null,
+      stamps: {},
     },
     properties: {
-      correlation_id: id, reply_to: '', delivery_mode: 2, delivery_info: { exchange: '', routing_key: QUEUE }, priority: 0,
-      body_encoding: 'base64', delivery_tag: randomUUID(),
+      correlation_id: id,
+      reply_to: '',
+      delivery_mode: 2,
+      delivery_info: { exchange: '', routing_key: QUEUE },
+      priority: 0,
+      body_encoding: 'base64',
+      delivery_tag: randomUUID(),
     },
   });
 }
@@ -71,13 +95,23 @@ export async function drainLimit(url: string, count: number, batchSize: number, 
   const [broker, results] = await Promise.all([open(url), open(url)]);
   try {
     await broker.del(QUEUE, 'limit:unacked', 'limit:index');
-    for (let sent = 0; sent < count; sent += 1_000) await broker.lpush(QUEUE, ...Array.from({ length: Math.min(1_000, count - sent) }, envelope));
+    for (let sent = 0; sent < count; sent += 1_000)
+      await broker.lpush(QUEUE, ...Array.from({ length: Math.min(1_000, count - sent) }, envelope));
     let batchNumber = 0;
     const keys: string[] = [];
     const loop = async (): Promise<void> => {
       for (;;) {
         const prefix = `limit:${batchNumber++}:`;
-        const got = (await broker.eval(POP, 3, QUEUE, 'limit:unacked', 'limit:index', batchSize, prefix, Date.now() / 1_000 + 15)) as string[] | null;
+        const got = (await broker.eval(
+          POP,
+          3,
+          QUEUE,
+          'limit:unacked',
+          'limit:index',
+          batchSize,
+          prefix,
+          Date.now() / 1_000 + 15,
+        )) as string[] | null;
         if (!got) return;
         const tags = got.map((_, index) => `${prefix}${index + 1}`);
         const pipeline = results.pipeline();
@@ -92,7 +126,11 @@ export async function drainLimit(url: string, count: number, batchSize: number, 
           pipeline.publish(key, meta);
         }
         if (withResults) await pipeline.exec();
-        await broker.pipeline().zrem('limit:index', ...tags).hdel('limit:unacked', ...tags).exec();
+        await broker
+          .pipeline()
+          .zrem('limit:index', ...tags)
+          .hdel('limit:unacked', ...tags)
+          .exec();
       }
     };
     const startedMs = performance.now();

@@ -85,7 +85,13 @@ export type Settlement =
   /** Back to its queue: `front` = served next (hand-back), `back` = served last. Counts nothing against the task. */
   | { readonly kind: 'requeue'; readonly arrival: Delivery; readonly where: 'front' | 'back' }
   /** To the delay store until `untilMs` (wall time), then to the back of its queue. With `message`, that one instead (a retry's successor): stored and confirmed before the old one goes. */
-  | { readonly kind: 'defer'; readonly arrival: Delivery; readonly untilMs: number; readonly message?: WireMessage; readonly to?: Destination }
+  | {
+      readonly kind: 'defer';
+      readonly arrival: Delivery;
+      readonly untilMs: number;
+      readonly message?: WireMessage;
+      readonly to?: Destination;
+    }
   /** To the dead letters with its raw bytes and the reason. */
   | { readonly kind: 'park'; readonly arrival: Arrival; readonly reason: ParkReason };
 

@@ -22,7 +22,15 @@ const LEVEL_NAMES: Record<number, string> = {
 
 /** One readable line: time, level, message, then the fields. */
 export function humanLine(json: string): string {
-  const { level, time, msg, pid: _pid, hostname: _hostname, err, ...fields } = JSON.parse(json) as Record<string, unknown> & {
+  const {
+    level,
+    time,
+    msg,
+    pid: _pid,
+    hostname: _hostname,
+    err,
+    ...fields
+  } = JSON.parse(json) as Record<string, unknown> & {
     level: number;
     time: number;
     msg?: string;
@@ -37,7 +45,9 @@ export function humanLine(json: string): string {
 }
 
 /** Lines go to standard error so that standard output stays for answers. */
-export function createLogger(options: { readonly level?: LogLevel; readonly format?: LogFormat; readonly fields?: object } = {}): Logger {
+export function createLogger(
+  options: { readonly level?: LogLevel; readonly format?: LogFormat; readonly fields?: object } = {},
+): Logger {
   const human = options.format === 'human' || (options.format !== 'json' && process.stderr.isTTY === true);
   const write = (line: string): void => {
     const text = human ? humanLine(line) : line;

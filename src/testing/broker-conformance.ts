@@ -13,7 +13,7 @@ import { queuesSuite } from './conformance/queues.js';
 import { recoverySuite } from './conformance/recovery.js';
 import { settlingSuite } from './conformance/settling.js';
 
-export type { BrokerConformanceOptions, BrokerFixture, BrokerGap, ParkedEntry } from './conformance/broker-fixture.js';
+export type { BrokerConformanceOptions, BrokerFixture, ParkedEntry } from './conformance/broker-fixture.js';
 
 /**
  * Registers the suite with vitest.

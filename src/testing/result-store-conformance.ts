@@ -8,7 +8,7 @@ import { defineResultSuite, type ResultStoreConformanceOptions, type ResultStore
 import { storingSuite } from './conformance/storing.js';
 import { waitingSuite } from './conformance/waiting.js';
 
-export type { ResultStoreConformanceOptions, ResultStoreFixture, ResultStoreGap } from './conformance/result-fixture.js';
+export type { ResultStoreConformanceOptions, ResultStoreFixture } from './conformance/result-fixture.js';
 
 /**
  * Registers the suite with vitest.

@@ -94,7 +94,8 @@ export function readTaskHeaders(message: WireMessage): TaskHeaders | null {
 export function userHeaders(headers: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const own: Record<string, unknown> = {};
   for (const name in headers) {
-    if (!PROTOCOL_HEADERS.has(name) && !isBrokerMark(name) && !name.startsWith(OWN_PREFIX) && name !== '__proto__') own[name] = headers[name];
+    if (!PROTOCOL_HEADERS.has(name) && !isBrokerMark(name) && !name.startsWith(OWN_PREFIX) && name !== '__proto__')
+      own[name] = headers[name];
   }
   return own;
 }

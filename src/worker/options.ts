@@ -1,7 +1,7 @@
 /** Worker options with every default filled in, and the queue syntax of the command line. Pure. */
 import { hostname } from 'node:os';
 import type { ConsumedQueue } from '../brokers/broker.js';
-import { durationMs, type Duration } from '../core/duration.js';
+import { type Duration, durationMs } from '../core/duration.js';
 import { ConfigError } from '../core/errors.js';
 
 export type PoolName = 'threads' | 'async' | 'inline';
@@ -74,7 +74,10 @@ export function parseQueues(value: NonNullable<RawWorkerOptions['queues']>): Que
     if (name === '') throw new ConfigError('E_CONFIG_RANGE', `queues: an empty queue name in ${JSON.stringify(value)}`);
     if (seen.has(name)) throw new ConfigError('E_CONFIG_CONFLICT', `queues: ${JSON.stringify(name)} is named twice`);
     seen.add(name);
-    return { name, credit: credit === null ? null : positiveInteger(credit, `the share of queue ${JSON.stringify(name)}`, 100_000) };
+    return {
+      name,
+      credit: credit === null ? null : positiveInteger(credit, `the share of queue ${JSON.stringify(name)}`, 100_000),
+    };
   });
 }
 

@@ -70,9 +70,19 @@ interface OutcomeBase {
 /** How a run ended, as far as the executor can tell. */
 export type Outcome =
   | (OutcomeBase & { readonly kind: 'success'; readonly resultJson: string })
-  | (OutcomeBase & { readonly kind: 'failure'; readonly exceptionJson: string; readonly traceback: string; readonly expected: boolean })
+  | (OutcomeBase & {
+      readonly kind: 'failure';
+      readonly exceptionJson: string;
+      readonly traceback: string;
+      readonly expected: boolean;
+    })
   /** Another try after `delayMs`; the engine makes the successor from the message it holds. */
-  | (OutcomeBase & { readonly kind: 'retry'; readonly delayMs: number; readonly exceptionJson: string | null; readonly traceback: string | null })
+  | (OutcomeBase & {
+      readonly kind: 'retry';
+      readonly delayMs: number;
+      readonly exceptionJson: string | null;
+      readonly traceback: string | null;
+    })
   /** The body is no task body; it is parked. */
   | (OutcomeBase & { readonly kind: 'undecodable'; readonly code: string; readonly reason: string })
   /** The task threw Ignore or Reject. */
@@ -83,7 +93,11 @@ export type Outcome =
 
 /** What an executor may ask of the engine on behalf of user code. */
 export type EngineCall =
-  | { readonly method: 'publish'; readonly messages: readonly OutgoingMessage[]; readonly options: Omit<PublishOptions, 'signal'> }
+  | {
+      readonly method: 'publish';
+      readonly messages: readonly OutgoingMessage[];
+      readonly options: Omit<PublishOptions, 'signal'>;
+    }
   | { readonly method: 'prepareResults' }
   | { readonly method: 'getResults'; readonly ids: readonly string[] }
   | { readonly method: 'waitResult'; readonly id: string }

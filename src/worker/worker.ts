@@ -35,18 +35,33 @@ async function startPool(setup: PoolSetup): Promise<RunningPool> {
 /** What `app.worker()` gives inside an executor: the app file is loaded there too, and must not start a worker in a worker. */
 function inertWorker(): Worker {
   const close = async (): Promise<void> => {};
-  const zero = { active: 0, received: 0, succeeded: 0, failed: 0, retried: 0, expired: 0, deferred: 0, parked: 0, handedBack: 0, fenced: 0, duplicates: 0 };
+  const zero = {
+    active: 0,
+    received: 0,
+    succeeded: 0,
+    failed: 0,
+    retried: 0,
+    expired: 0,
+    deferred: 0,
+    parked: 0,
+    handedBack: 0,
+    fenced: 0,
+    duplicates: 0,
+  };
   return { close, done: new Promise(() => {}), stats: async () => zero, [Symbol.asyncDispose]: close };
 }
 
 /** Starts a worker for an app that lives here. @throws LovageError what kept it from starting */
 export async function startWorker(app: App, options: WorkerOptions = {}): Promise<Worker> {
   if (isExecutorThread()) return inertWorker();
-  const pool = options.pool ?? (options.module === undefined ? (app.config.brokerUrl.startsWith('memory:') ? 'inline' : 'async') : 'threads');
+  const pool =
+    options.pool ??
+    (options.module === undefined ? (app.config.brokerUrl.startsWith('memory:') ? 'inline' : 'async') : 'threads');
   const { module, logger: given, ...raw } = options;
   const resolved = resolveWorkerOptions({ ...raw, pool });
   const logger: Logger = given ?? createLogger({ level: 'info' });
-  const source: AppSource = pool === 'threads' && module !== undefined ? { file: fileURLToPath(module), exportName: null } : { app };
+  const source: AppSource =
+    pool === 'threads' && module !== undefined ? { file: fileURLToPath(module), exportName: null } : { app };
   let finish!: (end: { readonly exitCode: number }) => void;
   const done = new Promise<{ readonly exitCode: number }>((resolve) => {
     finish = resolve;
@@ -110,10 +125,20 @@ export async function runWorkerFromFile(options: FileWorkerOptions): Promise<num
   process.on('SIGINT', onSignal);
   const leave = stayAlive();
   try {
-    const starting = startPool({ options: resolved, source: { file: appFile, exportName: exportName ?? null }, logger, log, onFatal: fail });
-    const early = await Promise.race([starting.then((pool) => {
-      running = pool;
-    }), asked, fatal]);
+    const starting = startPool({
+      options: resolved,
+      source: { file: appFile, exportName: exportName ?? null },
+      logger,
+      log,
+      onFatal: fail,
+    });
+    const early = await Promise.race([
+      starting.then((pool) => {
+        running = pool;
+      }),
+      asked,
+      fatal,
+    ]);
     if (typeof early === 'number') return early;
     return await Promise.race([asked, fatal]);
   } finally {

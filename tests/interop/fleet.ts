@@ -44,7 +44,21 @@ export interface OurWorker {
 
 /** `lovage worker` on the interop example; resolves once it says that it is ready. */
 export async function startOurWorker(fleet: Fleet, extra: readonly string[] = []): Promise<OurWorker> {
-  const args = ['dist/cli/main.js', 'worker', '--app', 'examples/interop/app.ts', '--broker', fleet.broker, '--results', ourResults(fleet), '--queues', 'interop', '--log-format', 'json', ...extra];
+  const args = [
+    'dist/cli/main.js',
+    'worker',
+    '--app',
+    'examples/interop/app.ts',
+    '--broker',
+    fleet.broker,
+    '--results',
+    ourResults(fleet),
+    '--queues',
+    'interop',
+    '--log-format',
+    'json',
+    ...extra,
+  ];
   const child: ChildProcess = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'ignore', 'pipe'] });
   let log = '';
   await new Promise<void>((resolve, reject) => {

@@ -6,7 +6,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { hasCelery, PythonClient } from '../support/celery.js';
-import { type Fleet, type FleetName, openFleet, type OurWorker, startOurWorker } from './fleet.js';
+import { type Fleet, type FleetName, type OurWorker, openFleet, startOurWorker } from './fleet.js';
 
 const VERSIONS = (['5.2', '5.6'] as const).filter((version) => hasCelery(version) || process.env.CI);
 
@@ -35,12 +35,18 @@ describe.each<FleetName>(['redis', 'rabbitmq with rpc results', 'rabbitmq with r
     test('calls by position and by keyword', async () => {
       expect(await python.ask({ task: 'interop.add', args: [2, 3] })).toMatchObject({ state: 'SUCCESS', result: 5 });
       expect(await python.ask({ task: 'interop.add', kwargs: { x: 4, y: 5 } })).toMatchObject({ state: 'SUCCESS', result: 9 });
-      expect(await python.ask({ task: 'interop.add', args: [1], kwargs: { y: 1 } })).toMatchObject({ state: 'SUCCESS', result: 2 });
+      expect(await python.ask({ task: 'interop.add', args: [1], kwargs: { y: 1 } })).toMatchObject({
+        state: 'SUCCESS',
+        result: 2,
+      });
     });
 
     test('arguments come back as they went, with unicode and huge integers', async () => {
       const args = ['žluťoučký 🐎 \u0000', 9007199254740991, 2n ** 70n, -(2n ** 64n), [1.5, null, true], { a: { b: [] } }, ''];
-      expect(await python.ask({ task: 'interop.echo', args, kwargs: { ключ: 'значение' } })).toMatchObject({ state: 'SUCCESS', result: { args, kwargs: { ключ: 'значение' } } });
+      expect(await python.ask({ task: 'interop.echo', args, kwargs: { ключ: 'значение' } })).toMatchObject({
+        state: 'SUCCESS',
+        result: { args, kwargs: { ключ: 'значение' } },
+      });
     });
 
     test('a failure arrives as the exception that it names, with a readable traceback', async () => {
@@ -50,7 +56,10 @@ describe.each<FleetName>(['redis', 'rabbitmq with rpc results', 'rabbitmq with r
     });
 
     test('a task that fails twice is tried again and succeeds', async () => {
-      expect(await python.ask({ task: 'interop.flaky', args: [`${version}-${name}`, 2] })).toMatchObject({ state: 'SUCCESS', result: { tries: 3 } });
+      expect(await python.ask({ task: 'interop.flaky', args: [`${version}-${name}`, 2] })).toMatchObject({
+        state: 'SUCCESS',
+        result: { tries: 3 },
+      });
     });
 
     test('countdown and eta are kept', async () => {
@@ -58,7 +67,9 @@ describe.each<FleetName>(['redis', 'rabbitmq with rpc results', 'rabbitmq with r
       expect(await python.ask({ task: 'interop.add', args: [1, 1], options: { countdown: 1.2 } })).toMatchObject({ result: 2 });
       expect(Date.now() - startedMs).toBeGreaterThanOrEqual(1_190);
       const etaMs = Date.now() + 1_400;
-      expect(await python.ask({ task: 'interop.add', args: [1, 1], options: { eta: new Date(etaMs).toISOString() } })).toMatchObject({ result: 2 });
+      expect(
+        await python.ask({ task: 'interop.add', args: [1, 1], options: { eta: new Date(etaMs).toISOString() } }),
+      ).toMatchObject({ result: 2 });
       expect(Date.now()).toBeGreaterThanOrEqual(etaMs);
     });
 

@@ -5,14 +5,17 @@ import { hasCelery, startPythonWorker } from '../support/celery.js';
 import { type Fleet, type FleetName, openFleet, ourResults } from './fleet.js';
 
 const VERSIONS = (['5.2', '5.6'] as const).filter((version) => hasCelery(version) || process.env.CI);
-const CASES = (['redis', 'rabbitmq with rpc results', 'rabbitmq with redis results'] as const).flatMap((name) => VERSIONS.map((version) => [name, version] as const));
+const CASES = (['redis', 'rabbitmq with rpc results', 'rabbitmq with redis results'] as const).flatMap((name) =>
+  VERSIONS.map((version) => [name, version] as const),
+);
 
 describe.each<readonly [FleetName, '5.2' | '5.6']>(CASES)('%s, Celery %s', (name, version) => {
   let fleet: Fleet;
   let worker: Awaited<ReturnType<typeof startPythonWorker>>;
   let app: ReturnType<typeof createApp>;
   // The rest parameter of `remote` depends on A, which is open here; positional is what every call below means.
-  const remote = <A extends readonly unknown[], R>(task: string) => app.remote<readonly unknown[], R>(`py.${task}`, { queue: 'python' }) as unknown as RemoteTask<A, R>;
+  const remote = <A extends readonly unknown[], R>(task: string) =>
+    app.remote<readonly unknown[], R>(`py.${task}`, { queue: 'python' }) as unknown as RemoteTask<A, R>;
   beforeAll(async () => {
     fleet = await openFleet(name);
     worker = await startPythonWorker(version, fleet.broker, fleet.results);
@@ -37,9 +40,14 @@ describe.each<readonly [FleetName, '5.2' | '5.6']>(CASES)('%s, Celery %s', (name
   });
 
   test('dates and bytes survive to Celery 5.6', async () => {
-    if (version === '5.2') return expect((await (await remote<[string], { args: unknown[] }>('echo').send('x')).result({ timeout: '20s' })).args).toEqual(['x']);
+    if (version === '5.2')
+      return expect(
+        (await (await remote<[string], { args: unknown[] }>('echo').send('x')).result({ timeout: '20s' })).args,
+      ).toEqual(['x']);
     const args = [new Date('2026-01-02T03:04:05.678Z'), new Uint8Array([0, 255, 1])];
-    expect((await (await remote<readonly unknown[], { args: unknown[] }>('echo').send(...args)).result({ timeout: '20s' })).args).toEqual(args);
+    expect(
+      (await (await remote<readonly unknown[], { args: unknown[] }>('echo').send(...args)).result({ timeout: '20s' })).args,
+    ).toEqual(args);
   });
 
   test('a failure has the type, message and traceback of Python', async () => {
@@ -59,7 +67,9 @@ describe.each<readonly [FleetName, '5.2' | '5.6']>(CASES)('%s, Celery %s', (name
 
   test('countdown, priority and headers arrive', async () => {
     const startedMs = Date.now();
-    const handle = await remote<[], Record<string, unknown>>('request').with({ countdown: '1s', priority: 7, headers: { tenant: 'a' } }).send();
+    const handle = await remote<[], Record<string, unknown>>('request')
+      .with({ countdown: '1s', priority: 7, headers: { tenant: 'a' } })
+      .send();
     const request = await handle.result({ timeout: '20s' });
     expect(Date.now() - startedMs).toBeGreaterThanOrEqual(990);
     expect(request).toMatchObject({ id: handle.id, priority: name === 'redis' ? 2 : 7 });
@@ -74,7 +84,14 @@ describe.each<readonly [FleetName, '5.2' | '5.6']>(CASES)('%s, Celery %s', (name
     const handle = await remote<[number], number>('progress').send(4);
     const seen: unknown[] = [];
     const done = handle.result({ timeout: '20s' });
-    const poll = setInterval(() => void handle.status().then((status) => seen.push(status.info), () => {}), 30);
+    const poll = setInterval(
+      () =>
+        void handle.status().then(
+          (status) => seen.push(status.info),
+          () => {},
+        ),
+      30,
+    );
     expect(await done).toBe(4);
     clearInterval(poll);
     expect(seen).toContainEqual(expect.objectContaining({ total: 4 }));

@@ -31,9 +31,13 @@ export const flaky = app.fn(
   },
   { retry: { max: 3, backoff: 'fixed', base: '20ms', jitter: 'none' } },
 );
-export const hopeless = app.fn('t.hopeless', (): number => {
-  throw new NonRetryableError('no use');
-}, { retry: true });
+export const hopeless = app.fn(
+  't.hopeless',
+  (): number => {
+    throw new NonRetryableError('no use');
+  },
+  { retry: true },
+);
 export const later = app.fn('t.later', (): number => {
   const context = taskContext();
   if (context.attempt === 1) throw context.retry({ in: '100ms', because: new Error('not now') });
@@ -66,17 +70,25 @@ export const ran = app.fn('t.ran', (key: string): string => {
   note(`ran ${key}`);
   return key;
 });
-export const untilAborted = app.fn('t.untilAborted', async (key: string): Promise<string> => {
-  const { signal } = taskContext();
-  note(`began ${key}`);
-  await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }));
-  return key;
-}, { softTimeLimit: '10m' });
-export const limited = app.fn('t.limited', async (): Promise<number> => {
-  const { signal } = taskContext();
-  await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }));
-  return 0;
-}, { softTimeLimit: '100ms' });
+export const untilAborted = app.fn(
+  't.untilAborted',
+  async (key: string): Promise<string> => {
+    const { signal } = taskContext();
+    note(`began ${key}`);
+    await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }));
+    return key;
+  },
+  { softTimeLimit: '10m' },
+);
+export const limited = app.fn(
+  't.limited',
+  async (): Promise<number> => {
+    const { signal } = taskContext();
+    await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }));
+    return 0;
+  },
+  { softTimeLimit: '100ms' },
+);
 export const deaf = app.fn('t.deaf', (): Promise<number> => new Promise(() => {}), { timeLimit: '150ms' });
 export const ignored = app.fn('t.ignored', (): number => {
   throw new Ignore();
@@ -88,10 +100,14 @@ export const killer = app.fn('t.killer', (): number => {
   note(`killer ${taskContext().id}`);
   process.exit(9);
 });
-export const quiet = app.fn('t.quiet', (key: string): string => {
-  note(`ran ${key}`);
-  return key;
-}, { ignoreResult: true });
+export const quiet = app.fn(
+  't.quiet',
+  (key: string): string => {
+    note(`ran ${key}`);
+    return key;
+  },
+  { ignoreResult: true },
+);
 export const bad = app.fn('t.bad', (): string => (() => 'a function') as unknown as string);
 export const early = app.fn(
   't.early',

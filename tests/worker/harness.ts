@@ -31,13 +31,21 @@ export async function openHarness(pool: PoolName, brokerUrl?: string): Promise<H
     tasks,
     brokerUrl: url,
     async worker(options = {}) {
-      const worker = await tasks.app.worker({ pool, grace: '1s', logger: silent, ...(pool === 'threads' ? { module: module.href } : {}), ...options });
+      const worker = await tasks.app.worker({
+        pool,
+        grace: '1s',
+        logger: silent,
+        ...(pool === 'threads' ? { module: module.href } : {}),
+        ...options,
+      });
       workers.push(worker);
       return worker;
     },
     ledger() {
       try {
-        return readFileSync(ledger, 'utf8').split('\n').filter((line) => line !== '');
+        return readFileSync(ledger, 'utf8')
+          .split('\n')
+          .filter((line) => line !== '');
       } catch {
         return [];
       }

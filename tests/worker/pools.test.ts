@@ -39,7 +39,10 @@ describe.each<PoolName>(['inline', 'async', 'threads'])('pool %s', (pool) => {
   test('a result that cannot travel is a failure that names its path', async () => {
     await harness.worker();
     const handle = await harness.tasks.bad.send();
-    await expect(handle.result({ timeout: '10s' })).rejects.toMatchObject({ code: 'E_TASK_FAILED', message: expect.stringContaining('result is a function') });
+    await expect(handle.result({ timeout: '10s' })).rejects.toMatchObject({
+      code: 'E_TASK_FAILED',
+      message: expect.stringContaining('result is a function'),
+    });
   });
 
   test('a task is tried again as its policy says, and the attempts are counted', async () => {
@@ -52,13 +55,18 @@ describe.each<PoolName>(['inline', 'async', 'threads'])('pool %s', (pool) => {
   test('retries end', async () => {
     await harness.worker();
     const handle = await harness.tasks.flaky.send('k', 99);
-    await expect(handle.result({ timeout: '10s' })).rejects.toMatchObject({ code: 'E_TASK_FAILED', message: expect.stringContaining('try 4') });
+    await expect(handle.result({ timeout: '10s' })).rejects.toMatchObject({
+      code: 'E_TASK_FAILED',
+      message: expect.stringContaining('try 4'),
+    });
     expect(harness.ledger().filter((line) => line.startsWith('flaky'))).toHaveLength(4);
   });
 
   test('an error that is not worth another try fails at once', async () => {
     await harness.worker();
-    await expect((await harness.tasks.hopeless.send()).result({ timeout: '10s' })).rejects.toMatchObject({ type: 'NonRetryableError' });
+    await expect((await harness.tasks.hopeless.send()).result({ timeout: '10s' })).rejects.toMatchObject({
+      type: 'NonRetryableError',
+    });
   });
 
   test('ctx.retry asks for another try without a policy', async () => {
@@ -115,7 +123,10 @@ describe.each<PoolName>(['inline', 'async', 'threads'])('pool %s', (pool) => {
     const handle = await harness.tasks.ran.with({ expires: '1ms' }).send('late');
     await new Promise((resolve) => setTimeout(resolve, 5));
     await harness.worker();
-    await expect(handle.result({ timeout: '10s' })).rejects.toMatchObject({ code: 'E_TASK_REVOKED', message: expect.stringContaining('expired') });
+    await expect(handle.result({ timeout: '10s' })).rejects.toMatchObject({
+      code: 'E_TASK_REVOKED',
+      message: expect.stringContaining('expired'),
+    });
     expect(harness.ledger()).not.toContain('ran late');
   });
 
@@ -129,12 +140,16 @@ describe.each<PoolName>(['inline', 'async', 'threads'])('pool %s', (pool) => {
 
   test('the soft limit aborts the signal', async () => {
     await harness.worker();
-    await expect((await harness.tasks.limited.send()).result({ timeout: '10s' })).rejects.toMatchObject({ message: expect.stringContaining('soft time limit') });
+    await expect((await harness.tasks.limited.send()).result({ timeout: '10s' })).rejects.toMatchObject({
+      message: expect.stringContaining('soft time limit'),
+    });
   });
 
   test('the hard limit ends a task that does not listen', async () => {
     await harness.worker();
-    await expect((await harness.tasks.deaf.send()).result({ timeout: '10s' })).rejects.toMatchObject({ type: 'TimeLimitExceeded' });
+    await expect((await harness.tasks.deaf.send()).result({ timeout: '10s' })).rejects.toMatchObject({
+      type: 'TimeLimitExceeded',
+    });
   });
 
   test('Ignore and Reject end a task without a result', async () => {
@@ -187,7 +202,9 @@ describe.each<PoolName>(['inline', 'async', 'threads'])('pool %s', (pool) => {
 
   test('500 tasks at once all end, each once', async () => {
     await harness.worker();
-    const handles = await harness.tasks.ran.sendMany(Array.from({ length: 500 }, (_, index) => ({ args: [`n${index}`] as [string] })));
+    const handles = await harness.tasks.ran.sendMany(
+      Array.from({ length: 500 }, (_, index) => ({ args: [`n${index}`] as [string] })),
+    );
     await Promise.all(handles.map((handle) => handle.result({ timeout: '20s' })));
     expect(new Set(harness.ledger().filter((line) => line.startsWith('ran'))).size).toBe(500);
     expect(harness.ledger().filter((line) => line.startsWith('ran'))).toHaveLength(500);
@@ -214,9 +231,13 @@ test('a task that kills its thread is parked after three losses, and its neighbo
   try {
     await harness.worker();
     const killer = await harness.tasks.killer.send();
-    const neighbours = await harness.tasks.add.sendMany(Array.from({ length: 20 }, (_, index) => ({ args: [index, 1] as [number, number] })));
+    const neighbours = await harness.tasks.add.sendMany(
+      Array.from({ length: 20 }, (_, index) => ({ args: [index, 1] as [number, number] })),
+    );
     await expect(killer.result({ timeout: '15s' })).rejects.toMatchObject({ type: 'WorkerLostError' });
-    expect(await Promise.all(neighbours.map((handle) => handle.result({ timeout: '10s' })))).toEqual(Array.from({ length: 20 }, (_, index) => index + 1));
+    expect(await Promise.all(neighbours.map((handle) => handle.result({ timeout: '10s' })))).toEqual(
+      Array.from({ length: 20 }, (_, index) => index + 1),
+    );
     expect(harness.ledger().filter((line) => line.startsWith('killer'))).toHaveLength(3);
   } finally {
     await harness.close();

@@ -42,23 +42,26 @@ test('a task that kills its process is parked after three losses; those that die
   }
 }, 90_000);
 
-test.each(['threads', 'async', 'inline'])('an idle worker of pool %s stays until it is asked to stop, and then exits 0', async (pool) => {
-  const harness = await openHarness('inline');
-  try {
-    const args = ['dist/cli/main.js', 'worker', '--app', 'tests/worker/fixture-app.ts', '--pool', pool, '--log-format', 'json'];
-    const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'ignore', 'pipe'] });
-    const code = new Promise<number | null>((resolve) => child.once('exit', resolve));
-    let log = '';
-    child.stderr.on('data', (chunk: Buffer) => {
-      log += chunk.toString();
-    });
-    await until(() => log.includes('worker ready') || child.exitCode !== null, 'the worker is ready');
-    // It has nothing to do. Had it nothing to live for either, Node would end it (code 13) before this task comes.
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    expect(await (await harness.tasks.add.send(2, 3)).result({ timeout: '10s' })).toBe(5);
-    child.kill('SIGTERM');
-    expect(await code).toBe(0);
-  } finally {
-    await harness.close();
-  }
-});
+test.each(['threads', 'async', 'inline'])(
+  'an idle worker of pool %s stays until it is asked to stop, and then exits 0',
+  async (pool) => {
+    const harness = await openHarness('inline');
+    try {
+      const args = ['dist/cli/main.js', 'worker', '--app', 'tests/worker/fixture-app.ts', '--pool', pool, '--log-format', 'json'];
+      const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'ignore', 'pipe'] });
+      const code = new Promise<number | null>((resolve) => child.once('exit', resolve));
+      let log = '';
+      child.stderr.on('data', (chunk: Buffer) => {
+        log += chunk.toString();
+      });
+      await until(() => log.includes('worker ready') || child.exitCode !== null, 'the worker is ready');
+      // It has nothing to do. Had it nothing to live for either, Node would end it (code 13) before this task comes.
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      expect(await (await harness.tasks.add.send(2, 3)).result({ timeout: '10s' })).toBe(5);
+      child.kill('SIGTERM');
+      expect(await code).toBe(0);
+    } finally {
+      await harness.close();
+    }
+  },
+);

@@ -6,6 +6,7 @@
 import type { SqliteValue } from '../../clients/sqlite/driver.js';
 import { toError, WireError } from '../../core/errors.js';
 import type { EncodedBody, MessageProperties, WireMessage } from '../../wire/message.js';
+import { MAX_DEPTH } from '../../wire/serializers/json.js';
 
 /** What the body column holds. */
 const TEXT = 0;
@@ -51,6 +52,7 @@ export function decodeRow(head: SqliteValue | undefined, body: SqliteValue | und
     const parsed: unknown = JSON.parse(head);
     if (!isHead(parsed)) throw new TypeError('its head has another form');
     const [kind, contentType, contentEncoding, headers, properties] = parsed;
+    if (isDeeper(headers, MAX_DEPTH)) throw new TypeError(`its headers are nested more than ${MAX_DEPTH} levels deep`);
     return { contentType, contentEncoding, headers, properties, body: decodeBody(kind, body) };
   } catch (error) {
     return new WireError('E_DECODE', `a row of the embedded queue is no message: ${toError(error).message}`, { cause: error });
@@ -67,6 +69,16 @@ function isHead(value: unknown): value is Head {
     isObject(headers) &&
     isObject(properties)
   );
+}
+
+/** Deeper ones would overflow the stack on their way to another thread. Headers are mostly text, so this looks at little. */
+function isDeeper(value: object, levels: number): boolean {
+  if (levels === 0) return true;
+  for (const key in value) {
+    const item = (value as Record<string, unknown>)[key];
+    if (typeof item === 'object' && item !== null && isDeeper(item, levels - 1)) return true;
+  }
+  return false;
 }
 
 function isObject(value: unknown): boolean {

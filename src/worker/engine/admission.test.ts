@@ -6,7 +6,15 @@ import type { TaskFacts } from '../port.js';
 import { admit, EPOCH_HEADER, LOSSES_HEADER, RESENT_HEADER, UNKNOWN_SINCE_HEADER, withHeader } from './admission.js';
 
 const NOW = Date.UTC(2026, 10, 21);
-const FACTS: TaskFacts = { name: 'known', ack: 'late', ignoreResult: false, resultTtlMs: null, trackStarted: false, softTimeLimitMs: null, timeLimitMs: null };
+const FACTS: TaskFacts = {
+  name: 'known',
+  ack: 'late',
+  ignoreResult: false,
+  resultTtlMs: null,
+  trackStarted: false,
+  softTimeLimitMs: null,
+  timeLimitMs: null,
+};
 const context = { nowMs: NOW, facts: new Map([['known', FACTS]]), unknownTaskPatienceMs: 600_000, random: 0.5 };
 
 function message(call: Partial<Parameters<typeof encodeTaskMessage>[0]> = {}): WireMessage {
@@ -36,7 +44,10 @@ describe('admission', () => {
   });
 
   test('a task whose time has not come goes to the delay store', () => {
-    expect(admit(delivery(message({ eta: new Date(NOW + 60_000) })), context)).toMatchObject({ kind: 'defer', untilMs: NOW + 60_000 });
+    expect(admit(delivery(message({ eta: new Date(NOW + 60_000) })), context)).toMatchObject({
+      kind: 'defer',
+      untilMs: NOW + 60_000,
+    });
   });
 
   test('an unknown task is put back, each time for longer, and the first meeting is remembered', () => {
@@ -44,7 +55,11 @@ describe('admission', () => {
     const first = admit(delivery(unknown), context);
     expect(first).toMatchObject({ kind: 'unknown', untilMs: NOW + 750, message: { headers: { [UNKNOWN_SINCE_HEADER]: NOW } } });
     const later = admit(delivery(withHeader(unknown, UNKNOWN_SINCE_HEADER, NOW - 20_000)), context);
-    expect(later).toMatchObject({ kind: 'unknown', untilMs: NOW + 15_000, message: { headers: { [UNKNOWN_SINCE_HEADER]: NOW - 20_000 } } });
+    expect(later).toMatchObject({
+      kind: 'unknown',
+      untilMs: NOW + 15_000,
+      message: { headers: { [UNKNOWN_SINCE_HEADER]: NOW - 20_000 } },
+    });
   });
 
   test('an unknown task is parked once patience is over', () => {
@@ -54,7 +69,10 @@ describe('admission', () => {
 
   test('a task that three workers died of is parked, wherever the losses were counted', () => {
     expect(admit(delivery(message(), { losses: 3 }), context)).toMatchObject({ kind: 'park', code: 'E_WORKER_LOST' });
-    expect(admit(delivery(withHeader(message(), LOSSES_HEADER, 2), { losses: 1 }), context)).toMatchObject({ kind: 'park', code: 'E_WORKER_LOST' });
+    expect(admit(delivery(withHeader(message(), LOSSES_HEADER, 2), { losses: 1 }), context)).toMatchObject({
+      kind: 'park',
+      code: 'E_WORKER_LOST',
+    });
   });
 
   test.each([
@@ -66,7 +84,10 @@ describe('admission', () => {
   });
 
   test('protocol 1 is read', () => {
-    const body = { encoding: 'utf8', data: JSON.stringify({ task: 'known', id: 'old', args: [1], kwargs: {}, retries: 2 }) } as const;
+    const body = {
+      encoding: 'utf8',
+      data: JSON.stringify({ task: 'known', id: 'old', args: [1], kwargs: {}, retries: 2 }),
+    } as const;
     const verdict = admit(delivery({ ...message(), headers: {}, body }), context);
     expect(verdict).toMatchObject({ kind: 'run', headers: { id: 'old', retries: 2 }, message: { headers: { task: 'known' } } });
   });

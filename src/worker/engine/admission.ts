@@ -21,7 +21,15 @@ export const LOSSES_HEADER = 'lovage_losses';
 export const MAX_LOSSES = 3;
 
 export type Verdict =
-  | { readonly kind: 'run'; readonly headers: TaskHeaders; readonly message: WireMessage; readonly facts: TaskFacts; readonly claim: boolean; readonly epoch: number; readonly losses: number }
+  | {
+      readonly kind: 'run';
+      readonly headers: TaskHeaders;
+      readonly message: WireMessage;
+      readonly facts: TaskFacts;
+      readonly claim: boolean;
+      readonly epoch: number;
+      readonly losses: number;
+    }
   | { readonly kind: 'expired'; readonly headers: TaskHeaders }
   | { readonly kind: 'defer'; readonly headers: TaskHeaders; readonly untilMs: number }
   /** Nobody here knows the task: back through the delay store, with the time of the first meeting in a header. */

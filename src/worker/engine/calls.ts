@@ -11,7 +11,9 @@ import type { EngineCall, PortError, ToExecutor } from '../port.js';
 export function toPortError(error: unknown): PortError {
   const known = toError(error);
   const base = { code: codeOf(error) ?? 'E_INTERNAL', message: known.message };
-  return error instanceof PublishError ? { ...base, outcome: error.outcome, ...(error.taskId ? { taskId: error.taskId } : {}) } : base;
+  return error instanceof PublishError
+    ? { ...base, outcome: error.outcome, ...(error.taskId ? { taskId: error.taskId } : {}) }
+    : base;
 }
 
 export class Calls {
@@ -60,7 +62,9 @@ export class Calls {
         const controller = new AbortController();
         this.#waits.set(key, controller);
         try {
-          return await this.#store.wait(request.id, { signal: controller.signal }, (meta) => post({ type: 'update', call, meta }));
+          return await this.#store.wait(request.id, { signal: controller.signal }, (meta) =>
+            post({ type: 'update', call, meta }),
+          );
         } finally {
           this.#waits.delete(key);
         }

@@ -64,10 +64,24 @@ export class Intake {
         const { headers, message, facts, epoch, losses } = verdict;
         if (losses > 0 && !this.#options.executors.takeAlone()) {
           counters.deferred += 1;
-          settler.withoutResult({ kind: 'defer', arrival: delivery, untilMs: clock.nowMs() + Math.round(ALONE_AGAIN_MS * (0.5 + Math.random())) });
+          settler.withoutResult({
+            kind: 'defer',
+            arrival: delivery,
+            untilMs: clock.nowMs() + Math.round(ALONE_AGAIN_MS * (0.5 + Math.random())),
+          });
           break;
         }
-        const run: ActiveRun = { run: this.#nextRun++, delivery, message, headers, facts, epoch, alone: losses > 0, settled: false, executor: -1 };
+        const run: ActiveRun = {
+          run: this.#nextRun++,
+          delivery,
+          message,
+          headers,
+          facts,
+          epoch,
+          alone: losses > 0,
+          settled: false,
+          executor: -1,
+        };
         if (verdict.claim || facts.ack === 'early') void this.#prepare(run, verdict.claim);
         else this.#start(run);
         return;

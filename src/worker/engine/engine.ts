@@ -12,10 +12,10 @@ import type { Logger } from '../../core/logger.js';
 import { defaultResultUrl } from '../../results/from-url.js';
 import type { ResultStore } from '../../results/result-store.js';
 import type { EngineOptions } from '../options.js';
-import type { StopReport } from '../pools/pool.js';
 import { queueCredits } from '../options.js';
+import type { StopReport } from '../pools/pool.js';
 import type { EngineEnd, ExecutorHello, FromExecutor, PortError, TaskFacts } from '../port.js';
-import { lossesOf, LOSSES_HEADER, withHeader } from './admission.js';
+import { LOSSES_HEADER, lossesOf, withHeader } from './admission.js';
 import { Calls } from './calls.js';
 import { openConnections } from './connect.js';
 import { Intake } from './consumer.js';
@@ -23,7 +23,6 @@ import { Executors } from './executors.js';
 import { CLAIM_TTL_MS, Settler } from './settle.js';
 import { type ActiveRun, type EngineCounters, newCounters } from './state.js';
 import { TaskLog } from './task-log.js';
-
 
 /** After the grace, how long aborted tasks may take to end before they are handed back as they are. */
 const ABORT_MS = 1_000;
@@ -138,10 +137,18 @@ export class Engine {
     });
     if (starting.length > 0) this.#intake.arrivals(starting.splice(0));
     this.#logger.info(
-      { name: options.name, broker: broker.name, results: store.name, queues: queues.map(({ name }) => name), slots, tasks: this.#facts.size },
+      {
+        name: options.name,
+        broker: broker.name,
+        results: store.name,
+        queues: queues.map(({ name }) => name),
+        slots,
+        tasks: this.#facts.size,
+      },
       'worker ready',
     );
-    if (store.capabilities.readableByAnyone !== true) this.#logger.info({ store: store.name }, store.capabilities.readableByAnyone);
+    if (store.capabilities.readableByAnyone !== true)
+      this.#logger.info({ store: store.name }, store.capabilities.readableByAnyone);
   }
 
   /** Ends the worker; a second call with a shorter grace hurries the first. */
@@ -278,7 +285,9 @@ export class Engine {
     const consumer = this.#consumer;
     let report: StopReport = { handedBack: 0, handBackFailed: false };
     this.#logger.info({ active: this.#active.size, graceMs }, 'stopping: no new tasks are taken');
-    await consumer?.pause().catch((error: unknown) => this.#logger.warn({ error: toError(error).message }, 'pausing the consumer failed'));
+    await consumer
+      ?.pause()
+      .catch((error: unknown) => this.#logger.warn({ error: toError(error).message }, 'pausing the consumer failed'));
     // What no executor has seen goes back first: a neighbour can start it at once.
     for (const run of this.#executors.takeWaiting()) {
       this.#active.delete(run.run);
@@ -296,7 +305,10 @@ export class Engine {
         report = { handedBack: handedBack + this.counters.handedBack, handBackFailed: handedBack < unfinished };
       } catch (error) {
         report = { handedBack: this.counters.handedBack, handBackFailed: true };
-        this.#logger.error({ error: toError(error).message, unfinished }, 'unfinished tasks could not be handed back; their lease will');
+        this.#logger.error(
+          { error: toError(error).message, unfinished },
+          'unfinished tasks could not be handed back; their lease will',
+        );
       }
     }
     this.#active.clear();

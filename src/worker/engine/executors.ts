@@ -3,7 +3,8 @@
  * run to the executor with the most free slots and posts one message an executor for all that came in one turn.
  * Next stop: `worker/executor/execute.ts`, across the port.
  */
-import type { EngineEnd, FromExecutor, RunRequest } from '../port.js';
+import { toError } from '../../core/errors.js';
+import type { EngineEnd, FromExecutor, Outcome, RunRequest } from '../port.js';
 import type { ActiveRun } from './state.js';
 
 interface ExecutorSlot {
@@ -176,11 +177,26 @@ export class Executors {
 
   #flush(): void {
     this.#flushing = false;
-    for (const slot of this.#slots) {
+    for (const [index, slot] of this.#slots.entries()) {
       if (slot.outbox.length === 0) continue;
       const tasks = slot.outbox;
       slot.outbox = [];
-      slot.end?.post({ type: 'run', tasks });
+      try {
+        slot.end?.post({ type: 'run', tasks });
+      } catch {
+        for (const task of tasks) this.#postAlone(index, task);
+      }
+    }
+  }
+
+  /** After a batch could not be copied to its thread: the message at fault is parked, its neighbours run. */
+  #postAlone(index: number, task: RunRequest): void {
+    try {
+      this.#slots[index]?.end?.post({ type: 'run', tasks: [task] });
+    } catch (error) {
+      const reason = `the message cannot be handed to an executor: ${toError(error).message}`;
+      const outcome: Outcome = { run: task.run, kind: 'undecodable', code: 'E_DECODE', reason, runtimeMs: 0, children: [] };
+      this.#onMessage(index, { type: 'outcomes', outcomes: [outcome] });
     }
   }
 

@@ -92,7 +92,13 @@ export class Settler {
    * A delivery that ends without running but with a result. One that somebody claimed before is claimed again: written
    * under an older epoch its result would be refused, and the sender would wait for ever.
    */
-  async withoutRun(headers: TaskHeaders, state: 'FAILURE' | 'REVOKED', exceptionJson: string, settlement: Settlement, claim: boolean): Promise<void> {
+  async withoutRun(
+    headers: TaskHeaders,
+    state: 'FAILURE' | 'REVOKED',
+    exceptionJson: string,
+    settlement: Settlement,
+    claim: boolean,
+  ): Promise<void> {
     const { store, resultTtlMs, logger } = this.#options;
     let epoch = 0;
     if (claim) {
@@ -135,7 +141,10 @@ export class Settler {
         counters.failed += 1;
         taskLog.failed(run, outcome);
         // A failure of a call sent with ignore_result is stored all the same, as Celery 5.6.2 does (wire section 6.3).
-        finish(run.facts.ignoreResult ? null : this.#outcomeWrite(run, outcome, 'FAILURE', outcome.exceptionJson, outcome.traceback), ack);
+        finish(
+          run.facts.ignoreResult ? null : this.#outcomeWrite(run, outcome, 'FAILURE', outcome.exceptionJson, outcome.traceback),
+          ack,
+        );
         return;
       case 'retry': {
         counters.retried += 1;
@@ -145,8 +154,11 @@ export class Settler {
         const next = retrySuccessor(run.message, { nowMs, etaMs: outcome.delayMs > 0 ? untilMs : null });
         const successor = run.epoch > 0 ? withHeader(next, EPOCH_HEADER, run.epoch) : next;
         // RETRY is stored before the successor is sent: else a fast next try could finish first and be overwritten (SURPRISES 5).
-        const write = ignoresResult ? null : this.#outcomeWrite(run, outcome, 'RETRY', outcome.exceptionJson ?? 'null', outcome.traceback);
-        if (run.settled) void this.#sendSuccessor(write, run, { to: { queue: run.delivery.queue }, message: successor, notBeforeMs: untilMs });
+        const write = ignoresResult
+          ? null
+          : this.#outcomeWrite(run, outcome, 'RETRY', outcome.exceptionJson ?? 'null', outcome.traceback);
+        if (run.settled)
+          void this.#sendSuccessor(write, run, { to: { queue: run.delivery.queue }, message: successor, notBeforeMs: untilMs });
         else finish(write, { kind: 'defer', arrival: run.delivery, untilMs, message: successor });
         return;
       }
@@ -206,9 +218,16 @@ export class Settler {
     try {
       if (write !== null) await this.#store([{ write, settlement: null }]);
       const [failure] = await broker.publish([successor], { timeoutMs: SUCCESSOR_MS });
-      if (failure) logger.error({ id: run.headers.id, task: run.headers.task, error: failure.message }, 'the next try could not be sent; acked early, the task ends here');
+      if (failure)
+        logger.error(
+          { id: run.headers.id, task: run.headers.task, error: failure.message },
+          'the next try could not be sent; acked early, the task ends here',
+        );
     } catch (error) {
-      logger.error({ id: run.headers.id, task: run.headers.task, error: toError(error).message }, 'the next try could not be sent; acked early, the task ends here');
+      logger.error(
+        { id: run.headers.id, task: run.headers.task, error: toError(error).message },
+        'the next try could not be sent; acked early, the task ends here',
+      );
     } finally {
       this.inFlight -= 1;
       this.#options.onDrained();
@@ -238,7 +257,10 @@ export class Settler {
     } catch (error) {
       // Not settled: the deliveries go back when the consumer closes, or when their lease ends.
       if (codeOf(error) !== 'E_CLOSED' && !this.#options.signal.aborted) {
-        this.#options.logger.error({ err: toError(error), count }, 'deliveries could not be settled; they will be delivered again');
+        this.#options.logger.error(
+          { err: toError(error), count },
+          'deliveries could not be settled; they will be delivered again',
+        );
       }
     } finally {
       this.inFlight -= count;
@@ -259,7 +281,8 @@ export class Settler {
         const code = codeOf(error);
         if (code === 'E_CLOSED' || signal.aborted) throw error;
         if (pairs.length > 1 && (code === undefined || !OUTAGES.has(code))) return false;
-        if (tries % 10 === 0) logger.warn({ results: writes.length, error: toError(error).message }, 'results could not be stored; trying again');
+        if (tries % 10 === 0)
+          logger.warn({ results: writes.length, error: toError(error).message }, 'results could not be stored; trying again');
         await sleep(reconnectDelayMs(tries, Math.random()), signal);
       }
     }

@@ -69,7 +69,13 @@ export class TaskLog {
 
   #fields(run: ActiveRun, runtimeMs: number | null): object {
     const { id, task, retries } = run.headers;
-    return { id, task, queue: run.delivery.queue, attempt: retries + 1, ...(runtimeMs === null ? {} : { runtimeMs: Math.round(runtimeMs * 100) / 100 }) };
+    return {
+      id,
+      task,
+      queue: run.delivery.queue,
+      attempt: retries + 1,
+      ...(runtimeMs === null ? {} : { runtimeMs: Math.round(runtimeMs * 100) / 100 }),
+    };
   }
 }
 

@@ -3,7 +3,7 @@
  */
 import type { TaskDefinition } from '../../app/definition.js';
 import { RetrySignal, type TaskContext } from '../../app/task-context.js';
-import { durationMs, type Duration } from '../../core/duration.js';
+import { type Duration, durationMs } from '../../core/duration.js';
 import type { ErrorCode } from '../../core/error-codes.js';
 import { TaskError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';

@@ -29,7 +29,15 @@ function request(call: Partial<TaskCall> = {}): RunRequest {
 /** Runs one task to its outcome. */
 function run(task: TaskDefinition | undefined, given: RunRequest, more: Partial<ExecuteOptions> = {}): Promise<Outcome> {
   return new Promise((finish) => {
-    startRun(given, { find: () => task, middleware: [], logger: silentLogger, json: 'tagged', postState: () => {}, finish, ...more });
+    startRun(given, {
+      find: () => task,
+      middleware: [],
+      logger: silentLogger,
+      json: 'tagged',
+      postState: () => {},
+      finish,
+      ...more,
+    });
   });
 }
 
@@ -37,31 +45,52 @@ describe('one run', () => {
   test('a result is written as the app wants its JSON', async () => {
     const date = definition(() => new Date('2026-01-02T03:04:05Z'));
     expect(await run(date, request())).toMatchObject({ kind: 'success', resultJson: expect.stringContaining('__type__') });
-    expect(await run(date, request(), { json: 'plain' })).toMatchObject({ kind: 'success', resultJson: expect.not.stringContaining('__type__') });
+    expect(await run(date, request(), { json: 'plain' })).toMatchObject({
+      kind: 'success',
+      resultJson: expect.not.stringContaining('__type__'),
+    });
   });
 
-  test.each(['callbacks', 'errbacks', 'chain'] as const)('a message with a %s is parked: running it and forgetting the rest would lose work', async (part) => {
-    let ran = false;
-    const task = definition(() => {
-      ran = true;
-    });
-    const signature = { task: 'next', args: [], kwargs: {}, options: {}, subtask_type: null, immutable: false };
-    expect(await run(task, request({ [part]: [signature] }))).toMatchObject({ kind: 'undecodable', code: 'E_NOT_SUPPORTED' });
-    expect(ran).toBe(false);
-  });
+  test.each(['callbacks', 'errbacks', 'chain'] as const)(
+    'a message with a %s is parked: running it and forgetting the rest would lose work',
+    async (part) => {
+      let ran = false;
+      const task = definition(() => {
+        ran = true;
+      });
+      const signature = { task: 'next', args: [], kwargs: {}, options: {}, subtask_type: null, immutable: false };
+      expect(await run(task, request({ [part]: [signature] }))).toMatchObject({ kind: 'undecodable', code: 'E_NOT_SUPPORTED' });
+      expect(ran).toBe(false);
+    },
+  );
 
   test('empty lists of callbacks continue nothing', async () => {
-    expect(await run(definition(() => 1), request({ callbacks: [], errbacks: [], chain: [] }))).toMatchObject({ kind: 'success' });
+    expect(
+      await run(
+        definition(() => 1),
+        request({ callbacks: [], errbacks: [], chain: [] }),
+      ),
+    ).toMatchObject({ kind: 'success' });
   });
 
   test('a body that is no task body is parked', async () => {
     const broken = { ...request(), message: { ...request().message, body: { encoding: 'utf8', data: '[[],{}]' } as const } };
-    expect(await run(definition(() => 1), broken)).toMatchObject({ kind: 'undecodable', code: 'E_DECODE' });
+    expect(
+      await run(
+        definition(() => 1),
+        broken,
+      ),
+    ).toMatchObject({ kind: 'undecodable', code: 'E_DECODE' });
   });
 
   test('args that are no array are the failure of the sender', async () => {
     const broken = { ...request(), message: { ...request().message, body: { encoding: 'utf8', data: '[null,{},{}]' } as const } };
-    expect(await run(definition(() => 1), broken)).toMatchObject({ kind: 'failure', exceptionJson: expect.stringContaining('args') });
+    expect(
+      await run(
+        definition(() => 1),
+        broken,
+      ),
+    ).toMatchObject({ kind: 'failure', exceptionJson: expect.stringContaining('args') });
   });
 
   test('middleware runs around the handler, the first outermost, and may change the result', async () => {
@@ -76,14 +105,28 @@ describe('one run', () => {
         return next();
       },
     ];
-    expect(await run(definition(() => 'x'), request(), { middleware })).toMatchObject({ kind: 'success', resultJson: '"x!"' });
+    expect(
+      await run(
+        definition(() => 'x'),
+        request(),
+        { middleware },
+      ),
+    ).toMatchObject({ kind: 'success', resultJson: '"x!"' });
     expect(seen).toEqual(['outer', 'inner']);
   });
 
   test('an outcome is handed in once, also when a failed task goes on', async () => {
     const outcomes: Outcome[] = [];
     let release: (value: number) => void = () => {};
-    const slow = { ...definition(() => new Promise((resolve) => { release = resolve; })), options: { ...OPTIONS, timeLimitMs: 10 } };
+    const slow = {
+      ...definition(
+        () =>
+          new Promise((resolve) => {
+            release = resolve;
+          }),
+      ),
+      options: { ...OPTIONS, timeLimitMs: 10 },
+    };
     await new Promise<void>((resolve) => {
       startRun(request(), {
         find: () => slow,

@@ -5,7 +5,7 @@
  */
 import type { TaskDefinition } from '../../app/definition.js';
 import type { ExecuteMiddleware } from '../../app/middleware.js';
-import { activeRun, type ActiveRun, RetrySignal } from '../../app/task-context.js';
+import { type ActiveRun, activeRun, type RetrySignal } from '../../app/task-context.js';
 import { backoffMs } from '../../core/backoff.js';
 import { codeOf, TaskError, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
@@ -44,7 +44,8 @@ export function startRun(request: RunRequest, options: ExecuteOptions): StartedR
   let definition: TaskDefinition;
   try {
     const found = options.find(request.name);
-    if (!found) throw new TaskError('E_NOT_REGISTERED', `no task named ${JSON.stringify(request.name)} is registered in this executor`);
+    if (!found)
+      throw new TaskError('E_NOT_REGISTERED', `no task named ${JSON.stringify(request.name)} is registered in this executor`);
     definition = found;
     const headers = readTaskHeaders(request.message) as TaskHeaders;
     const body = decodeTaskBody(request.message);
@@ -65,14 +66,19 @@ export function startRun(request: RunRequest, options: ExecuteOptions): StartedR
     over = true;
     stopLimits?.();
     // The outcome was made for this call alone: completing it in place spares a copy of every result.
-    options.finish(Object.assign(outcome, { run, runtimeMs: performance.now() - startedMs, children: active.children }) as Outcome);
+    options.finish(
+      Object.assign(outcome, { run, runtimeMs: performance.now() - startedMs, children: active.children }) as Outcome,
+    );
   };
   const fail = (error: unknown): void => settle(failureOutcome(error, definition, context));
   const stopLimits = startLimits(context, definition, settle);
   try {
     const returned = activeRun.run(active, callHandler, definition, context, options.middleware);
     if (isPromise(returned)) {
-      returned.then((value) => finishValue(value, options.json, definition, context, active, settle, fail), (error: unknown) => runHookThen(definition, context, active, error, fail));
+      returned.then(
+        (value) => finishValue(value, options.json, definition, context, active, settle, fail),
+        (error: unknown) => runHookThen(definition, context, active, error, fail),
+      );
       return over ? null : { context };
     }
     finishValue(returned, options.json, definition, context, active, settle, fail);
@@ -124,7 +130,13 @@ function finishValue(
 }
 
 /** Runs `onFailure` or `onRetry`, whichever the outcome will be, before the outcome is handed in. */
-function runHookThen(definition: TaskDefinition, context: RunContext, active: ActiveRun, error: unknown, fail: (error: unknown) => void): void {
+function runHookThen(
+  definition: TaskDefinition,
+  context: RunContext,
+  active: ActiveRun,
+  error: unknown,
+  fail: (error: unknown) => void,
+): void {
   if (definition.onFailure === null && definition.onRetry === null) return fail(error);
   const kind = failureOutcome(error, definition, context).kind;
   const hook = kind === 'failure' ? definition.onFailure : kind === 'retry' ? definition.onRetry : null;

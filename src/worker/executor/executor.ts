@@ -3,9 +3,8 @@
  * or loop. Holds no connection; owns what user code has started here.
  */
 import type { App } from '../../app/app.js';
-import { toError } from '../../core/errors.js';
+import { codeOf, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import { codeOf } from '../../core/errors.js';
 import type { ExecutorEnd, ExecutorHello, Outcome, RunRequest, TaskFacts, ToExecutor } from '../port.js';
 import { type ExecuteOptions, type StartedRun, startRun } from './execute.js';
 import { PortGateway } from './port-gateway.js';
@@ -63,7 +62,10 @@ export class Executor {
     } catch (thrown) {
       const error = toError(thrown);
       this.#app.attachGateway(null);
-      this.#end.post({ type: 'broken', error: { code: codeOf(error) ?? 'E_EXECUTOR_START', message: error.message, stack: error.stack ?? '' } });
+      this.#end.post({
+        type: 'broken',
+        error: { code: codeOf(error) ?? 'E_EXECUTOR_START', message: error.message, stack: error.stack ?? '' },
+      });
     }
   }
 

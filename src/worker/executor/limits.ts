@@ -11,7 +11,11 @@ import type { RunContext } from './context.js';
 import type { OutcomeBody } from './execute.js';
 
 /** Starts the timers; the returned function stops them, `null` when there is no limit. */
-export function startLimits(context: RunContext, definition: TaskDefinition, settle: (outcome: OutcomeBody) => void): (() => void) | null {
+export function startLimits(
+  context: RunContext,
+  definition: TaskDefinition,
+  settle: (outcome: OutcomeBody) => void,
+): (() => void) | null {
   const softMs = context.softTimeLimitMs ?? definition.options.softTimeLimitMs;
   const hardMs = context.timeLimitMs ?? definition.options.timeLimitMs;
   if (softMs === null && hardMs === null) return null;

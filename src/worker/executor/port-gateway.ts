@@ -13,7 +13,9 @@ interface PendingCall {
 
 function fromPortError(error: PortError): LovageError {
   const code = error.code as ErrorCode;
-  return error.outcome ? new PublishError(code, error.message, { outcome: error.outcome, taskId: error.taskId }) : new LovageError(code, error.message);
+  return error.outcome
+    ? new PublishError(code, error.message, { outcome: error.outcome, taskId: error.taskId })
+    : new LovageError(code, error.message);
 }
 
 export class PortGateway implements Gateway {
@@ -40,7 +42,10 @@ export class PortGateway implements Gateway {
   }
 
   async publish(messages: readonly OutgoingMessage[], options: PublishOptions): Promise<readonly PublishResult[]> {
-    const results = (await this.#call({ method: 'publish', messages, options: { timeoutMs: options.timeoutMs } }, options.signal)) as readonly (PortError | null)[];
+    const results = (await this.#call(
+      { method: 'publish', messages, options: { timeoutMs: options.timeoutMs } },
+      options.signal,
+    )) as readonly (PortError | null)[];
     return results.map((error) => (error === null ? null : (fromPortError(error) as PublishError)));
   }
 

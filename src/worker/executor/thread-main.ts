@@ -1,7 +1,7 @@
 /** Entry of an executor thread (pool `threads`): loads the app file and joins it to the engine's port. */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
-import { createLogger } from '../../core/log-output.js';
 import { codeOf, toError } from '../../core/errors.js';
+import { createLogger } from '../../core/log-output.js';
 import type { LogSettings } from '../pools/pool.js';
 import { messagePortEnd } from '../pools/port-ends.js';
 import type { FromExecutor, ToExecutor } from '../port.js';

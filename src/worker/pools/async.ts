@@ -4,8 +4,7 @@
  */
 import { MessageChannel, Worker as Thread } from 'node:worker_threads';
 import type { ErrorCode } from '../../core/error-codes.js';
-import { LovageError, TaskError } from '../../core/errors.js';
-import { ConfigError } from '../../core/errors.js';
+import { ConfigError, LovageError, TaskError } from '../../core/errors.js';
 import type { EngineThreadData, FromEngineThread, ToEngineThread } from '../engine/engine-thread.js';
 import { Executor } from '../executor/executor.js';
 import { loadSource } from '../executor/load-source.js';
@@ -18,11 +17,18 @@ export async function startAsyncPool(setup: PoolSetup): Promise<RunningPool> {
   const app = await loadSource(setup.source);
   const { brokerUrl } = options.engine;
   if ((brokerUrl ?? app.config.brokerUrl).startsWith('memory:')) {
-    throw new ConfigError('E_CONFIG_CONFLICT', "pool 'async' runs its engine in another thread, which cannot see a memory: broker: use pool 'inline' or a file: broker");
+    throw new ConfigError(
+      'E_CONFIG_CONFLICT',
+      "pool 'async' runs its engine in another thread, which cannot see a memory: broker: use pool 'inline' or a file: broker",
+    );
   }
   const { port1, port2 } = new MessageChannel();
   const data: EngineThreadData = { options: options.engine, log, executorPort: port2 };
-  const thread = new Thread(new URL('../engine/engine-thread.js', import.meta.url), { workerData: data, transferList: [port2], name: 'lovage-engine' });
+  const thread = new Thread(new URL('../engine/engine-thread.js', import.meta.url), {
+    workerData: data,
+    transferList: [port2],
+    name: 'lovage-engine',
+  });
   const executor = new Executor(app, messagePortEnd<FromExecutor, ToExecutor>(port1), logger);
   let stopping = false;
   let onStopped: ((report: StopReport) => void) | null = null;

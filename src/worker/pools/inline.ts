@@ -17,7 +17,10 @@ export async function startInlinePool(setup: PoolSetup): Promise<RunningPool> {
   const started = engine.start();
   await Promise.all([started, executor.start()]);
   if (!options.engine.brokerUrl?.startsWith('memory:') && !app.config.brokerUrl.startsWith('memory:')) {
-    logger.warn({}, 'pool inline: a task that blocks its loop also blocks leases and heartbeats; use threads or async where tasks may block');
+    logger.warn(
+      {},
+      'pool inline: a task that blocks its loop also blocks leases and heartbeats; use threads or async where tasks may block',
+    );
   }
   return {
     stop: (graceMs) => engine.stop(graceMs),

@@ -3,8 +3,8 @@
  * for executors that die. Pools: `threads`, `async`, `inline`.
  */
 import type { App } from '../../app/app.js';
-import type { Logger } from '../../core/logger.js';
 import type { LogFormat, LogLevel } from '../../core/log-output.js';
+import type { Logger } from '../../core/logger.js';
 import type { EngineCounters } from '../engine/state.js';
 import type { ResolvedWorkerOptions } from '../options.js';
 

@@ -29,7 +29,10 @@ export async function startThreadPool(setup: PoolSetup): Promise<RunningPool> {
 
   const spawn = (index: number, failures: number): EngineEnd => {
     const data: ThreadData = { file: source.file, exportName: source.exportName, log, index };
-    const thread = new Thread(new URL('../executor/thread-main.js', import.meta.url), { workerData: data, name: `lovage-${index}` });
+    const thread = new Thread(new URL('../executor/thread-main.js', import.meta.url), {
+      workerData: data,
+      name: `lovage-${index}`,
+    });
     const startedMs = performance.now();
     let cause = 'it exited';
     threads[index] = thread;
@@ -46,9 +49,12 @@ export async function startThreadPool(setup: PoolSetup): Promise<RunningPool> {
       logger.error({ executor: index, code, cause }, 'executor thread died; starting another');
       engine?.executorDied(index, reason);
       const failed = performance.now() - startedMs < STABLE_MS ? failures + 1 : 0;
-      setTimeout(() => {
-        if (!stopping) engine?.replaceExecutor(index, spawn(index, failed));
-      }, failed === 0 ? 0 : reconnectDelayMs(failed, Math.random())).unref();
+      setTimeout(
+        () => {
+          if (!stopping) engine?.replaceExecutor(index, spawn(index, failed));
+        },
+        failed === 0 ? 0 : reconnectDelayMs(failed, Math.random()),
+      ).unref();
     });
     return messagePortEnd<ToExecutor, FromExecutor>(thread);
   };
