@@ -6,7 +6,7 @@
 import type { SqliteValue } from '../../clients/sqlite/driver.js';
 import { toError, WireError } from '../../core/errors.js';
 import type { EncodedBody, MessageProperties, WireMessage } from '../../wire/message.js';
-import { MAX_DEPTH } from '../../wire/serializers/json.js';
+import { MAX_DEPTH } from '../../wire/serializers/json-encode.js';
 
 /** What the body column holds. */
 const TEXT = 0;
