@@ -31,6 +31,7 @@ export const SUITES = [
     otherNodes: false,
     required: true,
   },
+  { name: 'bad-input', folders: ['tests/bad-input/'], limitMinutes: 6, otherNodes: false, required: true },
   { name: 'worker', folders: ['tests/worker/'], limitMinutes: 4, otherNodes: false, required: true },
   { name: 'cli', folders: ['tests/cli/', 'tests/loading/'], limitMinutes: 5, otherNodes: false, required: true },
   { name: 'examples', folders: ['tests/examples', 'tests/demo/'], limitMinutes: 3, otherNodes: false, required: true },
