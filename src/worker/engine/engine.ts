@@ -20,6 +20,7 @@ import { Calls } from './calls.js';
 import { openConnections } from './connect.js';
 import { Intake } from './consumer.js';
 import { Executors } from './executors.js';
+import { Patience } from './patience.js';
 import { CLAIM_TTL_MS, Settler } from './settle.js';
 import { type ActiveRun, type EngineCounters, newCounters } from './state.js';
 import { TaskLog } from './task-log.js';
@@ -38,6 +39,7 @@ export class Engine {
   readonly #executors: Executors;
   readonly #taskLog: TaskLog;
   readonly #giveUp = new AbortController();
+  readonly #patience = new Patience();
   /** Credit that waits until settlements have caught up. */
   readonly #owed = new Map<string, number>();
   readonly #executorCount: number;
@@ -50,9 +52,7 @@ export class Engine {
   #settler: Settler | null = null;
   #intake: Intake | null = null;
   #calls: Calls | null = null;
-  #onQuiet: (() => void) | null = null;
   #stopping: Promise<StopReport> | null = null;
-  #hurry: (() => void) | null = null;
 
   constructor(options: EngineOptions, ends: readonly EngineEnd[], logger: Logger, clock: Clock = systemClock) {
     this.#options = options;
@@ -154,7 +154,7 @@ export class Engine {
   /** Ends the worker; a second call with a shorter grace hurries the first. */
   stop(graceMs: number): Promise<StopReport> {
     if (this.#stopping) {
-      this.#hurry?.();
+      this.#patience.hurry();
       return this.#stopping;
     }
     this.#stopping = this.#stop(graceMs);
@@ -181,7 +181,7 @@ export class Engine {
       }
       this.#grant(run.delivery.queue, 1);
     }
-    this.#checkQuiet();
+    this.#patience.check();
   }
 
   #onMessage(executor: number, message: FromExecutor): void {
@@ -198,7 +198,7 @@ export class Engine {
         this.#settler?.outcomes(batch);
         for (const { run } of batch) this.#owe(run.delivery.queue);
         this.#payOwed();
-        this.#checkQuiet();
+        this.#patience.check();
         return;
       }
       case 'state': {
@@ -224,7 +224,7 @@ export class Engine {
         return;
       case 'stopped':
         this.#executorStopped.add(executor);
-        this.#checkQuiet();
+        this.#patience.check();
         return;
     }
   }
@@ -252,32 +252,11 @@ export class Engine {
 
   #onDrained(): void {
     this.#payOwed();
-    this.#checkQuiet();
+    this.#patience.check();
   }
 
   #isQuiet(): boolean {
     return this.#active.size === 0 && (this.#settler?.inFlight ?? 0) === 0;
-  }
-
-  #checkQuiet(): void {
-    this.#onQuiet?.();
-  }
-
-  /** Resolves when the condition holds, after `timeoutMs`, or when somebody hurries; tells whether it holds. */
-  #until(condition: () => boolean, timeoutMs: number): Promise<boolean> {
-    if (condition()) return Promise.resolve(true);
-    return new Promise((resolve) => {
-      const end = (): void => {
-        clearTimeout(timer);
-        this.#onQuiet = null;
-        this.#hurry = null;
-        resolve(condition());
-      };
-      // Not unref'd: a stop must come to its end even if nothing else keeps the process alive.
-      const timer = setTimeout(end, timeoutMs);
-      this.#onQuiet = () => condition() && end();
-      this.#hurry = end;
-    });
   }
 
   async #stop(graceMs: number): Promise<StopReport> {
@@ -293,9 +272,9 @@ export class Engine {
       this.#active.delete(run.run);
       this.#settler?.withoutResult({ kind: 'requeue', arrival: run.delivery, where: 'front' });
     }
-    if (!(await this.#until(() => this.#isQuiet(), graceMs))) {
+    if (!(await this.#patience.until(() => this.#isQuiet(), graceMs))) {
       this.#executors.broadcast({ type: 'abort', runs: [...this.#active.keys()], reason: 'shutdown' });
-      await this.#until(() => this.#isQuiet(), ABORT_MS);
+      await this.#patience.until(() => this.#isQuiet(), ABORT_MS);
     }
     this.#giveUp.abort(new Error('the worker is stopping'));
     const unfinished = [...this.#active.values()].filter((run) => !run.settled).length;
@@ -313,7 +292,7 @@ export class Engine {
     }
     this.#active.clear();
     this.#executors.broadcast({ type: 'stop' });
-    await this.#until(() => this.#executorStopped.size >= this.#executorCount, CLOSE_MS);
+    await this.#patience.until(() => this.#executorStopped.size >= this.#executorCount, CLOSE_MS);
     this.#calls?.close();
     this.#executors.closeAll();
     await Promise.allSettled([this.#store?.close(), this.#broker?.close()]);
