@@ -120,7 +120,7 @@ export function resolveWorkerOptions(raw: RawWorkerOptions): ResolvedWorkerOptio
       slotsPerExecutor,
       leaseMs,
       unknownTaskPatienceMs: durationMs(raw.unknownTaskPatience ?? '10m', 'unknownTaskPatience'),
-      connectTimeoutMs: 10_000,
+      connectTimeoutMs: 5_000,
       connectTries: raw.connectTries === undefined ? null : positiveInteger(raw.connectTries, 'connectTries', 1_000_000),
       maxUnsettled: Math.max(1_000, 4 * slotsPerExecutor * executors),
     },

@@ -91,6 +91,12 @@ describe('other exits without a broker', () => {
     ['a worker whose app file is not there', ['--app', './no.ts'], 65, 'E_APP_FILE'],
     ['a worker on an unknown scheme', ['--app', './empty.ts', '--broker', 'kafka://x'], 78, 'E_CONFIG_URL'],
     [
+      'a worker that may try once',
+      ['--app', './empty.ts', '--broker', 'redis://127.0.0.1:1', '--connect-tries', '1'],
+      69,
+      'E_BROKER_UNREACHABLE',
+    ],
+    [
       'a worker with options that contradict each other',
       ['--app', './empty.ts', '--pool', 'async', '--threads', '2'],
       78,
