@@ -6,6 +6,7 @@ import type { Message, Options } from '../../clients/amqp.js';
 import { WireError } from '../../core/errors.js';
 import { fromAmqpProperties, toAmqpProperties } from '../../wire/amqp-message.js';
 import type { WireMessage } from '../../wire/message.js';
+import { bytesOf } from '../../wire/serializers/registry.js';
 import { isBrokerMark } from '../../wire/task-message.js';
 import type { ParkReason } from '../broker.js';
 
@@ -110,4 +111,17 @@ export function rawCopy(received: Message): { readonly content: Buffer; readonly
     appId,
   };
   return { content: received.content, options };
+}
+
+/** The content type of a parked message whose headers are larger than a copy can carry: all of it as one JSON document. */
+export const WRAPPED_CONTENT_TYPE = 'application/vnd.lovage.message+json';
+
+/** A message as a JSON document: its properties, its headers, and its body in base64. For the dead letters, where nothing may be lost. */
+export function wrap(original: Message | WireMessage): { readonly content: Buffer; readonly options: Options.Publish } {
+  const parts =
+    'content' in original
+      ? { properties: original.properties, body: original.content.toString('base64') }
+      : { ...original, body: Buffer.from(bytesOf(original.body)).toString('base64') };
+  const json = JSON.stringify(parts, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
+  return { content: Buffer.from(json), options: { contentType: WRAPPED_CONTENT_TYPE, contentEncoding: 'utf-8' } };
 }

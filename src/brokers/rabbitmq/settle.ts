@@ -9,10 +9,15 @@ import { sleep } from '../../core/clock.js';
 import { toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Delivery, Settlement } from '../broker.js';
-import { encodeCopy, encodeDead, encodeForQueue, rawCopy } from './codec.js';
+import { encodeCopy, encodeDead, encodeForQueue, rawCopy, wrap } from './codec.js';
 import { delayRoute } from './delay.js';
 import type { Held } from './session.js';
 import { DEAD_QUEUE, type Topology } from './topology.js';
+
+const TOO_LARGE = {
+  code: 'E_MESSAGE_TOO_LARGE',
+  reason: 'its headers are larger than the 64 KiB that can be written, so it could not be put back',
+} as const;
 
 /** One try; what fails is tried again for as long as the delivery is ours. */
 const TRY_MS = 10_000;
@@ -39,19 +44,24 @@ export class Settler {
     stillOurs: (each: number) => boolean,
   ): Promise<readonly boolean[]> {
     const done = new Array<boolean>(wanted.length).fill(false);
+    const tooLarge = new Set<number>();
     let open = wanted.map((_, each) => each);
     for (let tries = 0; open.length > 0; tries += 1) {
-      if (tries > 0) await sleep(reconnectDelayMs(tries, Math.random()));
+      if (tries > 0 && open.some((each) => !tooLarge.has(each))) await sleep(reconnectDelayMs(tries, Math.random()));
       open = open.filter(stillOurs);
       try {
         const messages: AmqpOutgoing[] = [];
-        for (const each of open) messages.push(await this.#copyOf(wanted[each]!.settlement, wanted[each]!.held));
+        for (const each of open) {
+          const { settlement, held } = wanted[each]!;
+          messages.push(await (tooLarge.has(each) ? this.#wrapped(settlement, held) : this.#copyOf(settlement, held)));
+        }
         const failures = await this.#publisher.publish(messages, { timeoutMs: TRY_MS });
         open = open.filter((each, position) => {
           const failure = failures[position];
           if (!failure) done[each] = true;
           else {
             if (failure.missing) this.#topology.forget();
+            if (failure.code === 'E_MESSAGE_TOO_LARGE') tooLarge.add(each);
             this.#logger.warn(
               { error: failure.message, queue: wanted[each]!.held.arrival.queue },
               'a copy was not confirmed, trying again',
@@ -82,6 +92,16 @@ export class Settler {
         await this.#topology.queue(queue, TRY_MS);
         return { exchange: '', routingKey: queue, ...encodeCopy((settlement.arrival as Delivery).message) };
     }
+  }
+
+  /** What no copy can carry is parked whole: tried as it is, it would be tried for ever. */
+  async #wrapped(settlement: Settlement, held: Held): Promise<AmqpOutgoing> {
+    await this.#topology.dead(TRY_MS);
+    const { queue } = settlement.arrival;
+    const reason = settlement.kind === 'park' ? settlement.reason : TOO_LARGE;
+    const message = settlement.kind === 'defer' ? settlement.message : undefined;
+    const original = held.received ?? message ?? (settlement.arrival as Delivery).message;
+    return { exchange: '', routingKey: DEAD_QUEUE, ...encodeDead(wrap(original), reason, queue, this.#nowMs()) };
   }
 
   async #later(message: Delivery['message'], untilMs: number, queue: string): Promise<AmqpOutgoing> {
