@@ -2,6 +2,8 @@
  * Bad input and what becomes of it: one table for every broker. The sources are DESIGN section 5 (park at once what cannot
  * be decoded), the wire specification section 11 (what a Python worker does, and must not be done here) and
  * docs/reference/errors.md. A row that ends differently on one broker says so in `on`.
+ *
+ * Long because it is a table.
  */
 import { deflateSync } from 'node:zlib';
 

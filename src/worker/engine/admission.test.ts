@@ -101,3 +101,32 @@ test('the next try of a claimed task goes on under its epoch, without another cl
   expect(admit(delivery(withHeader(message(), EPOCH_HEADER, 3)), context)).toMatchObject({ kind: 'run', claim: false, epoch: 3 });
   expect(admit(delivery(withHeader(message(), EPOCH_HEADER, 'x')), context)).toMatchObject({ epoch: 0 });
 });
+
+describe('what a stranger may send', () => {
+  test.each([-1, Number.NaN, Number.POSITIVE_INFINITY, 0.5, '7', null, {}])(
+    'forged marks of our own (%j) count for nothing',
+    (value) => {
+      const forged = withHeader(withHeader(message(), LOSSES_HEADER, value), EPOCH_HEADER, value);
+      expect(admit(delivery(forged), context)).toMatchObject({ kind: 'run', losses: 0, epoch: 0, claim: false });
+    },
+  );
+
+  test.each([Number.NaN, NOW + 1e12, -1, 'x'])(
+    'an unknown task that claims to have been met at %j waits no longer than others',
+    (since) => {
+      const verdict = admit(delivery(withHeader(message({ task: 'unknown' }), UNKNOWN_SINCE_HEADER, since)), context);
+      expect(verdict).toMatchObject({
+        kind: 'unknown',
+        untilMs: NOW + 750,
+        message: { headers: { [UNKNOWN_SINCE_HEADER]: NOW } },
+      });
+    },
+  );
+
+  test('what is no task is parked with the code of its fault', () => {
+    const pickled = { ...message(), contentType: 'application/x-python-serialize', headers: {} };
+    expect(admit(delivery(pickled), context)).toMatchObject({ kind: 'park', headers: null, code: 'E_CONTENT_REFUSED' });
+    const corrupt = { ...message(), headers: { compression: 'application/x-gzip' } };
+    expect(admit(delivery(corrupt), context)).toMatchObject({ kind: 'park', headers: null, code: 'E_COMPRESSION' });
+  });
+});
