@@ -39,6 +39,17 @@ export function duration(text: string): Duration {
   return text as Duration;
 }
 
+/** An id or the name of a queue, which nobody calls ''. */
+export function named(text: string): string {
+  if (text !== '' && Buffer.byteLength(text) <= 255) return text;
+  throw new InvalidArgumentError('It must have 1 to 255 bytes.');
+}
+
+/** Several of them. */
+export function allNamed(text: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), named(text)];
+}
+
 /** An instant, as ISO 8601 text with its offset. */
 export function instant(text: string): Date {
   const value = new Date(text);

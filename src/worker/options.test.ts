@@ -47,6 +47,10 @@ describe('worker options', () => {
     [{ grace: '5' as never }, 'E_CONFIG_RANGE'],
     [{ lease: '10ms' as const }, 'E_CONFIG_RANGE'],
     [{ pool: 'fibers' as never }, 'E_CONFIG_RANGE'],
+    [{ name: '' }, 'E_CONFIG_RANGE'],
+    [{ name: 'two words' }, 'E_CONFIG_RANGE'],
+    [{ name: 'x'.repeat(256) }, 'E_CONFIG_RANGE'],
+    [{ grace: '9999999d' as const }, 'E_CONFIG_RANGE'],
     [{ pool: 'async' as const, threads: 2 }, 'E_CONFIG_CONFLICT'],
   ])('%j is refused with %s', (raw, code) => {
     expect(() => resolveWorkerOptions(raw)).toThrow(expect.objectContaining({ code }));

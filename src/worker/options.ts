@@ -87,9 +87,11 @@ export function queueCredits(queues: readonly QueueOption[], slots: number): Con
   return queues.map(({ name, credit }) => ({ name, credit: Math.min(credit ?? open, slots) }));
 }
 
-/** `%h` is the host, `%p` the process id. */
+/** `%h` is the host, `%p` the process id. The name becomes part of keys, tags and connection names. */
 function nodeName(pattern: string): string {
-  return pattern.replaceAll('%h', hostname()).replaceAll('%p', String(process.pid));
+  const name = pattern.replaceAll('%h', hostname()).replaceAll('%p', String(process.pid));
+  if (name !== '' && Buffer.byteLength(name) <= 255 && !/[\s\p{Cc}]/u.test(name)) return name;
+  throw new ConfigError('E_CONFIG_RANGE', `name is ${JSON.stringify(pattern)}: a node name has 1 to 255 bytes and no blanks`);
 }
 
 /** @throws ConfigError `E_CONFIG_RANGE`, `E_CONFIG_CONFLICT` */

@@ -74,6 +74,17 @@ describe('send', () => {
     expect(JSON.parse(json.stderr)).toMatchObject({ error: { code: 'E_TASK_FAILED', type: 'RangeError' } });
   });
 
+  test.each([
+    [['--args', '[1,2,3]'], 'takes at most 2 arguments'],
+    [['--args', '[1]'], 'needs \\"y\\"'],
+    [['--kwargs', '{"z":1}'], 'no parameter \\"z\\"'],
+  ])('arguments that the task does not take (%j) exit 1 with E_TASK_FAILED', async (args, says) => {
+    const { code, stderr } = await project.run(['send', 'math.add', ...args, '--wait', '10s', '--json']);
+    expect(code).toBe(1);
+    expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'E_TASK_FAILED', type: 'ArgumentError' } });
+    expect(stderr).toContain(says);
+  });
+
   test('a result that does not come in time exits 1 and names the id', async () => {
     const { code, stderr } = await project.run([
       'send',

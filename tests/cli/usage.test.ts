@@ -59,6 +59,17 @@ describe('wrong usage exits 2 and says what to do', () => {
     [['queues', 'peek'], /missing required argument 'queue'/],
     [['queues', 'backup', 'x', '--broker', 'redis://localhost'], /copies the file of a file: broker/],
     [['purge', 'lovage', '--broker', 'memory:'], /it needs --yes/],
+    [['purge', '', '--yes'], /1 to 255 bytes/],
+    [['purge', 'a', 'x'.repeat(256), '--yes'], /1 to 255 bytes/],
+    [['queues', 'list', ''], /1 to 255 bytes/],
+    [['queues', 'peek', ''], /1 to 255 bytes/],
+    [['queues', 'peek', 'q', '--limit', '-1'], /whole number from 1/],
+    [['result', ''], /1 to 255 bytes/],
+    [['result', 'x', '--wait', 'forever'], /a number with its unit/],
+    [['send', 'a', '--countdown', '-5s'], /a number with its unit/],
+    [['send', 'a', '--kwargs', '{"__proto__":{}}'], /__proto__/],
+    [['send', 'a', '--args', '['.repeat(300) + ']'.repeat(300)], /levels deep/],
+    [['worker', '--app', 'x.ts', '--grace', '5'], /a number with its unit/],
   ])('lovage %j', async (args, says) => {
     const { code, stdout, stderr } = await project.run(args);
     expect(stderr).toMatch(says);
@@ -70,6 +81,18 @@ describe('other exits without a broker', () => {
   test.each([
     ['an unknown scheme', ['queues', 'list', '--broker', 'kafka://x'], 78, /E_CONFIG_URL/],
     ['a URL without a scheme', ['send', 'a', '--broker', 'localhost'], 78, /E_CONFIG_URL/],
+    ['an empty URL', ['queues', 'list', '--broker', ''], 78, /E_CONFIG_RANGE/],
+    ['a port that is none', ['queues', 'list', '--broker', 'redis://localhost:99999'], 78, /E_CONFIG_URL/],
+    ['a database that is no number', ['queues', 'list', '--broker', 'redis://localhost/abc'], 78, /E_CONFIG_URL/],
+    ['an amqp URL without a host', ['queues', 'list', '--broker', 'amqp://'], 78, /E_CONFIG_URL/],
+    ['a file URL without a file', ['queues', 'list', '--broker', 'file:'], 78, /E_CONFIG_URL/],
+    ['a file URL with an unknown option', ['queues', 'list', '--broker', 'file:./q.db?nope=1'], 78, /E_CONFIG_UNKNOWN_KEY/],
+    ['an unknown result store', ['send', 'a', '--results', 'mysql://x', '--wait', '1s'], 78, /E_CONFIG_URL/],
+    ['a task without a name', ['send', '', '--broker', 'memory:'], 78, /E_CONFIG_RANGE/],
+    ['an empty id', ['send', 'a', '--id', '', '--broker', 'memory:'], 78, /E_CONFIG_RANGE/],
+    ['an id that is too long', ['send', 'a', '--id', 'x'.repeat(256), '--broker', 'memory:'], 78, /E_CONFIG_RANGE/],
+    ['a queue without a name', ['send', 'a', '--queue', '', '--broker', 'memory:'], 78, /E_CONFIG_RANGE/],
+    ['a queue whose name is too long', ['send', 'a', '--queue', 'x'.repeat(256), '--broker', 'memory:'], 78, /E_CONFIG_RANGE/],
     ['reserved header', ['send', 'a', '--header', 'task=x', '--broker', 'memory:'], 78, /E_CONFIG_CONFLICT/],
     ['nobody listening', ['queues', 'list', '--broker', 'redis://127.0.0.1:1', '--timeout', '300ms'], 69, /E_BROKER_UNREACHABLE/],
     ['a file that is not there', ['send', '--file', 'no.jsonl', '--broker', 'memory:'], 65, /does not exist/],
@@ -89,6 +112,10 @@ describe('other exits without a broker', () => {
 
   test.each([
     ['a worker whose app file is not there', ['--app', './no.ts'], 65, 'E_APP_FILE'],
+    ['a worker without a name', ['--app', './empty.ts', '--name', ''], 78, 'E_CONFIG_RANGE'],
+    ['a worker whose queue has no name', ['--app', './empty.ts', '--queues', 'a,,b'], 78, 'E_CONFIG_RANGE'],
+    ['a worker whose queue has no slots', ['--app', './empty.ts', '--queues', 'a:0'], 78, 'E_CONFIG_RANGE'],
+    ['a worker with too short a lease', ['--app', './empty.ts', '--lease', '1ms'], 78, 'E_CONFIG_RANGE'],
     ['a worker on an unknown scheme', ['--app', './empty.ts', '--broker', 'kafka://x'], 78, 'E_CONFIG_URL'],
     [
       'a worker that may try once',

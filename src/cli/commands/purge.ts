@@ -2,7 +2,7 @@
 import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 import { UsageError } from '../exit-codes.js';
-import { addConnectionOptions, type ConnectionFlags, resolveConnection, withBroker } from '../options.js';
+import { addConnectionOptions, allNamed, type ConnectionFlags, resolveConnection, withBroker } from '../options.js';
 import { printJson, printLine, printNote, startProgress } from '../output.js';
 
 async function confirmed(question: string): Promise<boolean> {
@@ -47,7 +47,7 @@ export function definePurge(command: Command): void {
   addConnectionOptions(
     command
       .description('Removes everything that waits in the queues, ready and delayed. What workers hold already is not touched.')
-      .argument('<queues...>', 'the queues to empty')
+      .argument('<queues...>', 'the queues to empty', allNamed)
       .option('-y, --yes', 'do not ask'),
     { results: false },
   )

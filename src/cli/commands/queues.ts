@@ -4,7 +4,15 @@ import type { Peeked } from '../../brokers/broker.js';
 import { BrokerError } from '../../core/errors.js';
 import { decodeTaskBody } from '../../wire/task-message.js';
 import { UsageError } from '../exit-codes.js';
-import { addConnectionOptions, type ConnectionFlags, resolveConnection, wholeNumber, withBroker } from '../options.js';
+import {
+  addConnectionOptions,
+  allNamed,
+  type ConnectionFlags,
+  named,
+  resolveConnection,
+  wholeNumber,
+  withBroker,
+} from '../options.js';
 import { formatTable, printJson, printLine, printNote, shorten, startProgress } from '../output.js';
 
 async function list(names: readonly string[], flags: ConnectionFlags): Promise<void> {
@@ -113,7 +121,7 @@ export function defineQueues(command: Command): void {
       .command('list')
       .summary('how much waits in which queue')
       .description('Shows how many messages are ready, delayed, and held by workers.')
-      .argument('[queues...]', 'queues to show; all that the broker knows by default'),
+      .argument('[queues...]', 'queues to show; all that the broker knows by default', allNamed),
     { results: false },
   )
     .addHelpText(
@@ -126,7 +134,7 @@ export function defineQueues(command: Command): void {
       .command('peek')
       .summary('the next messages of a queue, without touching them')
       .description('Shows the next messages of a queue in the order in which they would be served. They stay where they are.')
-      .argument('<queue>', 'the queue')
+      .argument('<queue>', 'the queue', named)
       .option('--limit <n>', 'how many', wholeNumber(1), 10),
     { results: false },
   )

@@ -5,7 +5,7 @@ import type { Duration } from '../../core/duration.js';
 import { ResultError } from '../../core/errors.js';
 import { encodeJson } from '../../wire/serializers/json.js';
 import { openClient } from '../client.js';
-import { addConnectionOptions, type ConnectionFlags, duration, resolveConnection } from '../options.js';
+import { addConnectionOptions, type ConnectionFlags, duration, named, resolveConnection } from '../options.js';
 import { printJson, printLine, visible } from '../output.js';
 
 /** A result as JSON, over several lines where that is easier to read. What JSON has no form for is tagged as on the wire. */
@@ -62,7 +62,7 @@ export function defineResult(command: Command): void {
       .description(
         'Shows what is stored about a task. With --wait it waits for the end and prints the result alone; a failed task then exits 1.',
       )
-      .argument('<id>', 'id of the task')
+      .argument('<id>', 'id of the task', named)
       .addOption(new Option('--wait <duration>', 'wait so long for the result').argParser(duration)),
     { results: true },
   )
