@@ -42,6 +42,17 @@ describe('parseIsoMs', () => {
     expect(parseIsoMs(text)).toBeNull();
   });
 
+  test('isoFromMs writes what Date does, with microseconds, whatever instant came before', () => {
+    const plain = (ms: number): string => new Date(ms).toISOString().replace('.000Z', '+00:00').replace('Z', '000+00:00');
+    const first = Date.parse('0001-01-01T00:00:00Z');
+    const near = fc.integer({ min: -2_000, max: 2_000 });
+    fc.assert(
+      fc.property(fc.integer({ min: first + 2_000, max: 250_000_000_000_000 }), fc.array(near, { minLength: 1 }), (start, steps) => {
+        for (const step of steps) expect(isoFromMs(start + step)).toBe(plain(start + step));
+      }),
+    );
+  });
+
   test('reads what isoFromMs writes, for every instant that Python can hold', () => {
     const first = Date.parse('0001-01-01T00:00:00Z');
     const last = Date.parse('9999-12-31T23:59:59.999Z');

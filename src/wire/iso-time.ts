@@ -17,9 +17,19 @@ export function isPythonInstant(ms: number): boolean {
  * when it is zero. Never `Z`: Celery 5.2 on Python before 3.11 cannot always read it.
  */
 export function isoFromMs(ms: number): string {
-  const iso = new Date(ms).toISOString();
-  return ms % 1000 === 0 ? `${iso.slice(0, 19)}+00:00` : `${iso.slice(0, 23)}000+00:00`;
+  const second = Math.floor(ms / 1_000);
+  if (second !== lastSecond) {
+    lastText = new Date(second * 1_000).toISOString().slice(0, 19);
+    lastSecond = second;
+  }
+  const fraction = ms - second * 1_000;
+  if (fraction === 0) return `${lastText}+00:00`;
+  return `${lastText}.${fraction < 10 ? '00' : fraction < 100 ? '0' : ''}${Math.trunc(fraction)}000+00:00`;
 }
+
+/** The text of the last second asked for: results that end together share it, and formatting is most of the cost. */
+let lastSecond = Number.NaN;
+let lastText = '';
 
 const ISO = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?\s?(Z|z|[+-]\d\d(?::?\d\d)?)?)?$/;
 const DAYS = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];

@@ -49,6 +49,16 @@ describe('encodeEnvelope', () => {
     expect(decoded.message).toEqual({ ...given, body: { encoding: 'base64', data: 'W10=' } });
   });
 
+  test('a text that the last message had is remembered, and one that it had not is not taken for it', () => {
+    for (const task of ['a', 'a', 'b"', 'b"', 'a']) {
+      const message = encodeTaskMessage({ task, id: `id of ${task}`, args: [], kwargs: {}, origin: task }, { nowMs: 0 });
+      const route = { exchange: task, routingKey: `to ${task}`, deliveryTag: 't' };
+      const decoded = decodeEnvelope(encodeEnvelope(message, route));
+      expect(decoded.message.headers).toMatchObject({ task, origin: task, id: `id of ${task}`, root_id: `id of ${task}` });
+      expect(decoded).toMatchObject({ exchange: task, routingKey: `to ${task}` });
+    }
+  });
+
   test('a body in base64 cannot break out of its quotes', () => {
     const hostile = { encoding: 'base64', data: 'W10=","headers":{"task":"evil"},"x":"' } as const;
     expect(Object.keys(JSON.parse(encodeEnvelope(message({}, hostile), ROUTE)))).toHaveLength(5);

@@ -36,7 +36,7 @@ export function encodeEnvelope(message: WireMessage, route: EnvelopeRoute): stri
   if (properties.reply_to !== undefined) sender += `"reply_to":${quote(properties.reply_to)},`;
   let tail = `"delivery_mode":${properties.delivery_mode ?? 2}`;
   if (properties.expiration !== undefined) tail += `,"expiration":${quote(properties.expiration)}`;
-  tail += `,"delivery_info":{"exchange":${quote(route.exchange)},"routing_key":${quote(route.routingKey)}`;
+  tail += `,"delivery_info":{"exchange":${sharedQuote(EXCHANGE, route.exchange)},"routing_key":${sharedQuote(ROUTING_KEY, route.routingKey)}`;
   // kombu writes the mark in both places when it puts a message back
   if (message.headers.redelivered === true) tail += ',"redelivered":true';
   return (
@@ -209,10 +209,13 @@ function usualHeadersJson(headers: Readonly<Record<string, unknown>>): string | 
   const limits = timelimit[0] === null && timelimit[1] === null ? '[null,null]' : JSON.stringify(timelimit);
   if (shadow === null || eta === null || expires === null || group === null || parent === null) return null;
   if (index !== null && !Number.isSafeInteger(index)) return null;
+  const idJson = quote(id);
+  const root = root_id === id ? idJson : quote(root_id);
+  const names = `{"lang":${sharedQuote(LANG, lang)},"task":${sharedQuote(TASK, task)}`;
   return (
-    `{"lang":${quote(lang)},"task":${quote(task)},"id":${quote(id)},"shadow":${shadow},"eta":${eta},"expires":${expires},"group":${group},` +
-    `"group_index":${index as number | null},"retries":${retries as number},"timelimit":${limits},"root_id":${quote(root_id)},"parent_id":${parent},` +
-    `"argsrepr":${quote(argsrepr)},"kwargsrepr":${quote(kwargsrepr)},"origin":${quote(origin)},"ignore_result":${ignore_result},` +
+    `${names},"id":${idJson},"shadow":${shadow},"eta":${eta},"expires":${expires},"group":${group},` +
+    `"group_index":${index as number | null},"retries":${retries as number},"timelimit":${limits},"root_id":${root},"parent_id":${parent},` +
+    `"argsrepr":${quote(argsrepr)},"kwargsrepr":${sharedQuote(KWARGS, kwargsrepr)},"origin":${sharedQuote(ORIGIN, origin)},"ignore_result":${ignore_result},` +
     `"replaced_task_nesting":${nesting as number},"stamped_headers":null,"stamps":{}}`
   );
 }
@@ -236,6 +239,19 @@ const NEEDS_ESCAPE = /["\\\u0000-\u001f\ud800-\udfff]/;
 /** A JSON string; ids and names rarely need escapes, and looking is cheaper than JSON.stringify. */
 function quote(text: string): string {
   return NEEDS_ESCAPE.test(text) ? JSON.stringify(text) : `"${text}"`;
+}
+
+/** Texts that most messages of a process share, each by its place; the last one of a place is remembered. */
+const [LANG, TASK, KWARGS, ORIGIN, EXCHANGE, ROUTING_KEY] = [0, 1, 2, 3, 4, 5];
+const lastTexts: string[] = ['', '', '', '', '', ''];
+const lastQuotes: string[] = ['""', '""', '""', '""', '""', '""'];
+
+function sharedQuote(place: number, text: string): string {
+  if (text === lastTexts[place]) return lastQuotes[place] as string;
+  lastTexts[place] = text;
+  const quoted = quote(text);
+  lastQuotes[place] = quoted;
+  return quoted;
 }
 
 const textOf = (value: unknown): string => (typeof value === 'string' ? value : '');

@@ -54,10 +54,15 @@ describe('a row that is no message', () => {
     ['text where bytes belong', '[2,"a","b",{},{}]', 'x'],
     ['bytes where text belongs', '[0,"a","b",{},{}]', new Uint8Array(1)],
     ['a quoted body that is no JSON', '[3,"a","b",{},{}]', 'x'],
+    ['headers that are too deep', `[0,"a","b",{"a":${'['.repeat(300)}${']'.repeat(300)}},{}]`, 'x'],
   ])('is a fault and no exception: %s', (_, head, bad) => {
     const fault = decodeRow(head, bad);
     expect(fault).toBeInstanceOf(WireError);
     expect(fault).toMatchObject({ code: 'E_DECODE' });
+  });
+
+  test('is not one with many brackets that are not deep', () => {
+    expect(decodeRow(`[0,"${'{['.repeat(300)}","b",{"a":[${'[],'.repeat(300)}[]]},{}]`, '')).not.toBeInstanceOf(WireError);
   });
 
   test('cannot reach the prototype of anything', () => {
