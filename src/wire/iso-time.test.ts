@@ -47,9 +47,13 @@ describe('parseIsoMs', () => {
     const first = Date.parse('0001-01-01T00:00:00Z');
     const near = fc.integer({ min: -2_000, max: 2_000 });
     fc.assert(
-      fc.property(fc.integer({ min: first + 2_000, max: 250_000_000_000_000 }), fc.array(near, { minLength: 1 }), (start, steps) => {
-        for (const step of steps) expect(isoFromMs(start + step)).toBe(plain(start + step));
-      }),
+      fc.property(
+        fc.integer({ min: first + 2_000, max: 250_000_000_000_000 }),
+        fc.array(near, { minLength: 1 }),
+        (start, steps) => {
+          for (const step of steps) expect(isoFromMs(start + step)).toBe(plain(start + step));
+        },
+      ),
     );
   });
 

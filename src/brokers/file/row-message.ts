@@ -52,7 +52,8 @@ export function decodeRow(head: SqliteValue | undefined, body: SqliteValue | und
     const parsed: unknown = JSON.parse(head);
     if (!isHead(parsed)) throw new TypeError('its head has another form');
     const [kind, contentType, contentEncoding, headers, properties] = parsed;
-    if (hasOpeners(head, MAX_DEPTH) && isDeeper(headers, MAX_DEPTH)) throw new TypeError(`its headers are nested more than ${MAX_DEPTH} levels deep`);
+    if (hasOpeners(head, MAX_DEPTH) && isDeeper(headers, MAX_DEPTH))
+      throw new TypeError(`its headers are nested more than ${MAX_DEPTH} levels deep`);
     return { contentType, contentEncoding, headers, properties, body: decodeBody(kind, body) };
   } catch (error) {
     return new WireError('E_DECODE', `a row of the embedded queue is no message: ${toError(error).message}`, { cause: error });
