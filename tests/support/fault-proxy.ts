@@ -8,7 +8,7 @@
  */
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
-/** Which bytes: those the server sends, or those sent to it. */
+/** Which bytes. */
 export type Flow = 'from-server' | 'to-server';
 
 export interface FaultProxy {
