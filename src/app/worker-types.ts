@@ -28,6 +28,10 @@ export interface WorkerOptions {
   readonly grace?: Duration;
   /** How long a task stays ours without a sign of life: after a crash others wait this long. @defaultValue `'15s'` */
   readonly lease?: Duration;
+  /** Soft time limit of tasks and calls that have none of their own: the signal aborts. @defaultValue none @remarks Source: Celery `task_soft_time_limit`. */
+  readonly softTimeLimit?: Duration;
+  /** Hard time limit of tasks and calls that have none of their own. @defaultValue none @remarks Source: Celery `task_time_limit`. */
+  readonly timeLimit?: Duration;
   /** How long a task that is not registered here waits for a worker that knows it. @defaultValue `'10m'` */
   readonly unknownTaskPatience?: Duration;
   /** Tries to reach the broker at the start before giving up with `E_BROKER_UNREACHABLE`. @defaultValue for ever */

@@ -42,6 +42,7 @@ const BY_ERROR: Partial<Record<ErrorCode, ExitCode>> = {
   E_PUBLISH_FAILED: 69,
   E_PUBLISH_TIMEOUT: 69,
   E_BROKER_FULL: 69,
+  E_EXECUTOR_STUCK: 70,
   E_BROKER_AUTH: 77,
 };
 

@@ -49,6 +49,7 @@ export const ERROR_CODES = {
   E_LEASE_LOST: 'This worker no longer holds the delivery; its late outcome was refused.',
   E_NO_CONTEXT: 'taskContext() was called outside a running task.',
   E_EXECUTOR_START: 'An executor (thread or child process) did not start.',
+  E_EXECUTOR_STUCK: 'A task is inside a native call past its hard limit: the process had to end.',
   E_INTERNAL: 'A bug in Lovage. Please report it with the stack.',
 } as const;
 

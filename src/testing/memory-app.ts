@@ -108,7 +108,7 @@ export async function memoryApp(app: App, options: MemoryAppOptions = {}): Promi
     name: 'test@memory',
   });
   const pair = inlinePair();
-  const engine = new Engine(engineOptions, [pair.engine], logger, clock);
+  const engine = new Engine(engineOptions, [pair.engine], logger, null, clock);
   try {
     await Promise.all([engine.start(), new Executor(app, pair.executor, logger).start()]);
   } catch (error) {
@@ -125,7 +125,8 @@ export async function memoryApp(app: App, options: MemoryAppOptions = {}): Promi
       const waiting = (await broker.depth(queues)).filter(({ ready, unacked }) => ready > 0 || (unacked ?? 0) > 0);
       if (waiting.length > 0)
         return waiting.map(({ queue, ready, unacked }) => `queue ${queue} (${ready} waiting, ${unacked ?? 0} running)`);
-      return engine.activeCount > 0 ? [`${engine.activeCount} running`] : [];
+      const { active } = engine.stats();
+      return active > 0 ? [`${active} running`] : [];
     },
   };
   const report = async (work: () => Promise<void>): Promise<DrainReport> => {
@@ -161,7 +162,7 @@ export async function memoryApp(app: App, options: MemoryAppOptions = {}): Promi
     drain: () => report(() => drainUntilIdle(place)),
     advance: (by) => report(() => advanceAndDrain(clock, durationMs(by, 'advance'), place)),
     now: () => new Date(clock.nowMs()),
-    dead: () => space.dead.map(({ queue, code, reason }) => ({ queue, code, reason })),
+    dead: () => space.dead().map(({ letter: { queue, code, reason } }) => ({ queue, code, reason })),
     close: closeOnce,
     [Symbol.asyncDispose]: closeOnce,
   };

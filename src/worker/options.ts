@@ -22,6 +22,9 @@ export interface EngineOptions {
   readonly queues: readonly QueueOption[] | null;
   readonly slotsPerExecutor: number;
   readonly leaseMs: number;
+  /** For tasks and calls without a limit of their own; `null` = none. */
+  readonly softTimeLimitMs: number | null;
+  readonly timeLimitMs: number | null;
   readonly unknownTaskPatienceMs: number;
   readonly connectTimeoutMs: number;
   /** Tries to reach the broker at the start; `null` = for ever. */
@@ -41,6 +44,8 @@ export interface RawWorkerOptions {
   readonly concurrency?: number;
   readonly grace?: Duration;
   readonly lease?: Duration;
+  readonly softTimeLimit?: Duration;
+  readonly timeLimit?: Duration;
   readonly unknownTaskPatience?: Duration;
   readonly connectTries?: number;
 }
@@ -121,6 +126,8 @@ export function resolveWorkerOptions(raw: RawWorkerOptions): ResolvedWorkerOptio
       queues,
       slotsPerExecutor,
       leaseMs,
+      softTimeLimitMs: raw.softTimeLimit === undefined ? null : durationMs(raw.softTimeLimit, 'softTimeLimit'),
+      timeLimitMs: raw.timeLimit === undefined ? null : durationMs(raw.timeLimit, 'timeLimit'),
       unknownTaskPatienceMs: durationMs(raw.unknownTaskPatience ?? '10m', 'unknownTaskPatience'),
       connectTimeoutMs: 5_000,
       connectTries: raw.connectTries === undefined ? null : positiveInteger(raw.connectTries, 'connectTries', 1_000_000),

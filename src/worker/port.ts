@@ -13,10 +13,13 @@ export interface RunRequest {
   readonly queue: string;
   readonly redelivered: boolean;
   readonly message: WireMessage;
+  /** The limits that hold for this run: those of the call, else of the task, else of the worker; `null` = none. */
+  readonly softTimeLimitMs: number | null;
+  readonly timeLimitMs: number | null;
 }
 
 /** Why a run's signal aborts. */
-export type AbortReason = 'soft-time-limit' | 'shutdown' | 'revoked' | 'lease-lost';
+export type AbortReason = 'soft-time-limit' | 'time-limit' | 'shutdown' | 'revoked' | 'lease-lost';
 
 /** Engine → executor. */
 export type ToExecutor =
@@ -26,6 +29,8 @@ export type ToExecutor =
   | { readonly type: 'refusal'; readonly call: number; readonly error: PortError }
   /** Something that a wait call may hear before its answer. */
   | { readonly type: 'update'; readonly call: number; readonly meta: string }
+  /** Answer `pong`: who does not has a task that keeps its loop. */
+  | { readonly type: 'ping' }
   /** Run the onStop hooks, flush, and answer `stopped`. */
   | { readonly type: 'stop' };
 
@@ -75,6 +80,8 @@ export type Outcome =
       readonly exceptionJson: string;
       readonly traceback: string;
       readonly expected: boolean;
+      /** Failed by its hard time limit while its code goes on somewhere: whatever that still does counts for nothing. */
+      readonly abandoned?: true;
     })
   /** Another try after `delayMs`; the engine makes the successor from the message it holds. */
   | (OutcomeBase & {
@@ -113,6 +120,7 @@ export type FromExecutor =
   | { readonly type: 'state'; readonly run: number; readonly state: string; readonly resultJson: string }
   | { readonly type: 'call'; readonly call: number; readonly request: EngineCall }
   | { readonly type: 'cancel-call'; readonly call: number }
+  | { readonly type: 'pong' }
   | { readonly type: 'stopped' };
 
 /** One end of a port; a MessagePort, a child's channel, or a pair of functions on one loop. */
@@ -122,5 +130,8 @@ export interface PortEnd<Out, In> {
   close(): void;
 }
 
-export type EngineEnd = PortEnd<ToExecutor, FromExecutor>;
+export interface EngineEnd extends PortEnd<ToExecutor, FromExecutor> {
+  /** The run whose handler was entered and has not yielded yet, 0 for none; only where memory can be shared. */
+  readonly entered?: () => number;
+}
 export type ExecutorEnd = PortEnd<FromExecutor, ToExecutor>;

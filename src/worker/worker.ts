@@ -5,11 +5,13 @@
 import { fileURLToPath } from 'node:url';
 import type { App } from '../app/app.js';
 import type { Worker, WorkerOptions } from '../app/worker-types.js';
+import { codeOf } from '../core/errors.js';
+import { exitNow, STUCK_EXIT_CODE } from '../core/exit-now.js';
 import { createLogger, type LogFormat, type LogLevel } from '../core/log-output.js';
 import type { Logger } from '../core/logger.js';
 import { isExecutorThread } from './executor/load-source.js';
 import { type RawWorkerOptions, resolveWorkerOptions } from './options.js';
-import type { AppSource, PoolSetup, RunningPool } from './pools/pool.js';
+import type { AppSource, PoolSetup, RunningPool, StopReport } from './pools/pool.js';
 
 /**
  * Keeps the process alive while a worker runs: an idle one on a file broker has only unref'd timers and watchers, and Node
@@ -46,6 +48,7 @@ function inertWorker(): Worker {
     parked: 0,
     handedBack: 0,
     fenced: 0,
+    abandoned: 0,
     duplicates: 0,
   };
   return { close, done: new Promise(() => {}), stats: async () => zero, [Symbol.asyncDispose]: close };
@@ -75,7 +78,7 @@ export async function startWorker(app: App, options: WorkerOptions = {}): Promis
     onFatal: (error) => {
       logger.error({ err: error }, 'the worker cannot go on');
       leave();
-      finish({ exitCode: 1 });
+      finish({ exitCode: codeOf(error) === 'E_EXECUTOR_STUCK' ? STUCK_EXIT_CODE : 1 });
     },
   }).catch((error: unknown) => {
     leave();
@@ -116,9 +119,14 @@ export async function runWorkerFromFile(options: FileWorkerOptions): Promise<num
   const asked = new Promise<number>((resolve) => {
     stopped = resolve;
   });
+  const onStopped = (report: StopReport): void => {
+    const code = report.handBackFailed ? 3 : 0;
+    if (report.stuck) exitNow(code);
+    stopped(code);
+  };
   const onSignal = (signal: NodeJS.Signals): void => {
     logger.info({ signal }, 'asked to stop');
-    if (running) void running.stop(resolved.graceMs).then((report) => stopped(report.handBackFailed ? 3 : 0), fail);
+    if (running) void running.stop(resolved.graceMs).then(onStopped, fail);
     else stopped(0);
   };
   process.on('SIGTERM', onSignal);

@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander';
 import type { Duration } from '../../core/duration.js';
 import { codeOf } from '../../core/errors.js';
+import { exitNow } from '../../core/exit-now.js';
 import { createLogger, type LogFormat, type LogLevel } from '../../core/log-output.js';
 import { parseAppFile } from '../../worker/executor/load-app.js';
 import type { PoolName } from '../../worker/options.js';
@@ -22,6 +23,8 @@ interface WorkerFlags {
   readonly name?: string;
   readonly grace: Duration;
   readonly lease: Duration;
+  readonly softTimeLimit?: Duration;
+  readonly timeLimit?: Duration;
   readonly unknownTaskPatience: Duration;
   readonly connectTries?: number;
   readonly logLevel: LogLevel;
@@ -38,6 +41,8 @@ async function run(options: FileWorkerOptions): Promise<number> {
     const exitCode = exitCodeOf(thrown);
     const logger = createLogger({ level: options.logLevel ?? 'info', format: options.logFormat ?? 'auto' });
     logger.error(code === undefined ? { exitCode, err: error } : { exitCode, code }, `the worker ended: ${error.message}`);
+    // process.exit() would wait for the thread that cannot be ended.
+    if (code === 'E_EXECUTOR_STUCK') exitNow(exitCode);
     return exitCode;
   }
 }
@@ -61,6 +66,17 @@ export function defineWorker(command: Command): void {
       new Option('--lease <duration>', 'after a crash, others take over its tasks within this time')
         .argParser(duration)
         .default('15s'),
+    )
+    .addOption(
+      new Option(
+        '--soft-time-limit <duration>',
+        'soft limit of tasks that have none: their signal aborts (default: none)',
+      ).argParser(duration),
+    )
+    .addOption(
+      new Option('--time-limit <duration>', 'hard limit of tasks that have none: they are ended (default: none)').argParser(
+        duration,
+      ),
     )
     .addOption(
       new Option('--unknown-task-patience <duration>', 'how long a task unknown here waits for a worker that knows it')

@@ -107,7 +107,7 @@ describe('what a stranger may send', () => {
     'forged marks of our own (%j) count for nothing',
     (value) => {
       const forged = withHeader(withHeader(message(), LOSSES_HEADER, value), EPOCH_HEADER, value);
-      expect(admit(delivery(forged), context)).toMatchObject({ kind: 'run', losses: 0, epoch: 0, claim: false });
+      expect(admit(delivery(forged), context)).toMatchObject({ kind: 'run', alone: false, epoch: 0, claim: false });
     },
   );
 

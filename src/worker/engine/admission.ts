@@ -17,6 +17,8 @@ export const UNKNOWN_SINCE_HEADER = 'lovage_unknown_since';
 export const EPOCH_HEADER = 'lovage_epoch';
 /** How many executors died under this message, where the broker cannot count that. */
 export const LOSSES_HEADER = 'lovage_losses';
+/** One of several that may have kept their executor from answering past a hard limit: it runs alone, which tells. */
+export const SUSPECT_HEADER = 'lovage_suspect';
 /** After so many losses a message is parked as poison. */
 export const MAX_LOSSES = 3;
 
@@ -28,7 +30,8 @@ export type Verdict =
       readonly facts: TaskFacts;
       readonly claim: boolean;
       readonly epoch: number;
-      readonly losses: number;
+      /** It needs an executor to itself: workers died under it, or it is suspected of keeping its loop. */
+      readonly alone: boolean;
     }
   | { readonly kind: 'expired'; readonly headers: TaskHeaders }
   | { readonly kind: 'defer'; readonly headers: TaskHeaders; readonly untilMs: number }
@@ -113,6 +116,7 @@ export function admit(delivery: Delivery, context: AdmissionContext): Verdict {
   if (losses >= MAX_LOSSES) {
     return { kind: 'park', headers, code: 'E_WORKER_LOST', reason: `${losses} workers died while they ran this task` };
   }
+  const alone = losses > 0 || message.headers[SUSPECT_HEADER] === true;
   const claim = delivery.redelivered || losses > 0 || message.headers[RESENT_HEADER] === true;
-  return { kind: 'run', headers, message, facts, claim, epoch: countOf(message.headers[EPOCH_HEADER]), losses };
+  return { kind: 'run', headers, message, facts, claim, epoch: countOf(message.headers[EPOCH_HEADER]), alone };
 }

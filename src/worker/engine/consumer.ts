@@ -27,6 +27,11 @@ export interface IntakeOptions {
   readonly logger: Logger;
   readonly taskLog: TaskLog;
   readonly clock: Clock;
+  /** The worker's own limits, for tasks and calls that have none. */
+  readonly softTimeLimitMs: number | null;
+  readonly timeLimitMs: number | null;
+  /** The node's name, for the state STARTED. */
+  readonly nodeName: string;
   readonly unknownTaskPatienceMs: number;
   /** How long a claim's epoch is remembered. */
   readonly claimTtlMs: number;
@@ -61,8 +66,8 @@ export class Intake {
     const { settler, counters, taskLog, clock } = this.#options;
     switch (verdict.kind) {
       case 'run': {
-        const { headers, message, facts, epoch, losses } = verdict;
-        if (losses > 0 && !this.#options.executors.takeAlone()) {
+        const { headers, message, facts, epoch, alone } = verdict;
+        if (alone && !this.#options.executors.takeAlone()) {
           counters.deferred += 1;
           settler.withoutResult({
             kind: 'defer',
@@ -78,9 +83,13 @@ export class Intake {
           headers,
           facts,
           epoch,
-          alone: losses > 0,
+          alone,
           settled: false,
+          softTimeLimitMs: headers.softTimeLimitMs ?? facts.softTimeLimitMs ?? this.#options.softTimeLimitMs,
+          timeLimitMs: headers.timeLimitMs ?? facts.timeLimitMs ?? this.#options.timeLimitMs,
           executor: -1,
+          startedMs: 0,
+          blockedBeforeMs: 0,
         };
         if (verdict.claim || facts.ack === 'early') void this.#prepare(run, verdict.claim);
         else this.#start(run);
@@ -180,7 +189,8 @@ export class Intake {
   #start(run: ActiveRun): void {
     this.#options.active.set(run.run, run);
     this.#options.executors.dispatch(run);
-    if (run.facts.trackStarted) this.#options.settler.state(run, 'STARTED', JSON.stringify({ pid: process.pid, hostname: '' }));
+    if (run.facts.trackStarted)
+      this.#options.settler.state(run, 'STARTED', JSON.stringify({ pid: process.pid, hostname: this.#options.nodeName }));
   }
 
   #parkGarbage(garbage: Garbage): void {

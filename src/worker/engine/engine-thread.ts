@@ -1,6 +1,7 @@
 /** Entry of the engine's own thread (pool `async`): runs an Engine and answers its owner. */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { codeOf, toError } from '../../core/errors.js';
+import { exitNow, STUCK_EXIT_CODE } from '../../core/exit-now.js';
 import { createLogger } from '../../core/log-output.js';
 import type { EngineOptions } from '../options.js';
 import type { LogSettings, StopReport, WorkerStats } from '../pools/pool.js';
@@ -13,6 +14,8 @@ export interface EngineThreadData {
   readonly options: EngineOptions;
   readonly log: LogSettings;
   readonly executorPort: MessagePort;
+  /** Shared with the executor: the run whose handler it has entered. */
+  readonly entered: Int32Array;
 }
 
 export type ToEngineThread = { readonly type: 'stop'; readonly graceMs: number } | { readonly type: 'stats' };
@@ -23,14 +26,23 @@ export type FromEngineThread =
   | { readonly type: 'stopped'; readonly report: StopReport }
   | { readonly type: 'stats'; readonly stats: WorkerStats };
 
-const { options, log, executorPort } = workerData as EngineThreadData;
+const { options, log, executorPort, entered } = workerData as EngineThreadData;
 const owner = parentPort as NonNullable<typeof parentPort>;
 const post = (message: FromEngineThread): void => owner.postMessage(message);
-const engine = new Engine(options, [messagePortEnd<ToExecutor, FromExecutor>(executorPort)], createLogger(log));
+const logger = createLogger(log);
+const end = { ...messagePortEnd<ToExecutor, FromExecutor>(executorPort), entered: () => entered[0] ?? 0 };
+const engine = new Engine(options, [end], logger, {
+  // The executor is the main thread. Nothing ends that but the end of the process, and it cannot be told of it either.
+  host: { end: async () => 'stuck' },
+  onStuck: (error) => {
+    logger.error({ exitCode: STUCK_EXIT_CODE, code: codeOf(error) }, `the worker ended: ${error.message}`);
+    exitNow(STUCK_EXIT_CODE);
+  },
+});
 
 owner.on('message', (message: ToEngineThread) => {
   if (message.type === 'stop') void engine.stop(message.graceMs).then((report) => post({ type: 'stopped', report }));
-  else post({ type: 'stats', stats: { ...engine.counters, active: engine.activeCount } });
+  else post({ type: 'stats', stats: engine.stats() });
 });
 try {
   await engine.start();

@@ -2,32 +2,37 @@
  * The engine: every connection of a worker and its whole life. It never runs user code. It owns the start and stop
  * order of its parts; deliveries flow through `consumer.ts`, executors through `executors.ts`, outcomes through `settle.ts`.
  *
- * Life: starting → running → warm stop (nothing new, running tasks may finish) → abort (signals) → hand back → closed.
+ * Life: starting → running → the states of `shutdown.ts` → closed.
  */
 import type { Broker, Consumer } from '../../brokers/broker.js';
 import type { Clock } from '../../core/clock.js';
 import { systemClock } from '../../core/clock.js';
-import { toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { defaultResultUrl } from '../../results/from-url.js';
 import type { ResultStore } from '../../results/result-store.js';
 import type { EngineOptions } from '../options.js';
 import { queueCredits } from '../options.js';
-import type { StopReport } from '../pools/pool.js';
+import type { StopReport, WorkerStats } from '../pools/pool.js';
 import type { EngineEnd, ExecutorHello, FromExecutor, PortError, TaskFacts } from '../port.js';
-import { LOSSES_HEADER, lossesOf, withHeader } from './admission.js';
 import { Calls } from './calls.js';
 import { openConnections } from './connect.js';
 import { Intake } from './consumer.js';
+import { Credit } from './credit.js';
 import { Executors } from './executors.js';
+import { type ExecutorHost, endOverrun, giveBackLost, type OverrunOptions } from './overrun.js';
 import { Patience } from './patience.js';
 import { CLAIM_TTL_MS, Settler } from './settle.js';
+import { shutDown } from './shutdown.js';
 import { type ActiveRun, type EngineCounters, newCounters } from './state.js';
 import { TaskLog } from './task-log.js';
+import { Watchdog } from './watchdog.js';
 
-/** After the grace, how long aborted tasks may take to end before they are handed back as they are. */
-const ABORT_MS = 1_000;
-const CLOSE_MS = 1_000;
+/** What a pool with executors of their own gives the engine. */
+export interface EngineHost {
+  readonly host: ExecutorHost;
+  /** An executor cannot be ended; all else was handed back, and the process must end. */
+  readonly onStuck: (error: Error) => void;
+}
 
 export class Engine {
   readonly counters: EngineCounters = newCounters();
@@ -40,8 +45,7 @@ export class Engine {
   readonly #taskLog: TaskLog;
   readonly #giveUp = new AbortController();
   readonly #patience = new Patience();
-  /** Credit that waits until settlements have caught up. */
-  readonly #owed = new Map<string, number>();
+  readonly #credit: Credit;
   readonly #executorCount: number;
   readonly #executorStopped = new Set<number>();
   #readyCount = 0;
@@ -52,21 +56,40 @@ export class Engine {
   #settler: Settler | null = null;
   #intake: Intake | null = null;
   #calls: Calls | null = null;
+  #overrun: OverrunOptions | null = null;
+  #watchdog: Watchdog | null = null;
+  readonly #host: EngineHost | null;
   #stopping: Promise<StopReport> | null = null;
 
-  constructor(options: EngineOptions, ends: readonly EngineEnd[], logger: Logger, clock: Clock = systemClock) {
+  /** @param host `null`: the executor shares this loop, and nobody could end it */
+  constructor(
+    options: EngineOptions,
+    ends: readonly EngineEnd[],
+    logger: Logger,
+    host: EngineHost | null = null,
+    clock: Clock = systemClock,
+  ) {
     this.#options = options;
     this.#logger = logger;
+    this.#host = host;
     this.#clock = clock;
     this.#executorCount = ends.length;
     this.#taskLog = new TaskLog(logger, clock);
-    this.#executors = new Executors(options.slotsPerExecutor, (executor, message) => this.#onMessage(executor, message));
+    this.#credit = new Credit({
+      consumer: () => (this.#stopping ? null : this.#consumer),
+      unsettled: () => this.#settler?.inFlight ?? 0,
+      maxUnsettled: options.maxUnsettled,
+    });
+    this.#executors = new Executors(
+      options.slotsPerExecutor,
+      (executor, message) => this.#onMessage(executor, message),
+      (run) => this.#onGiven(run),
+    );
     for (const [index, end] of ends.entries()) this.#executors.attach(index, end);
   }
 
-  /** Active runs and those that wait for a slot. */
-  get activeCount(): number {
-    return this.#active.size;
+  stats(): WorkerStats {
+    return { ...this.counters, active: this.#active.size };
   }
 
   /** Waits for the executors, connects, and takes the first tasks. @throws LovageError what kept it from starting */
@@ -112,10 +135,14 @@ export class Engine {
       logger: this.#logger,
       taskLog: this.#taskLog,
       clock: this.#clock,
+      softTimeLimitMs: options.softTimeLimitMs,
+      timeLimitMs: options.timeLimitMs,
+      nodeName: options.name,
       unknownTaskPatienceMs: options.unknownTaskPatienceMs,
       claimTtlMs: hello.resultTtlMs ?? CLAIM_TTL_MS,
-      grant: (queue) => this.#grant(queue, 1),
+      grant: (queue) => this.#credit.grant(queue, 1),
     });
+    this.#watch(settler);
     for (let index = 0; index < this.#executorCount; index++) this.#executors.open(index);
     const slots = this.#executorCount * options.slotsPerExecutor;
     const queues = queueCredits(options.queues ?? [{ name: hello.defaultQueue, credit: null }], slots);
@@ -164,6 +191,7 @@ export class Engine {
   /** Puts a new executor in the place of one that died; what ran there goes back, with the loss counted. */
   replaceExecutor(index: number, end: EngineEnd): void {
     this.#executorStopped.delete(index);
+    this.#watchdog?.forget(index);
     this.#executors.attach(index, end);
   }
 
@@ -171,16 +199,7 @@ export class Engine {
   executorDied(index: number, reason: string): void {
     this.#executors.detach(index);
     this.#executorStopped.add(index);
-    for (const run of [...this.#active.values()]) {
-      if (run.executor !== index) continue;
-      this.#active.delete(run.run);
-      this.#logger.error({ id: run.headers.id, task: run.headers.task, reason }, 'executor died while this task was running');
-      if (!run.settled) {
-        const message = withHeader(run.message, LOSSES_HEADER, lossesOf(run.delivery) - run.delivery.losses + 1);
-        this.#settler?.withoutResult({ kind: 'defer', arrival: run.delivery, untilMs: this.#clock.nowMs(), message });
-      }
-      this.#grant(run.delivery.queue, 1);
-    }
+    if (this.#overrun) giveBackLost(index, reason, this.#overrun);
     this.#patience.check();
   }
 
@@ -190,20 +209,21 @@ export class Engine {
         const batch: { outcome: (typeof message.outcomes)[number]; run: ActiveRun }[] = [];
         for (const outcome of message.outcomes) {
           const run = this.#active.get(outcome.run);
-          if (!run) continue;
+          // An executor that was given up may still have said something about a run that starts again elsewhere.
+          if (!run || run.executor !== executor) continue;
           this.#active.delete(outcome.run);
           this.#executors.release(executor);
           batch.push({ outcome, run });
         }
         this.#settler?.outcomes(batch);
-        for (const { run } of batch) this.#owe(run.delivery.queue);
-        this.#payOwed();
+        for (const { run } of batch) this.#credit.owe(run.delivery.queue);
+        this.#credit.pay();
         this.#patience.check();
         return;
       }
       case 'state': {
         const run = this.#active.get(message.run);
-        if (run) this.#settler?.state(run, message.state, message.resultJson);
+        if (run?.executor === executor) this.#settler?.state(run, message.state, message.resultJson);
         return;
       }
       case 'call':
@@ -211,6 +231,9 @@ export class Engine {
         return;
       case 'cancel-call':
         this.#calls?.cancel(executor, message.call);
+        return;
+      case 'pong':
+        this.#watchdog?.pong(executor);
         return;
       case 'ready': {
         for (const facts of message.hello.tasks) this.#facts.set(facts.name, facts);
@@ -235,67 +258,61 @@ export class Engine {
     if (runs.length > 0) this.#executors.broadcast({ type: 'abort', runs, reason: 'lease-lost' });
   }
 
-  #owe(queue: string): void {
-    this.#owed.set(queue, (this.#owed.get(queue) ?? 0) + 1);
+  #onGiven(run: ActiveRun): void {
+    run.startedMs = performance.now();
+    if (this.#watchdog === null) return;
+    run.blockedBeforeMs = this.#watchdog.blockedMs(run.executor);
+    this.#watchdog.watch();
   }
 
-  /** Grants what is owed, unless settlements are far behind: then the broker's credit waits for them. */
-  #payOwed(): void {
-    if (this.#owed.size === 0 || (this.#settler?.inFlight ?? 0) > this.#options.maxUnsettled) return;
-    for (const [queue, count] of this.#owed) this.#grant(queue, count);
-    this.#owed.clear();
-  }
-
-  #grant(queue: string, count: number): void {
-    if (!this.#stopping) this.#consumer?.grant(queue, count);
+  /** What it takes to deal with executors that die or must be ended, and the watchdog that finds the latter. */
+  #watch(settler: Settler): void {
+    const { host, onStuck } = this.#host ?? { host: { end: async () => 'stuck' as const }, onStuck: () => {} };
+    const overrun: OverrunOptions = {
+      host,
+      executors: this.#executors,
+      active: this.#active,
+      settler,
+      counters: this.counters,
+      logger: this.#logger,
+      nowMs: () => this.#clock.nowMs(),
+      grant: (queue) => this.#credit.grant(queue, 1),
+      onStuck: (error) => void this.stop(0).finally(() => onStuck(error)),
+    };
+    this.#overrun = overrun;
+    if (this.#host === null) return;
+    this.#watchdog = new Watchdog({
+      executors: this.#executors,
+      active: this.#active,
+      logger: this.#logger,
+      onOverrun: (executor, culprit) => void endOverrun(executor, culprit, overrun).finally(() => this.#patience.check()),
+    });
   }
 
   #onDrained(): void {
-    this.#payOwed();
+    this.#credit.pay();
     this.#patience.check();
   }
 
-  #isQuiet(): boolean {
-    return this.#active.size === 0 && (this.#settler?.inFlight ?? 0) === 0;
-  }
-
   async #stop(graceMs: number): Promise<StopReport> {
-    if (!this.#consumer) this.#giveUp.abort(new Error('the worker is stopping'));
-    const consumer = this.#consumer;
-    let report: StopReport = { handedBack: 0, handBackFailed: false };
-    this.#logger.info({ active: this.#active.size, graceMs }, 'stopping: no new tasks are taken');
-    await consumer
-      ?.pause()
-      .catch((error: unknown) => this.#logger.warn({ error: toError(error).message }, 'pausing the consumer failed'));
-    // What no executor has seen goes back first: a neighbour can start it at once.
-    for (const run of this.#executors.takeWaiting()) {
-      this.#active.delete(run.run);
-      this.#settler?.withoutResult({ kind: 'requeue', arrival: run.delivery, where: 'front' });
-    }
-    if (!(await this.#patience.until(() => this.#isQuiet(), graceMs))) {
-      this.#executors.broadcast({ type: 'abort', runs: [...this.#active.keys()], reason: 'shutdown' });
-      await this.#patience.until(() => this.#isQuiet(), ABORT_MS);
-    }
-    this.#giveUp.abort(new Error('the worker is stopping'));
-    const unfinished = [...this.#active.values()].filter((run) => !run.settled).length;
-    if (consumer) {
-      try {
-        const handedBack = await consumer.close({ timeoutMs: CLOSE_MS });
-        report = { handedBack: handedBack + this.counters.handedBack, handBackFailed: handedBack < unfinished };
-      } catch (error) {
-        report = { handedBack: this.counters.handedBack, handBackFailed: true };
-        this.#logger.error(
-          { error: toError(error).message, unfinished },
-          'unfinished tasks could not be handed back; their lease will',
-        );
-      }
-    }
-    this.#active.clear();
-    this.#executors.broadcast({ type: 'stop' });
-    await this.#patience.until(() => this.#executorStopped.size >= this.#executorCount, CLOSE_MS);
+    const giveUp = (): void => this.#giveUp.abort(new Error('the worker is stopping'));
+    if (!this.#consumer) giveUp();
+    const report = await shutDown({
+      graceMs,
+      consumer: this.#consumer,
+      broker: this.#broker,
+      store: this.#store,
+      settler: this.#settler,
+      executors: this.#executors,
+      active: this.#active,
+      counters: this.counters,
+      patience: this.#patience,
+      logger: this.#logger,
+      giveUp,
+      executorsStopped: () => this.#executorStopped.size >= this.#executorCount,
+    });
     this.#calls?.close();
-    this.#executors.closeAll();
-    await Promise.allSettled([this.#store?.close(), this.#broker?.close()]);
+    this.#watchdog?.close();
     this.#taskLog.flush();
     this.#logger.info({ ...this.counters, ...report }, 'worker stopped');
     return report;

@@ -19,23 +19,45 @@ export class Executors {
   readonly #slots: ExecutorSlot[] = [];
   readonly #slotsEach: number;
   readonly #onMessage: (executor: number, message: FromExecutor) => void;
+  readonly #onGiven: (run: ActiveRun) => void;
   /** Runs beyond the free slots: only while a broker gives more than asked for; bounded by its credit. */
   readonly #waiting: ActiveRun[] = [];
   /** The run that needs an executor to itself and waits for one to be empty. One at a time: see `takeAlone`. */
   #waitingAlone: ActiveRun | null = null;
+  /** Those that will need it next; bounded by the credit. */
+  readonly #suspects: ActiveRun[] = [];
   /** Such a run was admitted and has not ended. */
   #aloneTaken = false;
   /** The executor that is emptied for a run alone, or that has one; -1 for none. */
   #reserved = -1;
   #flushing = false;
 
-  constructor(slotsEach: number, onMessage: (executor: number, message: FromExecutor) => void) {
+  /** @param onGiven called when a run is given to an executor */
+  constructor(
+    slotsEach: number,
+    onMessage: (executor: number, message: FromExecutor) => void,
+    onGiven: (run: ActiveRun) => void = () => {},
+  ) {
     this.#slotsEach = slotsEach;
     this.#onMessage = onMessage;
+    this.#onGiven = onGiven;
   }
 
   get waiting(): number {
-    return this.#waiting.length + (this.#waitingAlone ? 1 : 0);
+    return this.#waiting.length + this.#suspects.length + (this.#waitingAlone ? 1 : 0);
+  }
+
+  get count(): number {
+    return this.#slots.length;
+  }
+
+  isBusy(index: number): boolean {
+    return (this.#slots[index]?.busy ?? 0) > 0;
+  }
+
+  /** The run whose handler was entered there and has not yielded yet; 0 for none or not known. */
+  entered(index: number): number {
+    return this.#slots[index]?.end?.entered?.() ?? 0;
   }
 
   /** Adds an executor, or puts a new one in the place of a dead one. */
@@ -78,6 +100,13 @@ export class Executors {
   /** Gives the place back without a run: it turned out that nothing has to run. */
   leaveAlone(): void {
     this.#aloneTaken = false;
+    this.#nextSuspect();
+  }
+
+  /** Hands a run over that must be alone, as soon as the place is free. Its worker lives, so it is held here and nothing is lost. */
+  dispatchSuspect(run: ActiveRun): void {
+    this.#suspects.push(run);
+    this.#nextSuspect();
   }
 
   /** Hands a run over, or lets it wait for a slot. A run alone only after `takeAlone()`. */
@@ -118,7 +147,7 @@ export class Executors {
     const alone = this.#waitingAlone ? [this.#waitingAlone] : [];
     this.#waitingAlone = null;
     this.#aloneTaken = false;
-    return [...alone, ...this.#waiting.splice(0)];
+    return [...alone, ...this.#suspects.splice(0), ...this.#waiting.splice(0)];
   }
 
   closeAll(): void {
@@ -141,6 +170,7 @@ export class Executors {
   #give(index: number, run: ActiveRun): void {
     const slot = this.#slots[index] as ExecutorSlot;
     run.executor = index;
+    this.#onGiven(run);
     slot.free -= 1;
     slot.busy += 1;
     const { delivery } = run;
@@ -150,6 +180,8 @@ export class Executors {
       queue: delivery.queue,
       redelivered: delivery.redelivered,
       message: run.message,
+      softTimeLimitMs: run.softTimeLimitMs,
+      timeLimitMs: run.timeLimitMs,
     });
     if (!this.#flushing) {
       this.#flushing = true;
@@ -161,7 +193,14 @@ export class Executors {
   #aloneMayGo(): void {
     this.#reserved = -1;
     if (this.#waitingAlone) this.#dispatchAlone();
-    else this.#aloneTaken = false;
+    else this.leaveAlone();
+  }
+
+  #nextSuspect(): void {
+    if (this.#aloneTaken || this.#suspects.length === 0) return;
+    this.#aloneTaken = true;
+    this.#waitingAlone = this.#suspects.shift() as ActiveRun;
+    this.#dispatchAlone();
   }
 
   /** Gives the run that must be alone to an executor that has nothing, or keeps one free until it has. */

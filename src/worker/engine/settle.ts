@@ -17,7 +17,7 @@ import { pythonError } from '../../wire/exception-info.js';
 import { encodeResultMeta } from '../../wire/result-meta.js';
 import { retrySuccessor, type TaskHeaders } from '../../wire/task-message.js';
 import type { Outcome } from '../port.js';
-import { EPOCH_HEADER, withHeader } from './admission.js';
+import { EPOCH_HEADER, LOSSES_HEADER, SUSPECT_HEADER, withHeader } from './admission.js';
 import type { ActiveRun, EngineCounters } from './state.js';
 import type { TaskLog } from './task-log.js';
 
@@ -139,6 +139,7 @@ export class Settler {
         return;
       case 'failure':
         counters.failed += 1;
+        if (outcome.abandoned) counters.abandoned += 1;
         taskLog.failed(run, outcome);
         // A failure of a call sent with ignore_result is stored all the same, as Celery 5.6.2 does (wire section 6.3).
         finish(
@@ -151,7 +152,9 @@ export class Settler {
         taskLog.retried(run, outcome);
         const nowMs = clock.nowMs();
         const untilMs = nowMs + outcome.delayMs;
-        const next = retrySuccessor(run.message, { nowMs, etaMs: outcome.delayMs > 0 ? untilMs : null });
+        // This try ended by itself, so it neither kills its worker nor keeps its loop: the marks of earlier ones end here.
+        const { [LOSSES_HEADER]: _losses, [SUSPECT_HEADER]: _suspect, ...headers } = run.message.headers;
+        const next = retrySuccessor({ ...run.message, headers }, { nowMs, etaMs: outcome.delayMs > 0 ? untilMs : null });
         const successor = run.epoch > 0 ? withHeader(next, EPOCH_HEADER, run.epoch) : next;
         // RETRY is stored before the successor is sent: else a fast next try could finish first and be overwritten (SURPRISES 5).
         const write = ignoresResult

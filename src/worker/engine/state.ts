@@ -21,8 +21,14 @@ export interface ActiveRun {
   readonly alone: boolean;
   /** Acked before it ran (`ack: 'early'`): nothing is left to settle but the result. */
   readonly settled: boolean;
+  /** The limits that hold for this run, in milliseconds; `null` = none. */
+  readonly softTimeLimitMs: number | null;
+  readonly timeLimitMs: number | null;
   /** Index of the executor it was given to; -1 while it waits for one. */
   executor: number;
+  /** Monotonic milliseconds when it was given there, and how long that executor had been blocked in all by then. */
+  startedMs: number;
+  blockedBeforeMs: number;
 }
 
 /** Counters for `stats()`, the last log line and tests. They are totals since the start. */
@@ -37,6 +43,8 @@ export interface EngineCounters {
   handedBack: number;
   /** Outcomes refused because the lease was lost or another worker claimed the task. */
   fenced: number;
+  /** Ended by the hard limit while they yielded: their code may still go on, and counts for nothing. */
+  abandoned: number;
   /** Deliveries dropped because their result was final already. */
   duplicates: number;
 }
@@ -52,6 +60,7 @@ export function newCounters(): EngineCounters {
     parked: 0,
     handedBack: 0,
     fenced: 0,
+    abandoned: 0,
     duplicates: 0,
   };
 }

@@ -13,6 +13,7 @@ import type { AbortReason, RunRequest } from '../port.js';
 
 const ABORT_ERRORS: Record<AbortReason, { readonly code: ErrorCode; readonly message: string }> = {
   'soft-time-limit': { code: 'E_SOFT_TIME_LIMIT', message: 'SoftTimeLimitExceeded: the soft time limit of this task has passed' },
+  'time-limit': { code: 'E_TIME_LIMIT', message: 'TimeLimitExceeded: the hard time limit of this task has passed' },
   shutdown: { code: 'E_CLOSED', message: 'the worker is shutting down; the task will run again elsewhere' },
   revoked: { code: 'E_TASK_REVOKED', message: 'the task was revoked' },
   'lease-lost': { code: 'E_LEASE_LOST', message: 'this worker no longer holds the task; its outcome will be refused' },
@@ -88,12 +89,6 @@ export class RunContext implements TaskContext {
   }
   get expires(): Date | null {
     return this.#taskHeaders.expiresMs === null ? null : new Date(this.#taskHeaders.expiresMs);
-  }
-  get softTimeLimitMs(): number | null {
-    return this.#taskHeaders.softTimeLimitMs;
-  }
-  get timeLimitMs(): number | null {
-    return this.#taskHeaders.timeLimitMs;
   }
   get redelivered(): boolean {
     return this.#request.redelivered;

@@ -23,7 +23,7 @@ function definition(execute: TaskDefinition['execute']): TaskDefinition {
 
 function request(call: Partial<TaskCall> = {}): RunRequest {
   const message = encodeTaskMessage({ task: 't', id: 'a', args: [], kwargs: {}, ...call }, { nowMs: 0 });
-  return { run: 1, name: 't', queue: 'q', redelivered: false, message };
+  return { run: 1, name: 't', queue: 'q', redelivered: false, message, softTimeLimitMs: null, timeLimitMs: null };
 }
 
 /** Runs one task to its outcome. */
@@ -36,6 +36,7 @@ function run(task: TaskDefinition | undefined, given: RunRequest, more: Partial<
       json: 'tagged',
       postState: () => {},
       finish,
+      entered: null,
       ...more,
     });
   });
@@ -125,20 +126,23 @@ describe('one run', () => {
             release = resolve;
           }),
       ),
-      options: { ...OPTIONS, timeLimitMs: 10 },
     };
     await new Promise<void>((resolve) => {
-      startRun(request(), {
-        find: () => slow,
-        middleware: [],
-        logger: silentLogger,
-        json: 'tagged',
-        postState: () => {},
-        finish: (outcome) => {
-          outcomes.push(outcome);
-          resolve();
+      startRun(
+        { ...request(), timeLimitMs: 10 },
+        {
+          find: () => slow,
+          middleware: [],
+          logger: silentLogger,
+          json: 'tagged',
+          postState: () => {},
+          finish: (outcome) => {
+            outcomes.push(outcome);
+            resolve();
+          },
+          entered: null,
         },
-      });
+      );
     });
     release(1);
     await new Promise((resolve) => setImmediate(resolve));

@@ -25,6 +25,8 @@ export interface ExecuteOptions {
   readonly postState: PostState;
   /** Hands in the outcome; called exactly once a run. */
   readonly finish: (outcome: Outcome) => void;
+  /** Memory shared with the engine; says which run keeps the loop, if one does. */
+  readonly entered: Int32Array | null;
 }
 
 /** A run that was started; `context` is there to be aborted. */
@@ -71,9 +73,12 @@ export function startRun(request: RunRequest, options: ExecuteOptions): StartedR
     );
   };
   const fail = (error: unknown): void => settle(failureOutcome(error, definition, context));
-  const stopLimits = startLimits(context, definition, settle);
+  const stopLimits = startLimits(request, context, settle);
+  const { entered } = options;
   try {
+    if (entered) entered[0] = run;
     const returned = activeRun.run(active, callHandler, definition, context, options.middleware);
+    if (entered) entered[0] = 0;
     if (isPromise(returned)) {
       returned.then(
         (value) => finishValue(value, options.json, definition, context, active, settle, fail),
@@ -83,6 +88,7 @@ export function startRun(request: RunRequest, options: ExecuteOptions): StartedR
     }
     finishValue(returned, options.json, definition, context, active, settle, fail);
   } catch (error) {
+    if (entered) entered[0] = 0;
     runHookThen(definition, context, active, error, fail);
   }
   return over ? null : { context };

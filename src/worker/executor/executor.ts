@@ -38,7 +38,8 @@ export class Executor {
   #outcomes: Outcome[] = [];
   #oldestOutcomeMs = 0;
 
-  constructor(app: App, end: ExecutorEnd, logger: Logger) {
+  /** @param entered memory shared with the engine, where there is such: tells which run keeps the loop */
+  constructor(app: App, end: ExecutorEnd, logger: Logger, entered: Int32Array | null = null) {
     this.#app = app;
     this.#end = end;
     this.#gateway = new PortGateway(end);
@@ -49,6 +50,7 @@ export class Executor {
       json: app.config.json,
       postState: (run, state, resultJson) => end.post({ type: 'state', run, state, resultJson }),
       finish: (outcome) => this.#finish(outcome),
+      entered,
     };
   }
 
@@ -76,6 +78,9 @@ export class Executor {
         return;
       case 'abort':
         for (const run of message.runs) this.#running.get(run)?.context.abort(message.reason);
+        return;
+      case 'ping':
+        this.#end.post({ type: 'pong' });
         return;
       case 'stop':
         void this.#stop();

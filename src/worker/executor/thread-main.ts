@@ -14,6 +14,8 @@ export interface ThreadData {
   readonly exportName: string | null;
   readonly log: LogSettings;
   readonly index: number;
+  /** Shared with the engine: the run whose handler was entered and has not yielded yet. */
+  readonly entered: Int32Array;
 }
 
 const data = workerData as ThreadData;
@@ -22,7 +24,7 @@ const logger = createLogger({ ...data.log, fields: { executor: data.index } });
 markExecutorThread();
 try {
   const app = await loadSource({ file: data.file, exportName: data.exportName });
-  await new Executor(app, end, logger).start();
+  await new Executor(app, end, logger, data.entered).start();
 } catch (thrown) {
   const error = toError(thrown);
   end.post({ type: 'broken', error: { code: codeOf(error) ?? 'E_APP_FILE', message: error.message, stack: error.stack ?? '' } });

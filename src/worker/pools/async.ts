@@ -23,13 +23,14 @@ export async function startAsyncPool(setup: PoolSetup): Promise<RunningPool> {
     );
   }
   const { port1, port2 } = new MessageChannel();
-  const data: EngineThreadData = { options: options.engine, log, executorPort: port2 };
+  const entered = new Int32Array(new SharedArrayBuffer(4));
+  const data: EngineThreadData = { options: options.engine, log, executorPort: port2, entered };
   const thread = new Thread(new URL('../engine/engine-thread.js', import.meta.url), {
     workerData: data,
     transferList: [port2],
     name: 'lovage-engine',
   });
-  const executor = new Executor(app, messagePortEnd<FromExecutor, ToExecutor>(port1), logger);
+  const executor = new Executor(app, messagePortEnd<FromExecutor, ToExecutor>(port1), logger, entered);
   let stopping = false;
   let onStopped: ((report: StopReport) => void) | null = null;
   const statsAsked: ((stats: WorkerStats) => void)[] = [];

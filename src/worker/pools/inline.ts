@@ -24,6 +24,6 @@ export async function startInlinePool(setup: PoolSetup): Promise<RunningPool> {
   }
   return {
     stop: (graceMs) => engine.stop(graceMs),
-    stats: async () => ({ ...engine.counters, active: engine.activeCount }),
+    stats: async () => engine.stats(),
   };
 }

@@ -35,6 +35,8 @@ export interface WorkerStats extends EngineCounters {
 export interface StopReport {
   readonly handedBack: number;
   readonly handBackFailed: boolean;
+  /** An executor is inside a native call and cannot be ended: `process.exit()` would wait for it. */
+  readonly stuck?: boolean;
 }
 
 /** A started pool. */

@@ -3,16 +3,13 @@
  * file themselves. A thread that dies is replaced; what ran in it goes back with the loss counted.
  */
 import { Worker as Thread } from 'node:worker_threads';
-import { reconnectDelayMs } from '../../core/backoff.js';
-import { ConfigError, TaskError } from '../../core/errors.js';
+import { ConfigError } from '../../core/errors.js';
 import { Engine } from '../engine/engine.js';
 import type { ThreadData } from '../executor/thread-main.js';
-import type { EngineEnd, FromExecutor, ToExecutor } from '../port.js';
+import type { FromExecutor, ToExecutor } from '../port.js';
+import { Crew, type Member } from './crew.js';
 import type { PoolSetup, RunningPool } from './pool.js';
 import { messagePortEnd } from './port-ends.js';
-
-/** A replacement that dies within this time counts as another failure in a row, and the next one waits longer. */
-const STABLE_MS = 10_000;
 
 export async function startThreadPool(setup: PoolSetup): Promise<RunningPool> {
   const { options, source, logger, log } = setup;
@@ -22,66 +19,34 @@ export async function startThreadPool(setup: PoolSetup): Promise<RunningPool> {
       "pool 'threads' loads the app in each thread: give `module: import.meta.url` of the file that defines the app, or use pool 'async' or 'inline'",
     );
   }
-  const threads: Thread[] = [];
-  let stopping = false;
-  let engine: Engine | null = null;
-  let failStart: ((error: Error) => void) | null = null;
-
-  const spawn = (index: number, failures: number): EngineEnd => {
-    const data: ThreadData = { file: source.file, exportName: source.exportName, log, index };
+  const spawn = (index: number): Member => {
+    const entered = new Int32Array(new SharedArrayBuffer(4));
+    const data: ThreadData = { file: source.file, exportName: source.exportName, log, index, entered };
     const thread = new Thread(new URL('../executor/thread-main.js', import.meta.url), {
       workerData: data,
       name: `lovage-${index}`,
     });
-    const startedMs = performance.now();
     let cause = 'it exited';
-    threads[index] = thread;
     thread.on('error', (error: unknown) => {
       cause = error instanceof Error ? (error.stack ?? error.message) : String(error);
     });
-    thread.on('exit', (code) => {
-      if (stopping) {
-        engine?.executorDied(index, 'stopping');
-        return;
-      }
-      const reason = `executor thread ${index} died (code ${code}): ${cause}`;
-      if (failStart) return failStart(new TaskError('E_EXECUTOR_START', reason));
-      logger.error({ executor: index, code, cause }, 'executor thread died; starting another');
-      engine?.executorDied(index, reason);
-      const failed = performance.now() - startedMs < STABLE_MS ? failures + 1 : 0;
-      setTimeout(
-        () => {
-          if (!stopping) engine?.replaceExecutor(index, spawn(index, failed));
-        },
-        failed === 0 ? 0 : reconnectDelayMs(failed, Math.random()),
-      ).unref();
-    });
-    return messagePortEnd<ToExecutor, FromExecutor>(thread);
-  };
-
-  const ends = Array.from({ length: options.executors }, (_, index) => spawn(index, 0));
-  engine = new Engine(options.engine, ends, logger);
-  try {
-    await Promise.race([
-      engine.start(),
-      new Promise<never>((_, reject) => {
-        failStart = reject;
+    return {
+      end: { ...messagePortEnd<ToExecutor, FromExecutor>(thread), entered: () => entered[0] ?? 0 },
+      gone: new Promise((resolve) => {
+        thread.once('exit', (code) => resolve(`executor thread ${index} died (code ${code}): ${cause}`));
       }),
-    ]);
-  } catch (error) {
-    stopping = true;
-    await engine.stop(0).catch(() => {});
-    await Promise.all(threads.map((thread) => thread.terminate()));
-    throw error;
-  }
-  failStart = null;
+      kill: () => void thread.terminate(),
+    };
+  };
+  const crew = new Crew(options.executors, spawn, logger);
+  const engine = new Engine(options.engine, crew.ends, logger, { host: crew, onStuck: setup.onFatal });
+  await crew.start(engine);
   return {
     async stop(graceMs) {
-      stopping = true;
-      const report = await (engine as Engine).stop(graceMs);
-      await Promise.all(threads.map((thread) => thread.terminate()));
-      return report;
+      crew.stopping();
+      const report = await engine.stop(graceMs);
+      return { ...report, stuck: !(await crew.close()) };
     },
-    stats: async () => ({ ...(engine as Engine).counters, active: (engine as Engine).activeCount }),
+    stats: async () => engine.stats(),
   };
 }
