@@ -124,6 +124,11 @@ export class Executors {
     this.#give(index, run);
   }
 
+  /** The suspects that still wait, who are none any more. */
+  takeSuspects(): ActiveRun[] {
+    return this.#suspects.splice(0);
+  }
+
   /** A slot of this executor is free again. */
   release(index: number): void {
     const slot = this.#slots[index];

@@ -56,24 +56,33 @@ export async function endOverrun(executor: number, culprit: ActiveRun | null, op
   // What it may still do must not run beside a second start of the same task, so nothing starts before it is gone.
   for (const run of runs) run.executor = -1;
   if (culprit) fail(culprit, options);
-  const others = runs.filter((run) => run !== culprit);
+  const others = runs.filter((run) => run !== culprit).sort((a, b) => Number(isOver(b)) - Number(isOver(a)));
   const end = await host.end(executor);
   for (const run of others) {
     if (!active.has(run.run)) continue;
     if (run.settled) lose(run, options);
     else if (end === 'stuck') handBack(run, culprit === null, options);
-    else if (culprit) executors.dispatch(run);
-    else {
-      const alone = { ...run, alone: true };
-      active.set(run.run, alone);
-      executors.dispatchSuspect(alone);
-    }
+    else startAgain(run, culprit === null, options);
   }
+  // The one at fault has shown itself: those who were suspected with it need not be alone any more.
+  if (culprit?.alone) for (const run of executors.takeSuspects()) startAgain(run, false, options);
   if (end === 'stuck') {
     const name = culprit ? `task ${culprit.headers.task} (${culprit.headers.id})` : 'a task';
     const message = `${name} is inside a native call that cannot be ended, past its hard time limit: the process must end. Pool 'processes' ends such a task alone`;
     options.onStuck(new TaskError('E_EXECUTOR_STUCK', message));
   }
+}
+
+/** Those past their limit are suspected first: the sooner the one at fault is found, the sooner the others are free. */
+function isOver(run: ActiveRun): boolean {
+  return run.timeLimitMs !== null && performance.now() - run.startedMs > run.timeLimitMs;
+}
+
+function startAgain(run: ActiveRun, isSuspect: boolean, { active, executors }: OverrunOptions): void {
+  const again = { ...run, alone: isSuspect };
+  active.set(run.run, again);
+  if (isSuspect) executors.dispatchSuspect(again);
+  else executors.dispatch(again);
 }
 
 function fail(run: ActiveRun, options: OverrunOptions): void {
