@@ -7,9 +7,8 @@
  *
  * Nothing is allocated per message but a slot: confirms are counted against a ring, not against promises or timers.
  */
-import { reconnectDelayMs } from '../core/backoff.js';
 import type { ErrorCode } from '../core/error-codes.js';
-import type { AmqpLink, ChannelModel, ConfirmChannel, Message } from './amqp.js';
+import { type AmqpLink, type ChannelModel, type ConfirmChannel, type Message, retryDelayMs } from './amqp.js';
 import {
   AGAIN,
   type AmqpOutgoing,
@@ -142,10 +141,7 @@ export class ConfirmPublisher {
   #reopen(model: ChannelModel): void {
     if (this.#closed) return;
     clearTimeout(this.#rebuild);
-    this.#rebuild = setTimeout(
-      () => void (this.#link.model === model && this.#open(model)),
-      reconnectDelayMs(this.#tries, Math.random()),
-    );
+    this.#rebuild = setTimeout(() => void (this.#link.model === model && this.#open(model)), retryDelayMs(this.#tries));
     this.#tries += 1;
   }
 

@@ -32,9 +32,14 @@ describe('amqp URLs', () => {
   });
 
   test('take options of ours, and RabbitMQ’s own names for the others', () => {
-    expect(parseAmqpUrl('amqp://mq').options).toEqual({ maxPriority: null, queueType: null });
-    expect(parseAmqpUrl('amqp://mq?max_priority=9').options).toEqual({ maxPriority: 9, queueType: null });
-    expect(parseAmqpUrl('amqp://mq?queue_type=quorum').options).toEqual({ maxPriority: null, queueType: 'quorum' });
+    expect(parseAmqpUrl('amqp://mq').options).toEqual({
+      maxPriority: null,
+      queueType: null,
+      consumerTimeoutMs: 1_800_000,
+    });
+    expect(parseAmqpUrl('amqp://mq?max_priority=9').options).toMatchObject({ maxPriority: 9, queueType: null });
+    expect(parseAmqpUrl('amqp://mq?queue_type=quorum').options).toMatchObject({ maxPriority: null, queueType: 'quorum' });
+    expect(parseAmqpUrl('amqp://mq?consumer_timeout=10s').options).toMatchObject({ consumerTimeoutMs: 10_000 });
     expect(parseAmqpUrl('amqps://mq?verify=verify_none').socket).toEqual({ rejectUnauthorized: false });
   });
 
@@ -61,6 +66,8 @@ describe('amqp URLs', () => {
     ['amqp://me:secret@mq?max_priority=9&queue_type=quorum', /no effect on quorum queues/],
     ['amqp://me:secret@mq?queue_type=stream', /use classic or quorum/],
     ['amqp://me:secret@mq?heartbeat=often', /heartbeat is "often"/],
+    ['amqp://me:secret@mq?consumer_timeout=1800000', /consumer_timeout is "1800000"/],
+    ['amqp://me:secret@mq?consumer_timeout=10ms', /a second or more/],
     ['amqp://me:secret@mq?verify=maybe', /verify_peer or verify_none/],
     ['amqp://me:secret@mq;redis://other', /is not amqp: or amqps:/],
     ['amqp://me:secret@:1', /malformed/],

@@ -3,6 +3,7 @@
  * Pure. RabbitMQ's own names are used for TLS (`cacertfile`, `certfile`, `keyfile`, `verify`, `heartbeat`).
  */
 import { readFileSync } from 'node:fs';
+import { durationMs } from '../core/duration.js';
 import { ConfigError } from '../core/errors.js';
 
 /** What may stand behind the `?` of an amqp URL. */
@@ -11,6 +12,8 @@ export interface AmqpUrlOptions {
   readonly maxPriority: number | null;
   /** `x-queue-type` of the queues that we create; `null` = the virtual host's default, as Celery. */
   readonly queueType: 'classic' | 'quorum' | null;
+  /** The broker's `consumer_timeout`, which AMQP cannot ask for. */
+  readonly consumerTimeoutMs: number;
 }
 
 /** A parsed broker URL. */
@@ -24,9 +27,20 @@ export interface AmqpTarget {
   readonly socket: Readonly<Record<string, unknown>>;
 }
 
-const KNOWN = ['max_priority', 'queue_type', 'heartbeat', 'cacertfile', 'certfile', 'keyfile', 'verify'] as const;
+const KNOWN = [
+  'max_priority',
+  'queue_type',
+  'consumer_timeout',
+  'heartbeat',
+  'cacertfile',
+  'certfile',
+  'keyfile',
+  'verify',
+] as const;
 /** A dead peer is noticed in two to three of these. The server's default of 60 s would take minutes. */
 const HEARTBEAT_S = 10;
+/** RabbitMQ's own default since 3.8.17. */
+const CONSUMER_TIMEOUT = '30m';
 
 function bad(url: string, why: string): ConfigError {
   return new ConfigError('E_CONFIG_URL', `broker URL ${hidePassword(url)}: ${why}`);
@@ -39,6 +53,20 @@ function wholeNumber(url: string, name: string, text: string, min: number, max: 
   if (!Number.isInteger(value) || value < min || value > max)
     throw bad(url, `${name} is ${JSON.stringify(text)}, not a whole number from ${min} to ${max}`);
   return value;
+}
+
+/** Less than a second would be a slip of the unit, and a claim of every message. */
+function consumerTimeoutMs(url: string, text: string): number {
+  try {
+    const ms = durationMs(text, 'consumer_timeout');
+    if (ms >= 1_000) return ms;
+  } catch {
+    // said below
+  }
+  throw bad(
+    url,
+    `consumer_timeout is ${JSON.stringify(text)}: write the broker's own as a duration of a second or more, for example 30m`,
+  );
 }
 
 /** @throws ConfigError `E_CONFIG_URL` when it is malformed or has an unknown option */
@@ -107,6 +135,7 @@ export function parseAmqpUrl(text: string): AmqpTarget {
     options: {
       maxPriority: maxPriority === null ? null : wholeNumber(text, 'max_priority', maxPriority, 1, 255),
       queueType,
+      consumerTimeoutMs: consumerTimeoutMs(text, query.get('consumer_timeout') ?? CONSUMER_TIMEOUT),
     },
     socket,
   };

@@ -24,10 +24,17 @@ export type {
 
 /** A TCP connect and AMQP handshake that takes longer than this is given up and tried again. */
 const CONNECT_TIMEOUT_MS = 10_000;
+const LONGEST_RETRY_MS = 2_000;
 /** What one turn of the loop may write at once; the default of 16 KiB would end after some 25 messages. */
 const WRITE_BUFFER_BYTES = 256 * 1_024;
 /** How long a polite goodbye may take before the socket is destroyed. */
 const GOODBYE_MS = 2_000;
+
+/**
+ * How long to wait before try n, counted from 0. Shorter at most than the general backoff: consuming has to go on within five seconds
+ * of the broker's return, and the try itself takes time too.
+ */
+export const retryDelayMs = (tries: number): number => Math.min(reconnectDelayMs(tries, Math.random()), LONGEST_RETRY_MS);
 
 type Amqplib = typeof import('amqplib');
 

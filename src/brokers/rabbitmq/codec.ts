@@ -6,9 +6,7 @@ import type { Message, Options } from '../../clients/amqp.js';
 import { WireError } from '../../core/errors.js';
 import { fromAmqpProperties, toAmqpProperties } from '../../wire/amqp-message.js';
 import type { WireMessage } from '../../wire/message.js';
-import { bytesOf } from '../../wire/serializers/registry.js';
 import { isBrokerMark } from '../../wire/task-message.js';
-import type { ParkReason } from '../broker.js';
 
 /**
  * How long the broker keeps a message past its `expires`. Celery sends the exact time, and then RabbitMQ drops the message and
@@ -38,14 +36,39 @@ export function encodeForQueue(
   return { content: body, options };
 }
 
+/** In a copy: somebody may have had the message before. The broker's own flag says that of a delivery and is lost with a copy. */
+export const REDELIVERED_HEADER = 'lovage_redelivered';
+/** In a claim: which. */
+export const CLAIM_HEADER = 'lovage_claim';
+
 /** A copy of a held message for the back of its queue: unchanged, its TTL included. */
 export function encodeCopy(message: WireMessage): { readonly content: Buffer; readonly options: Options.Publish } {
   const { properties, body } = toAmqpProperties(message);
   return { content: body, options: Object.assign(properties as Options.Publish, PUBLISH_OPTIONS) };
 }
 
+/** A copy for a claim queue. Without its TTL: the task is running, so it has not expired, and the broker must not drop what we hold. */
+export function encodeClaim(message: WireMessage, id: string): { readonly content: Buffer; readonly options: Options.Publish } {
+  const { content, options } = encodeCopy(redelivered(message));
+  (options.headers as Record<string, unknown>)[CLAIM_HEADER] = id;
+  return { content, options: { ...options, expiration: undefined, deliveryMode: 2 } };
+}
+
+/** The message with the mark for copies. */
+export function redelivered(message: WireMessage): WireMessage {
+  return { ...message, headers: { ...message.headers, [REDELIVERED_HEADER]: true } };
+}
+
 /** What came in, or why it is no message. */
-export type Decoded = { readonly message: WireMessage } | { readonly raw: Buffer; readonly fault: WireError };
+export type Decoded =
+  | {
+      readonly message: WireMessage;
+      /** It has the mark for copies. */
+      readonly redelivered: boolean;
+      /** A quorum queue has counted a return of it, and may drop it after one more. */
+      readonly returned: boolean;
+    }
+  | { readonly raw: Buffer; readonly fault: WireError };
 
 /** Reads a delivery. Marks that the broker put into the headers are taken off: they must not reach a task or its retry. */
 export function decode(received: Message): Decoded {
@@ -58,42 +81,20 @@ export function decode(received: Message): Decoded {
   if (headers && Object.getPrototypeOf(headers) !== Object.prototype) {
     return { raw: content, fault: new WireError('E_DECODE', 'the message has a header called __proto__') };
   }
-  if (headers && ('x-death' in headers || 'x-delivery-count' in headers)) {
-    for (const name of Object.keys(headers)) if (isBrokerMark(name)) delete headers[name];
+  let marked = false;
+  let returned = false;
+  if (headers && ('x-death' in headers || 'x-delivery-count' in headers || REDELIVERED_HEADER in headers)) {
+    marked = headers[REDELIVERED_HEADER] === true;
+    returned = Number(headers['x-delivery-count']) > 0;
+    for (const name of Object.keys(headers))
+      if (isBrokerMark(name) || name === REDELIVERED_HEADER || name === CLAIM_HEADER) delete headers[name];
   }
   const message = fromAmqpProperties(properties, content);
   // Text, or bytes of their own: the content is a window on a receive buffer of up to 64 KiB that would be kept, and copied whole to another thread.
-  if (isUtf8(content)) return { message: { ...message, body: { encoding: 'utf8', data: content.toString('utf8') } } };
-  return { message: { ...message, body: { encoding: 'binary', data: Uint8Array.prototype.slice.call(content) } } };
-}
-
-/** Headers that a parked message gets in addition to its own. */
-export const DEAD_HEADERS = {
-  code: 'lovage_dead_code',
-  reason: 'lovage_dead_reason',
-  queue: 'lovage_dead_queue',
-  at: 'lovage_dead_at',
-} as const;
-
-/** The copy of a message for the dead letters: body and properties as they were, the reason in headers. */
-export function encodeDead(
-  original: { readonly content: Buffer; readonly options: Options.Publish },
-  reason: ParkReason,
-  queue: string,
-  nowMs: number,
-): { readonly content: Buffer; readonly options: Options.Publish } {
-  const headers = {
-    ...(original.options.headers as Record<string, unknown> | undefined),
-    [DEAD_HEADERS.code]: reason.code,
-    [DEAD_HEADERS.reason]: reason.reason.slice(0, 4_096),
-    [DEAD_HEADERS.queue]: queue,
-    [DEAD_HEADERS.at]: new Date(nowMs).toISOString(),
-  };
-  // No TTL: a dead letter waits for a human. Persistent, whatever the message was.
-  return {
-    content: original.content,
-    options: { ...original.options, headers, expiration: undefined, deliveryMode: 2, mandatory: true },
-  };
+  const body = isUtf8(content)
+    ? ({ encoding: 'utf8', data: content.toString('utf8') } as const)
+    : ({ encoding: 'binary', data: Uint8Array.prototype.slice.call(content) } as const);
+  return { message: { ...message, body }, redelivered: marked, returned };
 }
 
 /** A delivery that is no message, as it came, for the dead letters. */
@@ -111,17 +112,4 @@ export function rawCopy(received: Message): { readonly content: Buffer; readonly
     appId,
   };
   return { content: received.content, options };
-}
-
-/** The content type of a parked message whose headers are larger than a copy can carry: all of it as one JSON document. */
-export const WRAPPED_CONTENT_TYPE = 'application/vnd.lovage.message+json';
-
-/** A message as a JSON document: its properties, its headers, and its body in base64. For the dead letters, where nothing may be lost. */
-export function wrap(original: Message | WireMessage): { readonly content: Buffer; readonly options: Options.Publish } {
-  const parts =
-    'content' in original
-      ? { properties: original.properties, body: original.content.toString('base64') }
-      : { ...original, body: Buffer.from(bytesOf(original.body)).toString('base64') };
-  const json = JSON.stringify(parts, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
-  return { content: Buffer.from(json), options: { contentType: WRAPPED_CONTENT_TYPE, contentEncoding: 'utf-8' } };
 }

@@ -6,20 +6,24 @@
  * with backoff, from scratch. Frames are in `session.ts`, credit in `credit-gate.ts` and `prefetch-keeper.ts`, what a settlement
  * publishes in `settle.ts`.
  */
-import type { AmqpLink, ChannelModel } from '../../clients/amqp.js';
-import { reconnectDelayMs } from '../../core/backoff.js';
+import { type AmqpLink, type ChannelModel, retryDelayMs } from '../../clients/amqp.js';
+import type { ConfirmPublisher } from '../../clients/amqp-publisher.js';
+import type { SetupChannel } from '../../clients/amqp-setup.js';
 import { toError } from '../../core/errors.js';
-import type { Arrival, ConsumeOptions, Consumer, Settlement, SettleResult } from '../broker.js';
+import type { Arrival, ConsumeOptions, Consumer, Delivery, Settlement, SettleResult } from '../broker.js';
+import { Claims } from './claims.js';
+import type { ConsumerTimeout } from './consumer-timeout.js';
 import { CreditGate } from './credit-gate.js';
-import { PrefetchKeeper, returnAll } from './prefetch-keeper.js';
-import { type Held, Session } from './session.js';
+import { depth } from './inspect.js';
+import { PrefetchKeeper } from './prefetch-keeper.js';
+import { goesBackByCopy, type Held, Session } from './session.js';
 import type { Settler } from './settle.js';
+import { subscribeAgain } from './subscribe-again.js';
 import type { Topology } from './topology.js';
+import { Watchdog } from './watchdog.js';
+import { within } from './within.js';
 
 const DECLARE_MS = 10_000;
-/** While nothing moves the broker is asked something, as proof that it answers. */
-const PING_EVERY_MS = 20_000;
-const PING_ANSWER_MS = 10_000;
 
 type Phase = 'running' | 'paused' | 'closed';
 
@@ -30,38 +34,57 @@ interface Slow {
   readonly held: Held;
 }
 
+/** What a consumer shares with the others of its broker. */
+export interface ConsumerParts {
+  readonly link: AmqpLink;
+  readonly setup: SetupChannel;
+  readonly topology: Topology;
+  readonly publisher: ConfirmPublisher;
+  readonly settler: Settler;
+  readonly timeout: ConsumerTimeout;
+}
+
 export class RabbitmqConsumer implements Consumer {
-  readonly #link: AmqpLink;
-  readonly #topology: Topology;
-  readonly #settler: Settler;
+  readonly #parts: ConsumerParts;
   readonly #options: ConsumeOptions;
   readonly #gate: CreditGate<Held>;
   readonly #prefetch: PrefetchKeeper;
   readonly #onClosed: () => void;
   readonly #stopListening: () => void;
   readonly #firstTry: Promise<void>;
-  readonly #pingTimer: NodeJS.Timeout;
+  readonly #watchdog: Watchdog;
   #triedOnce: () => void = () => undefined;
   #phase: Phase = 'running';
   #session: Session | undefined;
+  #claims: Claims | undefined;
   #handing = false;
   #tries = 0;
   #retryTimer: NodeJS.Timeout | undefined;
-  #lastAliveMs = performance.now();
   #settling = 0;
   #settled: (() => void) | undefined;
 
-  constructor(link: AmqpLink, topology: Topology, settler: Settler, options: ConsumeOptions, onClosed: () => void) {
-    this.#link = link;
-    this.#topology = topology;
-    this.#settler = settler;
+  constructor(parts: ConsumerParts, options: ConsumeOptions, onClosed: () => void) {
+    this.#parts = parts;
+    const { link } = parts;
     this.#options = options;
     this.#onClosed = onClosed;
     this.#gate = new CreditGate(options.queues, options.credit);
     this.#prefetch = new PrefetchKeeper(
       this.#gate,
       options.queues.map(({ name }) => name),
+      (waiting) => this.#giveBack(waiting),
     );
+    this.#watchdog = new Watchdog({
+      session: () => this.#session,
+      hungry: () =>
+        options.queues.flatMap(({ name }) => (this.#gate.starving(name) > 0 && !this.#session?.full(name) ? [name] : [])),
+      ready: async (queue) => (await depth(parts.setup, [queue]))[0]?.ready ?? 0,
+      abandon: (cause) => link.abandon(cause),
+      rebuild: (queue) => {
+        options.logger.warn({ queue }, 'messages wait in the queue and do not come: making the subscription again');
+        void Promise.resolve(this.#session?.channel.close()).catch(() => undefined); // its `close` event does the rest
+      },
+    });
     this.#firstTry = new Promise((resolve) => (this.#triedOnce = resolve));
     this.#stopListening = link.listen({
       onUp: (model) => {
@@ -73,8 +96,6 @@ export class RabbitmqConsumer implements Consumer {
         this.#lose(cause, this.#session);
       },
     });
-    this.#pingTimer = setInterval(() => void this.#ping(), PING_EVERY_MS);
-    this.#pingTimer.unref();
     link.open();
   }
 
@@ -104,7 +125,7 @@ export class RabbitmqConsumer implements Consumer {
       const held = session.held.get(settlement.arrival.tag);
       if (!held) continue;
       if (settlement.kind === 'ack') session.ack(held);
-      else if (settlement.kind === 'requeue' && settlement.where === 'front') session.requeue(held);
+      else if (settlement.kind === 'requeue' && settlement.where === 'front' && !goesBackByCopy(held)) session.requeue(held);
       else {
         (slow ??= []).push({ index, settlement, held });
         continue;
@@ -128,28 +149,33 @@ export class RabbitmqConsumer implements Consumer {
     this.#phase = 'paused';
     this.#prefetch.stop();
     await this.#session?.unsubscribe();
-    returnAll(this.#gate.clear());
+    this.#giveBack(this.#gate.clear());
   }
 
   async close({ timeoutMs }: { readonly timeoutMs: number }): Promise<number> {
     if (this.#phase === 'closed') return 0;
     const deadline = performance.now() + timeoutMs;
+    const leftMs = (): number => deadline - performance.now();
     await within(this.pause(), timeoutMs);
-    if (this.#settling > 0) await within(new Promise<void>((resolve) => (this.#settled = resolve)), deadline - performance.now());
+    if (this.#claims) await within(this.#claims.finish(), leftMs());
+    const copies = [...(this.#session?.held.values() ?? [])].filter(goesBackByCopy);
+    const copied = await within(this.settle(copies.map(({ arrival }) => handBackOf(arrival))), leftMs());
+    if (this.#settling > 0) await within(new Promise<void>((resolve) => (this.#settled = resolve)), leftMs());
     this.#phase = 'closed';
+    this.#claims?.stop();
     this.#stopListening();
     clearTimeout(this.#retryTimer);
-    clearInterval(this.#pingTimer);
+    this.#watchdog.close();
     this.#triedOnce();
     const session = this.#session;
     this.#session = undefined;
-    const count = session?.open ? await within(session.handBack(), deadline - performance.now()) : 0;
+    const count = session?.open ? await within(session.handBack(), leftMs()) : 0;
     this.#onClosed();
-    return count ?? 0;
+    return (count ?? 0) + (copied?.filter((result) => result === 'held').length ?? 0);
   }
 
   lastAliveMs(): number {
-    return this.#lastAliveMs;
+    return this.#watchdog.lastAliveMs;
   }
 
   // Making the channel, and losing it
@@ -158,33 +184,42 @@ export class RabbitmqConsumer implements Consumer {
     if (this.#phase !== 'running') return;
     let session: Session | undefined;
     try {
-      await Promise.all(this.#options.queues.map((queue) => this.#topology.queue(queue.name, DECLARE_MS)));
+      await Promise.all(this.#options.queues.map((queue) => this.#parts.topology.queue(queue.name, DECLARE_MS)));
       const channel = await model.createChannel();
-      if (this.#phase !== 'running' || this.#link.model !== model) return void channel.close().catch(() => undefined);
-      const built = new Session(this.#link, channel, {
+      if (this.#phase !== 'running' || this.#parts.link.model !== model) return void channel.close().catch(() => undefined);
+      const built = new Session(this.#parts.link, channel, this.#parts.timeout, {
         onDelivery: (held) => {
-          this.#lastAliveMs = performance.now();
-          this.#gate.offer(held.arrival.queue, held, this.#lastAliveMs);
+          this.#watchdog.delivered();
+          this.#gate.offer(held.arrival.queue, held, this.#watchdog.lastAliveMs);
           this.#scheduleHanding();
         },
-        onCancelled: (queue) => void this.#subscribeAgain(built, queue),
-        onAlive: () => (this.#lastAliveMs = performance.now()),
+        onCancelled: (queue) =>
+          void subscribeAgain(queue, {
+            session: built,
+            topology: this.#parts.topology,
+            logger: this.#options.logger,
+            prefetch: Math.max(1, this.#firstPrefetch(queue)),
+            wanted: () => this.#phase === 'running',
+          }),
+        onAlive: () => this.#watchdog.answered(),
       });
       session = built;
       let cause: Error | undefined;
       channel.on('error', (error: Error) => (cause = error));
       channel.on('close', () => {
         built.open = false;
+        this.#parts.timeout.learn(cause);
         this.#lose(cause ?? new Error('channel closed'), built);
-        if (this.#link.model === model) this.#retry(model, cause ?? new Error('channel closed'));
+        if (this.#parts.link.model === model) this.#retry(model, cause ?? new Error('channel closed'));
       });
       this.#session = built;
+      this.#claims = this.#claimsOf(built);
       for (const { name } of this.#options.queues) {
         const prefetch = this.#firstPrefetch(name);
         if (prefetch > 0) await built.subscribe(name, prefetch);
       }
       this.#tries = 0;
-      this.#lastAliveMs = performance.now();
+      this.#watchdog.answered();
       this.#options.onState('connected');
       this.#scheduleHanding();
     } catch (error) {
@@ -193,9 +228,17 @@ export class RabbitmqConsumer implements Consumer {
       await Promise.resolve()
         .then(() => broken?.close())
         .catch(() => undefined);
-      if (this.#link.model === model) this.#retry(model, toError(error));
+      if (this.#parts.link.model === model) this.#retry(model, toError(error));
     }
     this.#triedOnce();
+  }
+
+  /** Where the broker has a timeout that a subscription cannot change. */
+  #claimsOf(session: Session): Claims | undefined {
+    const { timeout, topology, publisher } = this.#parts;
+    const { leaseMs, logger } = this.#options;
+    const afterMs = timeout.claimAfterMs(this.#parts.link.serverVersion);
+    return afterMs === null ? undefined : new Claims({ session, topology, publisher, logger, afterMs, leaseMs });
   }
 
   #firstPrefetch(queue: string): number {
@@ -205,17 +248,19 @@ export class RabbitmqConsumer implements Consumer {
   #retry(model: ChannelModel, cause: Error): void {
     if (this.#phase !== 'running') return;
     clearTimeout(this.#retryTimer);
-    const delayMs = reconnectDelayMs(this.#tries, Math.random());
+    const delayMs = retryDelayMs(this.#tries);
     this.#tries += 1;
     this.#options.logger.warn({ error: cause.message, retryInMs: delayMs }, 'subscription broken, making it again');
-    this.#topology.forget();
-    this.#retryTimer = setTimeout(() => void (this.#link.model === model && this.#build(model)), delayMs);
+    this.#parts.topology.forget();
+    this.#retryTimer = setTimeout(() => void (this.#parts.link.model === model && this.#build(model)), delayMs);
   }
 
   #lose(cause: Error, session: Session | undefined): void {
     if (!session || this.#session !== session) return;
     this.#session = undefined;
     session.open = false;
+    this.#claims?.stop();
+    this.#claims = undefined;
     this.#prefetch.stop();
     this.#gate.clear();
     const tags = [...session.held.keys()];
@@ -223,36 +268,6 @@ export class RabbitmqConsumer implements Consumer {
     if (this.#phase === 'closed') return;
     this.#options.onState('disconnected', cause);
     if (tags.length > 0) this.#options.onLost(tags);
-  }
-
-  /** The broker ends a subscription when its queue is deleted: the others on the channel go on, and this one comes back. */
-  async #subscribeAgain(session: Session, queue: string): Promise<void> {
-    const { logger } = this.#options;
-    logger.warn({ queue }, 'the broker ended the subscription (was the queue deleted?), making it again');
-    for (let tries = 0; ; tries += 1) {
-      await new Promise((resolve) => setTimeout(resolve, reconnectDelayMs(tries, Math.random())));
-      if (!session.open || this.#phase !== 'running' || session.subscribed(queue)) return;
-      try {
-        this.#topology.forget();
-        await this.#topology.queue(queue, DECLARE_MS);
-        if (session.open && this.#phase === 'running' && !session.subscribed(queue))
-          await session.subscribe(queue, Math.max(1, this.#firstPrefetch(queue)));
-        return;
-      } catch (error) {
-        logger.warn({ queue, error: toError(error).message }, 'making the subscription failed');
-      }
-    }
-  }
-
-  async #ping(): Promise<void> {
-    const session = this.#session;
-    if (!session?.open || performance.now() - this.#lastAliveMs < PING_EVERY_MS / 2) return;
-    const timer = setTimeout(
-      () => this.#link.abandon(new Error('the broker did not answer a question for 10 s')),
-      PING_ANSWER_MS,
-    );
-    await session.ping().catch(() => undefined); // the channel has gone; its `close` event does the rest
-    clearTimeout(timer);
   }
 
   // Deliveries in
@@ -263,9 +278,9 @@ export class RabbitmqConsumer implements Consumer {
     this.#handing = true;
     queueMicrotask(() => {
       this.#handing = false;
-      if (this.#phase !== 'running') return returnAll(this.#gate.clear());
+      if (this.#phase !== 'running') return this.#giveBack(this.#gate.clear());
       const arrivals: Arrival[] = [];
-      for (const held of this.#gate.take(this.#lastAliveMs)) {
+      for (const held of this.#gate.take(this.#watchdog.lastAliveMs)) {
         if (!held.session.open) continue;
         held.session.held.set(held.arrival.tag, held);
         arrivals.push(held.arrival);
@@ -277,9 +292,20 @@ export class RabbitmqConsumer implements Consumer {
 
   // Settling
 
+  /** Prefetched and never seen by the engine: back to where they were; the last first, so that each goes before the one behind it. */
+  #giveBack(waiting: readonly Held[]): void {
+    const copies = waiting.filter(goesBackByCopy);
+    for (const held of waiting.toReversed()) if (held.session.open && !copies.includes(held)) held.session.requeue(held);
+    const session = copies[0]?.session;
+    if (!session) return;
+    // Until they are back they are held like others, so that nothing is lost to them when the channel goes.
+    for (const held of copies) session.held.set(held.arrival.tag, held);
+    void this.settle(copies.map(({ arrival }) => handBackOf(arrival)));
+  }
+
   /** Those that publish a copy first: confirmed, then the original is acknowledged. */
   async #settleSlowly(session: Session, slow: readonly Slow[], results: SettleResult[]): Promise<void> {
-    const copied = await this.#settler.copy(slow, (each) => session.held.has(slow[each]!.held.arrival.tag));
+    const copied = await this.#parts.settler.copy(slow, (each) => session.held.has(slow[each]!.held.arrival.tag));
     const acked: number[] = [];
     slow.forEach(({ held, index }, each) => {
       if (!copied[each] || !session.held.has(held.arrival.tag)) return;
@@ -290,11 +316,5 @@ export class RabbitmqConsumer implements Consumer {
   }
 }
 
-/** The work's value, or nothing when the time is over first; its errors count as nothing. */
-async function within<T>(work: Promise<T>, timeoutMs: number): Promise<T | undefined> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<undefined>((resolve) => (timer = setTimeout(() => resolve(undefined), Math.max(timeoutMs, 0))));
-  const value = await Promise.race([work.catch(() => undefined), late]);
-  clearTimeout(timer);
-  return value;
-}
+/** Only messages are ever returned by a copy: garbage has no count that could be read. */
+const handBackOf = (arrival: Arrival): Settlement => ({ kind: 'requeue', arrival: arrival as Delivery, where: 'front' });

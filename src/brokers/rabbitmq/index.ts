@@ -3,7 +3,7 @@
  * acknowledges: under a memory or disk alarm the broker stops reading from publishers, and acks must not wait behind them.
  *
  * In here: `publish.ts` messages in, `topology.ts` what is declared, `delay.ts` the delay ladder, `codec.ts` messages, `consumer.ts` with `credit-gate.ts`,
- * `ack-batch.ts` and `settle.ts` deliveries, `listener.ts` broadcasts, `inspect.ts` questions. Publishing with confirms is
+ * `ack-batch.ts`, `claims.ts` and `settle.ts` deliveries, `listener.ts` broadcasts, `inspect.ts` questions, `dead-letters.ts` what was parked. Publishing with confirms is
  * `clients/amqp-publisher.ts`. Next stop: `worker/engine/consumer.ts`.
  */
 import { AmqpLink } from '../../clients/amqp.js';
@@ -25,15 +25,19 @@ import type {
   QueueDepth,
   Subscription,
 } from '../broker.js';
+import type { DeadLetters } from '../dead-letters.js';
 import { encodeForQueue } from './codec.js';
 import { RabbitmqConsumer } from './consumer.js';
+import { ConsumerTimeout } from './consumer-timeout.js';
+import { RabbitmqDeadLetters } from './dead-letters.js';
+import { DeadWalks } from './dead-walk.js';
 import { depth, peek, purge } from './inspect.js';
 import { listen } from './listener.js';
 import { QueuePublisher } from './publish.js';
 import { Settler } from './settle.js';
 import { Topology } from './topology.js';
 
-export { DEAD_HEADERS } from './codec.js';
+export { DEAD_HEADERS } from './dead-codec.js';
 export { DEAD_QUEUE } from './topology.js';
 
 const DECLARE_MS = 10_000;
@@ -62,6 +66,7 @@ export async function openRabbitmqBroker(options: BrokerOptions): Promise<Broker
 class RabbitmqBroker implements Broker {
   readonly name = 'rabbitmq';
   readonly capabilities: BrokerCapabilities;
+  readonly deadLetters: DeadLetters;
   readonly #options: BrokerOptions;
   readonly #publishLink: AmqpLink;
   readonly #consumeLink: AmqpLink;
@@ -71,6 +76,7 @@ class RabbitmqBroker implements Broker {
   readonly #topology: Topology;
   readonly #queuePublisher: QueuePublisher;
   readonly #settler: Settler;
+  readonly #timeout: ConsumerTimeout;
   readonly #consumers = new Set<RabbitmqConsumer>();
   readonly #subscriptions = new Set<Subscription>();
   #consuming = false;
@@ -88,6 +94,15 @@ class RabbitmqBroker implements Broker {
     this.#topology = new Topology(() => this.#setup(), target.options, options.logger);
     this.#queuePublisher = new QueuePublisher(this.#publisher, this.#topology);
     this.#settler = new Settler(this.#publisher, this.#topology, options.logger, Date.now);
+    this.#timeout = new ConsumerTimeout(target.options.consumerTimeoutMs, options.logger);
+    // Looked through on the connection that no alarm stops.
+    this.deadLetters = new RabbitmqDeadLetters({
+      walks: new DeadWalks(this.#consumeLink, this.#publisher),
+      publisher: this.#publisher,
+      topology: this.#topology,
+      setup: () => this.#setup(),
+      assertOpen: () => this.#assertOpen(),
+    });
     const forget = { onUp: () => undefined, onDown: () => this.#topology.forget() };
     this.#publishLink.listen(forget);
     this.#consumeLink.listen(forget);
@@ -106,9 +121,15 @@ class RabbitmqBroker implements Broker {
   async consume(options: ConsumeOptions): Promise<Consumer> {
     this.#assertOpen();
     this.#consuming = true;
-    const consumer = new RabbitmqConsumer(this.#consumeLink, this.#topology, this.#settler, options, () =>
-      this.#consumers.delete(consumer),
-    );
+    const parts = {
+      link: this.#consumeLink,
+      setup: this.#consumeSetup,
+      topology: this.#topology,
+      publisher: this.#publisher,
+      settler: this.#settler,
+      timeout: this.#timeout,
+    };
+    const consumer = new RabbitmqConsumer(parts, options, () => this.#consumers.delete(consumer));
     this.#consumers.add(consumer);
     await consumer.started(DECLARE_MS);
     return consumer;

@@ -3,8 +3,7 @@
  * vanish with the connection and are made again after it; what was sent in between is missed, as broadcasts are.
  */
 import { randomUUID } from 'node:crypto';
-import type { AmqpLink, Channel, ChannelModel, ConsumeMessage } from '../../clients/amqp.js';
-import { reconnectDelayMs } from '../../core/backoff.js';
+import { type AmqpLink, type Channel, type ChannelModel, type ConsumeMessage, retryDelayMs } from '../../clients/amqp.js';
 import { toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Broadcast, Subscription } from '../broker.js';
@@ -120,7 +119,7 @@ class Listener implements Subscription {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(
       () => void (this.#link.model === model && !this.#closed && this.#build(model)),
-      reconnectDelayMs(this.#tries, Math.random()),
+      retryDelayMs(this.#tries),
     );
     this.#tries += 1;
   }

@@ -13,12 +13,15 @@ const RETURN_AFTER_MS = 100;
 export class PrefetchKeeper {
   readonly #gate: CreditGate<Held>;
   readonly #queues: readonly string[];
+  readonly #giveBack: (waiting: readonly Held[]) => void;
   #widenTimer: NodeJS.Timeout | undefined;
   #returnTimer: NodeJS.Timeout | undefined;
 
-  constructor(gate: CreditGate<Held>, queues: readonly string[]) {
+  /** @param giveBack puts back what was prefetched and never seen by the engine */
+  constructor(gate: CreditGate<Held>, queues: readonly string[], giveBack: (waiting: readonly Held[]) => void) {
     this.#gate = gate;
     this.#queues = queues;
+    this.#giveBack = giveBack;
   }
 
   /** To be called after credit or deliveries have changed. */
@@ -68,18 +71,10 @@ export class PrefetchKeeper {
       if (!session.open) return;
       for (const queue of this.#gate.stalled(performance.now() - RETURN_AFTER_MS)) {
         // What was on its way when we left has come by then, and goes back too.
-        void session.unsubscribe(queue).then(() => returnAll(this.#gate.clear(queue)));
+        void session.unsubscribe(queue).then(() => this.#giveBack(this.#gate.clear(queue)));
       }
       this.#watchWaiting(session);
     }, RETURN_AFTER_MS);
-  }
-}
-
-/** Prefetched but never seen by the engine: back to where they were; the last first, so that each goes before the one behind it. */
-export function returnAll(waiting: readonly Held[]): void {
-  for (let index = waiting.length - 1; index >= 0; index -= 1) {
-    const held = waiting[index]!;
-    if (held.session.open) held.session.requeue(held);
   }
 }
 

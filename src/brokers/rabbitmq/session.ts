@@ -5,20 +5,34 @@
 import type { AmqpLink, Channel, ConsumeMessage } from '../../clients/amqp.js';
 import type { Arrival } from '../broker.js';
 import { AckBatch } from './ack-batch.js';
-import { decode } from './codec.js';
+import { CLAIM_HEADER, decode } from './codec.js';
+import type { ConsumerTimeout } from './consumer-timeout.js';
 
 const LARGEST_PREFETCH = 65_535;
-/** RabbitMQ closes the channel of a delivery that is not acknowledged within 30 minutes; a week, where it can be asked for. */
-const CONSUMER_TIMEOUT_MS = 7 * 86_400_000;
 
 /** A delivery that the broker has given to this session. */
 export interface Held {
   readonly arrival: Arrival;
   /** As it came; kept only for what is no message, whose properties are parked with it. */
   readonly received: ConsumeMessage | null;
-  readonly deliveryTag: number;
   readonly session: Session;
-  readonly window: Window;
+  /** Another return could make a quorum queue drop it, so it goes back as a copy. */
+  readonly returned: boolean;
+  /** Of the message, or of the claim that took its place. */
+  deliveryTag: number;
+  /** When the broker gave us that; monotonic. */
+  sinceMs: number;
+  /** What it counts against; `null` = claimed: the original has gone. */
+  window: Window | null;
+}
+
+/** Whether handing it back by a frame could make the broker drop it. A claim may: it is dead-lettered, which counts nothing. */
+export const goesBackByCopy = (held: Held): boolean => held.returned && held.window !== null;
+
+/** Told about the copies of a claim queue. */
+export interface CopyEvents {
+  onCopy(deliveryTag: number, claim: string): void;
+  onCancelled(): void;
 }
 
 /** The subscriptions to one queue: together they let the broker have `size` deliveries out, and `open` are. */
@@ -51,6 +65,7 @@ export class Session {
   readonly held = new Map<string, Held>();
   open = true;
   readonly #link: AmqpLink;
+  readonly #timeout: ConsumerTimeout;
   readonly #events: SessionEvents;
   readonly #number = ++sessions;
   readonly #acks = new AckBatch();
@@ -59,8 +74,9 @@ export class Session {
   /** The flush after the running one. */
   #next: Flush | undefined;
 
-  constructor(link: AmqpLink, channel: Channel, events: SessionEvents) {
+  constructor(link: AmqpLink, channel: Channel, timeout: ConsumerTimeout, events: SessionEvents) {
     this.#link = link;
+    this.#timeout = timeout;
     this.channel = channel;
     this.#events = events;
   }
@@ -91,9 +107,12 @@ export class Session {
       this.channel.prefetch(count, false),
       this.channel.consume(queue, (message) => this.#onMessage(queue, window, message), {
         noAck: false,
-        arguments: takesConsumerTimeout(this.#link.serverVersion) ? { 'x-consumer-timeout': CONSUMER_TIMEOUT_MS } : {},
+        arguments: this.#timeout.argumentsFor(this.#link.serverVersion, queue),
       }),
-    ]);
+    ]).catch((error: unknown) => {
+      this.#timeout.learn(error, queue); // a refused argument: the next session does without
+      throw error;
+    });
     if (this.#windows.get(queue) === window) window.tags.push(consumed.consumerTag);
     else if (this.open) await this.channel.cancel(consumed.consumerTag); // ended meanwhile
   }
@@ -107,20 +126,48 @@ export class Session {
     await Promise.all(tags.map((tag) => this.channel.cancel(tag))).catch(() => undefined);
   }
 
+  /** Receives what is published to a claim queue. Ends with the channel. */
+  async receiveCopies(queue: string, events: CopyEvents): Promise<void> {
+    const onMessage = (received: ConsumeMessage | null): void => {
+      if (received === null) return events.onCancelled();
+      const { deliveryTag } = received.fields;
+      this.#acks.deliver(deliveryTag);
+      events.onCopy(deliveryTag, String(received.properties.headers?.[CLAIM_HEADER]));
+    };
+    const options = { noAck: false, arguments: this.#timeout.argumentsFor(this.#link.serverVersion, queue) };
+    await Promise.all([this.channel.prefetch(LARGEST_PREFETCH, false), this.channel.consume(queue, onMessage, options)]);
+  }
+
+  /** From now on we hold the copy; the original is acknowledged. */
+  exchange(held: Held, copyTag: number): void {
+    this.#acks.finish(held.deliveryTag);
+    if (held.window) held.window.open -= 1;
+    held.window = null;
+    held.deliveryTag = copyTag;
+    held.sinceMs = performance.now();
+    void this.flush();
+  }
+
+  /** A copy that nobody needs. */
+  drop(copyTag: number): void {
+    this.#acks.finish(copyTag);
+    void this.flush();
+  }
+
   /** To be acknowledged with the next flush. */
   ack(held: Held): void {
     this.held.delete(held.arrival.tag);
     this.#acks.finish(held.deliveryTag);
-    held.window.open -= 1;
+    if (held.window) held.window.open -= 1;
   }
 
-  /** Back to where it was in its queue. */
+  /** Back to where it was in its queue; a claim goes to the end of it, by the way of dead letters. */
   requeue(held: Held): void {
     this.held.delete(held.arrival.tag);
     this.#acks.drop(held.deliveryTag);
-    held.window.open -= 1;
+    if (held.window) held.window.open -= 1;
     try {
-      this.channel.nack(only(held.deliveryTag), false, true);
+      this.channel.nack(only(held.deliveryTag), false, held.window !== null);
     } catch {
       // The channel has closed under us, and the broker has put it back itself.
     }
@@ -151,6 +198,7 @@ export class Session {
   async handBack(): Promise<number> {
     this.open = false;
     const count = this.held.size;
+    for (const held of [...this.held.values()]) if (held.window === null) this.requeue(held);
     this.held.clear();
     try {
       this.#writeAcks();
@@ -192,17 +240,19 @@ export class Session {
     const { deliveryTag, redelivered } = received.fields;
     const tag = `${this.#number}:${deliveryTag}`;
     const decoded = decode(received);
-    const arrival: Arrival =
-      'message' in decoded
-        ? { kind: 'delivery', tag, queue, message: decoded.message, redelivered, losses: 0 }
-        : { kind: 'garbage', tag, queue, raw: decoded.raw, fault: decoded.fault };
+    const isMessage = 'message' in decoded;
+    const arrival: Arrival = isMessage
+      ? { kind: 'delivery', tag, queue, message: decoded.message, redelivered: redelivered || decoded.redelivered, losses: 0 }
+      : { kind: 'garbage', tag, queue, raw: decoded.raw, fault: decoded.fault };
     this.#acks.deliver(deliveryTag);
     window.open += 1;
     this.#events.onDelivery({
       arrival,
-      received: arrival.kind === 'garbage' ? received : null,
-      deliveryTag,
+      received: isMessage ? null : received,
       session: this,
+      returned: isMessage && decoded.returned,
+      deliveryTag,
+      sinceMs: performance.now(),
       window,
     });
   }
@@ -215,10 +265,4 @@ function newFlush(): Flush {
   let end: (reached: boolean) => void = () => undefined;
   const done = new Promise<boolean>((resolve) => (end = resolve));
   return { done, end };
-}
-
-/** Subscriptions take their own acknowledgement timeout since RabbitMQ 3.11.15. */
-export function takesConsumerTimeout(version: string | null): boolean {
-  const [major = 0, minor = 0, patch = 0] = (version ?? '').split('.').map((part) => Number.parseInt(part, 10) || 0);
-  return major > 3 || (major === 3 && (minor > 11 || (minor === 11 && patch >= 15)));
 }

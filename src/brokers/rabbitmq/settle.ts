@@ -2,14 +2,15 @@
  * Settlements that need a copy elsewhere before the original may go: to the back of the queue, into the delay ladder, to the dead
  * letters. A copy is confirmed before the original is acknowledged, so a crash between the two makes a duplicate, never a loss.
  */
+import { retryDelayMs } from '../../clients/amqp.js';
 import type { AmqpOutgoing } from '../../clients/amqp-batch.js';
 import type { ConfirmPublisher } from '../../clients/amqp-publisher.js';
-import { reconnectDelayMs } from '../../core/backoff.js';
 import { sleep } from '../../core/clock.js';
 import { toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Delivery, Settlement } from '../broker.js';
-import { encodeCopy, encodeDead, encodeForQueue, rawCopy, wrap } from './codec.js';
+import { encodeCopy, encodeForQueue, rawCopy, redelivered } from './codec.js';
+import { encodeDead, type Parking, parking, wrap } from './dead-codec.js';
 import { delayRoute } from './delay.js';
 import type { Held } from './session.js';
 import { DEAD_QUEUE, type Topology } from './topology.js';
@@ -37,23 +38,35 @@ export class Settler {
 
   /**
    * Publishes the copies until the broker has confirmed them, or `stillOurs` says that the delivery is lost. True = confirmed.
-   * Never rejects.
+   * Never rejects. `by`: who parks.
    */
   async copy(
     wanted: readonly { readonly settlement: Settlement; readonly held: Held }[],
     stillOurs: (each: number) => boolean,
+    by: string | null = null,
   ): Promise<readonly boolean[]> {
     const done = new Array<boolean>(wanted.length).fill(false);
     const tooLarge = new Set<number>();
+    const parkings: (Parking | undefined)[] = [];
+    const parked = (each: number): Parking => {
+      const { settlement } = wanted[each]!;
+      const reason = settlement.kind === 'park' ? settlement.reason : TOO_LARGE;
+      parkings[each] ??= parking(settlement.arrival, reason, by, this.#nowMs());
+      return parkings[each];
+    };
     let open = wanted.map((_, each) => each);
     for (let tries = 0; open.length > 0; tries += 1) {
-      if (tries > 0 && open.some((each) => !tooLarge.has(each))) await sleep(reconnectDelayMs(tries, Math.random()));
+      if (tries > 0 && open.some((each) => !tooLarge.has(each))) await sleep(retryDelayMs(tries));
       open = open.filter(stillOurs);
       try {
         const messages: AmqpOutgoing[] = [];
         for (const each of open) {
           const { settlement, held } = wanted[each]!;
-          messages.push(await (tooLarge.has(each) ? this.#wrapped(settlement, held) : this.#copyOf(settlement, held)));
+          messages.push(
+            tooLarge.has(each)
+              ? await this.#wrapped(settlement, held, parked(each))
+              : await this.#copyOf(settlement, held, () => parked(each)),
+          );
         }
         const failures = await this.#publisher.publish(messages, { timeoutMs: TRY_MS });
         open = open.filter((each, position) => {
@@ -76,32 +89,30 @@ export class Settler {
     return done;
   }
 
-  async #copyOf(settlement: Settlement, held: Held): Promise<AmqpOutgoing> {
+  async #copyOf(settlement: Settlement, held: Held, parked: () => Parking): Promise<AmqpOutgoing> {
     const { queue } = settlement.arrival;
     switch (settlement.kind) {
       case 'defer': {
-        const delivery = settlement.arrival;
-        return this.#later(settlement.message ?? delivery.message, settlement.untilMs, settlement.to?.queue ?? queue);
+        const message = settlement.message ?? settlement.arrival.message;
+        return this.#later(kept(settlement.arrival, message), settlement.untilMs, settlement.to?.queue ?? queue);
       }
       case 'park': {
         await this.#topology.dead(TRY_MS);
         const original = held.received ? rawCopy(held.received) : encodeCopy((settlement.arrival as Delivery).message);
-        return { exchange: '', routingKey: DEAD_QUEUE, ...encodeDead(original, settlement.reason, queue, this.#nowMs()) };
+        return { exchange: '', routingKey: DEAD_QUEUE, ...encodeDead(original, parked()) };
       }
       default:
         await this.#topology.queue(queue, TRY_MS);
-        return { exchange: '', routingKey: queue, ...encodeCopy((settlement.arrival as Delivery).message) };
+        return { exchange: '', routingKey: queue, ...encodeCopy(kept(settlement.arrival as Delivery)) };
     }
   }
 
   /** What no copy can carry is parked whole: tried as it is, it would be tried for ever. */
-  async #wrapped(settlement: Settlement, held: Held): Promise<AmqpOutgoing> {
+  async #wrapped(settlement: Settlement, held: Held, parked: Parking): Promise<AmqpOutgoing> {
     await this.#topology.dead(TRY_MS);
-    const { queue } = settlement.arrival;
-    const reason = settlement.kind === 'park' ? settlement.reason : TOO_LARGE;
     const message = settlement.kind === 'defer' ? settlement.message : undefined;
     const original = held.received ?? message ?? (settlement.arrival as Delivery).message;
-    return { exchange: '', routingKey: DEAD_QUEUE, ...encodeDead(wrap(original), reason, queue, this.#nowMs()) };
+    return { exchange: '', routingKey: DEAD_QUEUE, ...encodeDead(wrap(original), parked) };
   }
 
   async #later(message: Delivery['message'], untilMs: number, queue: string): Promise<AmqpOutgoing> {
@@ -114,4 +125,9 @@ export class Settler {
     if (!this.#topology.hasDelay(queue, stageMs)) await this.#topology.delay(queue, stageMs, TRY_MS);
     return { exchange, routingKey, ...encodeForQueue(message, undefined, 'delay') };
   }
+}
+
+/** What takes the delivery's place in a queue: marked if somebody may have had the delivery before, for the flag of the broker stays behind. */
+function kept(delivery: Delivery, message = delivery.message): Delivery['message'] {
+  return delivery.redelivered ? redelivered(message) : message;
 }

@@ -4,6 +4,7 @@
  * Everything is declared when it is first needed and once a connection. A queue or exchange that is there with other arguments is
  * adopted as it is: whoever made it had a reason, and dying over it is what makes mixed estates fail at deploy time.
  */
+import { randomUUID } from 'node:crypto';
 import {
   AMQP_NOT_FOUND,
   AMQP_PRECONDITION_FAILED,
@@ -27,6 +28,10 @@ export const DEAD_QUEUE = 'lovage.dead';
  * it could turn out that its queue was deleted; so that is looked after again from time to time.
  */
 const DELAY_TRUSTED_MS = 30_000;
+
+/** A claim queue that nobody uses any more is removed after this. Its messages leave after seconds, so it is empty then. */
+const CLAIMS_UNUSED_MS = 86_400_000;
+const LONGEST_NAME = 255;
 
 /** How many names are remembered as declared; beyond it they are declared again when used. */
 const REMEMBERED = 10_000;
@@ -106,6 +111,26 @@ export class Topology {
   /** The queue of parked messages. */
   dead(timeoutMs: number): Promise<void> {
     return this.#once('dead', () => this.#all([{ kind: 'queue', name: DEAD_QUEUE, arguments: {} }], timeoutMs));
+  }
+
+  /**
+   * A new claim queue: what lies in it for `ttlMs` goes back to `source`, also when a cluster has trouble (at-least-once dead
+   * lettering, which only quorum queues have). Returns its name.
+   */
+  async claims(source: string, ttlMs: number, timeoutMs: number): Promise<string> {
+    const prefix = `lovage.claims.${randomUUID().slice(0, 13)}.`;
+    const name = Buffer.byteLength(prefix + source) > LONGEST_NAME ? `${prefix}long` : prefix + source;
+    const arguments_ = {
+      'x-queue-type': 'quorum',
+      'x-message-ttl': ttlMs,
+      'x-expires': CLAIMS_UNUSED_MS,
+      'x-dead-letter-exchange': '',
+      'x-dead-letter-routing-key': source,
+      'x-dead-letter-strategy': 'at-least-once',
+      'x-overflow': 'reject-publish',
+    };
+    await this.#declare({ kind: 'queue', name, arguments: arguments_ }, timeoutMs);
+    return name;
   }
 
   /** An exchange for broadcasts. */

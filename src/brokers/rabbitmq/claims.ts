@@ -1,0 +1,171 @@
+/**
+ * Keeps the broker's `consumer_timeout` from striking: a delivery that becomes half as old is *claimed*. A copy is published to a claim
+ * queue of this channel's own; when it has come to us the original is acknowledged, and the copy is what we hold from then on. It
+ * is claimed again in its turn. The reasons, and what happens when one of the steps is cut, are in docs/decisions/rabbitmq-claims.md.
+ *
+ * While the channel lives the copy is delivered and not acknowledged, so its time to live does not run. When the channel ends, the
+ * broker puts it back into the claim queue, finds it too old, and dead-letters it to its source queue, marked as redelivered.
+ *
+ * Bounded: one claim a delivery; one claim queue a source queue and channel, which the broker removes a day after its last use.
+ * Next stop: `session.ts`, which holds the deliveries.
+ */
+import { randomUUID } from 'node:crypto';
+import type { AmqpOutgoing } from '../../clients/amqp-batch.js';
+import type { ConfirmPublisher } from '../../clients/amqp-publisher.js';
+import { toError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import { encodeClaim } from './codec.js';
+import type { Held, Session } from './session.js';
+import type { Topology } from './topology.js';
+
+const DECLARE_MS = 10_000;
+const LONGEST_LOOK_MS = 30_000;
+const SHORTEST_LOOK_MS = 50;
+
+export interface ClaimsOptions {
+  readonly session: Session;
+  readonly topology: Topology;
+  readonly publisher: ConfirmPublisher;
+  readonly logger: Logger;
+  /** Age at which a delivery is claimed. */
+  readonly afterMs: number;
+  /** How long an unclaimed copy waits for its worker before it goes back to the source queue. */
+  readonly leaseMs: number;
+}
+
+/** A copy on its way from us to us. */
+interface Pending {
+  readonly held: Held;
+  readonly sinceMs: number;
+}
+
+/** The claims of one session; ends with it. */
+export class Claims {
+  readonly #options: ClaimsOptions;
+  /** By claim id. A delivery is in here at most once. */
+  readonly #pending = new Map<string, Pending>();
+  /** The claim queue of each source queue, once it can be published to. */
+  readonly #queues = new Map<string, Promise<string>>();
+  /** Deliveries that no copy can carry; told of once. Weak: they go with the delivery. */
+  readonly #impossible = new WeakSet<Held>();
+  readonly #stopped = new AbortController();
+  readonly #timer: NodeJS.Timeout;
+  #looking: Promise<void> | undefined;
+  #emptied: (() => void) | undefined;
+
+  constructor(options: ClaimsOptions) {
+    this.#options = options;
+    // Six looks before the timeout strikes: a claim that fails has time to be tried again.
+    const everyMs = Math.min(Math.max(options.afterMs / 6, SHORTEST_LOOK_MS), LONGEST_LOOK_MS);
+    this.#timer = setInterval(() => (this.#looking ??= this.#look().finally(() => (this.#looking = undefined))), everyMs);
+    this.#timer.unref();
+  }
+
+  /** Begins no more claims, and resolves when those under way have come to their end: a copy must not outlive the delivery. */
+  async finish(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#looking;
+    if (this.#pending.size > 0) await new Promise<void>((resolve) => (this.#emptied = resolve));
+  }
+
+  /** The channel has gone, and every delivery with it: nothing more may be published. */
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#stopped.abort();
+    this.#pending.clear();
+    this.#emptied?.();
+  }
+
+  async #look(): Promise<void> {
+    const { session, afterMs, leaseMs, logger } = this.#options;
+    const nowMs = performance.now();
+    for (const [id, { sinceMs }] of this.#pending) if (nowMs - sinceMs > leaseMs) this.#settled(id);
+    const pending = new Set([...this.#pending.values()].map(({ held }) => held));
+    const due: Held[] = [];
+    for (const held of session.held.values()) {
+      if (
+        nowMs - held.sinceMs >= afterMs &&
+        held.arrival.kind === 'delivery' &&
+        !pending.has(held) &&
+        !this.#impossible.has(held)
+      )
+        due.push(held);
+    }
+    if (due.length === 0 || !session.open) return;
+    try {
+      await this.#claim(due);
+    } catch (error) {
+      if (session.open) logger.warn({ error: toError(error).message }, 'deliveries could not be claimed, trying again');
+    }
+  }
+
+  async #claim(due: readonly Held[]): Promise<void> {
+    const { session, publisher, logger, leaseMs } = this.#options;
+    const ids: string[] = [];
+    const outgoing: AmqpOutgoing[] = [];
+    for (const held of due) {
+      const { arrival } = held;
+      if (arrival.kind !== 'delivery') continue;
+      const routingKey = await this.#claimQueue(arrival.queue);
+      // The task may have ended while the queue was made.
+      if (!session.open || session.held.get(arrival.tag) !== held) continue;
+      const id = randomUUID();
+      this.#pending.set(id, { held, sinceMs: performance.now() });
+      ids.push(id);
+      outgoing.push({ exchange: '', routingKey, ...encodeClaim(arrival.message, id) });
+    }
+    // The signal: what a lost connection left unwritten must not be written on the next one, where the original has come back.
+    const failures = await publisher.publish(outgoing, { timeoutMs: leaseMs, signal: this.#stopped.signal });
+    failures.forEach((failure, index) => {
+      const id = ids[index]!;
+      if (failure === null || this.#stopped.signal.aborted) return;
+      const held = this.#pending.get(id)?.held;
+      this.#settled(id);
+      if (!held) return;
+      if (failure.code === 'E_MESSAGE_TOO_LARGE') this.#impossible.add(held);
+      if (failure.missing) this.#queues.delete(held.arrival.queue);
+      logger.warn({ queue: held.arrival.queue, error: failure.message }, 'a long running delivery could not be claimed');
+    });
+  }
+
+  #claimQueue(source: string): Promise<string> {
+    let queue = this.#queues.get(source);
+    if (!queue) {
+      queue = this.#makeQueue(source);
+      this.#queues.set(source, queue);
+      queue.catch(() => this.#queues.delete(source));
+    }
+    return queue;
+  }
+
+  async #makeQueue(source: string): Promise<string> {
+    const { session, topology, leaseMs } = this.#options;
+    const name = await topology.claims(source, leaseMs, DECLARE_MS);
+    await session.receiveCopies(name, {
+      onCopy: (deliveryTag, id) => this.#onCopy(deliveryTag, id),
+      // Somebody deleted it, and the copies in it: everything that was claimed there is claimed anew at the next look.
+      onCancelled: () => {
+        this.#queues.delete(source);
+        for (const held of session.held.values())
+          if (held.window === null && held.arrival.queue === source) held.sinceMs = -Infinity;
+      },
+    });
+    return name;
+  }
+
+  /** The copy is ours, so the original may go; or the delivery was settled meanwhile, and the copy must. */
+  #onCopy(deliveryTag: number, id: string): void {
+    const { session, logger } = this.#options;
+    const held = this.#pending.get(id)?.held;
+    this.#settled(id);
+    if (held && session.held.get(held.arrival.tag) === held) {
+      session.exchange(held, deliveryTag);
+      logger.debug({ queue: held.arrival.queue }, 'a long running delivery was claimed');
+    } else session.drop(deliveryTag);
+  }
+
+  #settled(id: string): void {
+    this.#pending.delete(id);
+    if (this.#pending.size === 0) this.#emptied?.();
+  }
+}
