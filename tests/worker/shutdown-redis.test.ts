@@ -1,0 +1,12 @@
+import { startRedis } from '../support/redis-server.js';
+import { shutdownSuite } from './shutdown-cases.js';
+
+shutdownSuite('redis', true, async () => {
+  const server = await startRedis();
+  return {
+    brokerUrl: () => server.url,
+    resultUrl: () => server.url,
+    outage: { begin: async () => server.pause(), end: async () => server.resume() },
+    close: () => server.stop(),
+  };
+});
