@@ -12,6 +12,9 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
       return (await import('./file/index.js')).openFileBroker(options);
     case 'redis':
     case 'rediss':
+    case 'sentinel':
+    case 'redis+sentinel':
+    case 'rediss+sentinel':
       return (await import('./redis/index.js')).openRedisBroker(options);
     case 'amqp':
     case 'amqps':
@@ -19,7 +22,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
     default:
       throw new ConfigError(
         'E_CONFIG_URL',
-        `broker URL ${JSON.stringify(options.url)} has ${scheme ? `the unknown scheme '${scheme}'` : 'no scheme'}: use memory:, file:PATH, redis://, rediss://, amqp:// or amqps://`,
+        `broker URL ${JSON.stringify(options.url)} has ${scheme ? `the unknown scheme '${scheme}'` : 'no scheme'}: use memory:, file:PATH, redis://, rediss://, sentinel://, amqp:// or amqps://`,
       );
   }
 }

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import type { Writable } from 'node:stream';
 import type { Command as CommandClass, Redis, RedisOptions } from 'ioredis';
 import { ConfigError } from '../core/errors.js';
-import type { RedisTarget } from './redis-url.js';
+import type { RedisTarget, SentinelTarget } from './redis-url.js';
 import { encodeCommand, type RedisArg } from './resp.js';
 
 /** A Lua script, run by its hash. */
@@ -20,9 +20,17 @@ export function defineScript(lua: string): RedisScript {
   return { lua, sha: createHash('sha1').update(lua).digest('hex') };
 }
 
-const CONNECT_TIMEOUT_MS = 5_000;
+/**
+ * With the longest wait between two tries (see redis.ts) less than five seconds, in which a server that is back must be
+ * found again.
+ */
+const CONNECT_TIMEOUT_MS = 2_500;
+/** A connection is closed in good order within this; beyond it the socket goes. */
+const DISCONNECT_TIMEOUT_MS = 200;
+/** The kernel asks a quiet other side whether it is there: costs the server nothing, and finds hosts that are gone. */
+const KEEP_ALIVE_MS = 5_000;
 /** Answers stay bytes. */
-export const BYTES = { replyEncoding: null } as const;
+const BYTES = { replyEncoding: null } as const;
 const NO_ARGS: RedisArg[] = [];
 
 /** A command whose bytes are made already. */
@@ -40,7 +48,7 @@ export const EXEC: RedisPayload = { name: 'exec', parts: [encodeCommand('exec', 
 /** What is used of the library. */
 export interface Library {
   /** A client that is not connected yet and never reconnects by itself. */
-  open(target: RedisTarget, name: string, answerTimeoutMs: number): Redis;
+  open(target: RedisTarget, name: string, tries: number): Redis;
   readonly toCommand: (payload: RedisPayload) => CommandClass;
   readonly Command: typeof CommandClass;
 }
@@ -62,14 +70,13 @@ function toLibrary({ Redis: Client, Command }: { readonly Redis: typeof Redis; r
   return {
     Command,
     toCommand: (payload) => new Prepared(payload),
-    open: (target, name, answerTimeoutMs) => new Client(clientOptions(target, name, answerTimeoutMs)),
+    open: (target, name, tries) => new Client(clientOptions(target, name, tries)),
   };
 }
 
-function clientOptions(target: RedisTarget, name: string, answerTimeoutMs: number): RedisOptions {
+function clientOptions(target: RedisTarget, name: string, tries: number): RedisOptions {
   return {
-    host: target.host,
-    port: target.port,
+    ...(target.sentinel ? sentinelOptions(target.sentinel, target.tls, tries) : { host: target.host, port: target.port }),
     ...(target.username === undefined ? {} : { username: target.username }),
     ...(target.password === undefined ? {} : { password: target.password }),
     db: target.db,
@@ -86,7 +93,27 @@ function clientOptions(target: RedisTarget, name: string, answerTimeoutMs: numbe
     retryStrategy: () => null,
     maxRetriesPerRequest: null,
     connectTimeout: CONNECT_TIMEOUT_MS,
-    socketTimeout: answerTimeoutMs,
+    disconnectTimeout: DISCONNECT_TIMEOUT_MS,
+    keepAlive: KEEP_ALIVE_MS,
+    // `redis-line.ts` asks by itself: the library would print to the console where INFO is not allowed.
+    enableReadyCheck: false,
+  };
+}
+
+/** The library asks one sentinel after the other where the primary is; each try begins with another, so a dead one costs little. */
+function sentinelOptions(sentinel: SentinelTarget, tls: RedisTarget['tls'], tries: number): RedisOptions {
+  const { hosts, master, username, password } = sentinel;
+  const first = tries % hosts.length;
+  return {
+    sentinels: [...hosts.slice(first), ...hosts.slice(0, first)],
+    name: master,
+    ...(username === undefined ? {} : { sentinelUsername: username }),
+    ...(password === undefined ? {} : { sentinelPassword: password }),
+    ...(tls ? { enableTLSForSentinelMode: true, sentinelTLS: tls } : {}),
+    sentinelRetryStrategy: () => null,
+    sentinelCommandTimeout: CONNECT_TIMEOUT_MS,
+    // those of the URL and no others: what a sentinel knows of its kind may be addresses of another network
+    updateSentinels: false,
   };
 }
 
@@ -106,7 +133,9 @@ export async function loadLibrary(): Promise<Library> {
 /** Whether Redis itself refused (its text starts with the error's code, for example `OOM`), as opposed to a broken connection. */
 export function redisErrorCode(error: unknown): string | undefined {
   if (!(error instanceof Error) || error.name !== 'ReplyError') return undefined;
-  return /^[A-Z]+/.exec(error.message)?.[0] ?? 'ERR';
+  const code = /^[A-Z]+/.exec(error.message)?.[0] ?? 'ERR';
+  // Redis 6 wraps what a script's command was refused with: "ERR Error running script (call to f_…): …: -OOM command not …"
+  return code === 'ERR' ? (/^ERR Error running script.*?: -([A-Z]+) /.exec(error.message)?.[1] ?? code) : code;
 }
 
 const AUTH_CODES = new Set(['NOAUTH', 'WRONGPASS', 'NOPERM']);
@@ -115,7 +144,8 @@ export const isAuthError = (error: unknown): boolean =>
   AUTH_CODES.has(redisErrorCode(error) ?? '') || /invalid password|invalid username/i.test(String(error));
 
 /**
- * Refusals that pass by themselves, with nothing done: loading its data, a replica since a moment ago, busy with a script.
- * Such a server counts as away: the connection is dropped, and the next one waits and may find another primary.
+ * Refusals of everything, with nothing done, until somebody or something mends it: loading its data, a replica since a
+ * moment ago, busy with a script, too few replicas, a disk that it cannot save to. Such a server counts as away: the
+ * connection is dropped, and the next one waits until writes are taken, perhaps by another primary.
  */
-export const NOT_NOW = new Set(['LOADING', 'READONLY', 'MASTERDOWN', 'TRYAGAIN', 'CLUSTERDOWN', 'BUSY']);
+export const NOT_NOW = new Set(['LOADING', 'READONLY', 'MASTERDOWN', 'TRYAGAIN', 'CLUSTERDOWN', 'BUSY', 'NOREPLICAS', 'MISCONF']);

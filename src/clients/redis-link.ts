@@ -23,8 +23,11 @@ export interface RedisConnectionOptions {
   /** Shown by `CLIENT LIST`, for example `lovage:w1@host:commands`. */
   readonly name: string;
   readonly logger: Logger;
-  /** A command without any answer for this long means that the connection is dead. Default 10 s. */
-  readonly answerTimeoutMs?: number;
+  /**
+   * How long the connection may be quiet before it is asked whether it lives; `null` for now not at all. Asked again every
+   * other second. Default never: then a dead connection is found by the next command on it.
+   */
+  readonly heartbeatMs?: () => number | null;
   /** Runs on each new connection before anyone else may use it; a rejection counts as a failed try. */
   readonly setup?: (link: RedisLink) => Promise<void>;
   /** A new connection is ready. */
@@ -45,6 +48,29 @@ export interface RedisLink {
 export interface Identity {
   readonly id: string;
   readonly addr: string;
+}
+
+/** What a server says of itself. */
+export interface ServerFacts {
+  readonly role: string;
+  /** Another one after each start of the server. */
+  readonly runId: string;
+  /** What it does when its memory is full. */
+  readonly evictionPolicy: string;
+  /** 0: no limit. */
+  readonly maxMemory: number;
+}
+
+/** Reads the answer to `INFO`. */
+export function factsIn(info: RedisReply): ServerFacts {
+  const text = String(info);
+  const field = (name: string): string | undefined => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(text)?.[1];
+  return {
+    role: field('role') ?? 'master',
+    runId: field('run_id') ?? '',
+    evictionPolicy: field('maxmemory_policy') ?? 'noeviction',
+    maxMemory: Number(field('maxmemory') ?? 0),
+  };
 }
 
 /** Reads the answer to `CLIENT INFO`. */

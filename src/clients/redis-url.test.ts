@@ -18,11 +18,41 @@ describe('parseRedisUrl', () => {
     expect(parseRedisUrl(url)).toMatchObject(expected);
   });
 
+  test.each([
+    [
+      'sentinel://one,two:26380,[::1]:7000/3?master=mymaster',
+      {
+        db: 3,
+        tls: undefined,
+        sentinel: {
+          hosts: [
+            { host: 'one', port: 26379 },
+            { host: 'two', port: 26380 },
+            { host: '::1', port: 7000 },
+          ],
+          master: 'mymaster',
+          username: undefined,
+          password: undefined,
+        },
+        label: 'sentinel://one:26379,two:26380,::1:7000/3?master=mymaster',
+      },
+    ],
+    ['redis+sentinel://me:p%40w@one/0?master=m&prefix=a:', { username: 'me', password: 'p@w', prefix: 'a:', db: 0 }],
+    ['sentinel://one?master=m&sentinel_password=s&sentinel_username=u', { sentinel: { username: 'u', password: 's' } }],
+    ['rediss+sentinel://one?master=m', { tls: { rejectUnauthorized: true }, sentinel: { master: 'm' } }],
+    ['redis://one/0?wait_replicas=2', { waitReplicas: 2, sentinel: null }],
+  ])('reads %s', (url, expected) => {
+    expect(parseRedisUrl(url)).toMatchObject(expected);
+  });
+
   test('keeps the password out of the label and of errors', () => {
     expect(parseRedisUrl('redis://me:hidden@host:1/2').label).toBe('redis://host:1/2');
-    expect(() => parseRedisUrl('redis://me:hidden@host/x')).toThrow(
-      expect.objectContaining({ message: expect.not.stringContaining('hidden') }),
-    );
+    for (const url of [
+      'redis://me:hidden@host/x',
+      'sentinel://me:hidden@a,b/0',
+      'sentinel://a/x?master=m&sentinel_password=hidden',
+    ])
+      expect(() => parseRedisUrl(url)).toThrow(expect.objectContaining({ message: expect.not.stringContaining('hidden') }));
   });
 
   test.each([
@@ -30,6 +60,11 @@ describe('parseRedisUrl', () => {
     ['redis://host?prefx=a', /unknown option "prefx"; known are prefix/],
     ['http://host', /scheme is http:/],
     ['redis://host:port', /not a URL/],
+    ['sentinel://one,two/0', /add \?master=NAME/],
+    ['sentinel://one,two:port/0?master=m', /not a URL/],
+    ['redis://one,two/0', /names several servers/],
+    ['redis://host?master=m', /unknown option "master"/],
+    ['redis://host?wait_replicas=-1', /use a number from 0/],
     ['rediss://host?ssl_cert_reqs=maybe', /use required, optional or none/],
     ['rediss://host?ssl_ca_certs=/nowhere/ca.pem', /cannot read ssl_ca_certs/],
   ])('refuses %s and says why', (url, why) => {

@@ -1,10 +1,20 @@
-/** What a `redis://` URL says, checked at once. No connection is made here; next stop: `redis.ts`. */
+/** What a `redis://` or `sentinel://` URL says, checked at once. No connection is made here; next stop: `redis.ts`. */
 import { readFileSync } from 'node:fs';
 import type { ConnectionOptions } from 'node:tls';
 import { ConfigError } from '../core/errors.js';
 
+/** Who knows where the primary is. */
+export interface SentinelTarget {
+  readonly hosts: readonly { readonly host: string; readonly port: number }[];
+  /** The name under which they watch it. */
+  readonly master: string;
+  readonly username: string | undefined;
+  readonly password: string | undefined;
+}
+
 /** Where and how to connect. */
 export interface RedisTarget {
+  /** Of the server; with sentinels the first of them. */
   readonly host: string;
   readonly port: number;
   readonly username: string | undefined;
@@ -13,19 +23,29 @@ export interface RedisTarget {
   readonly tls: ConnectionOptions | undefined;
   /** Put before every key and channel, as kombu's `global_keyprefix`; `''` by default. */
   readonly prefix: string;
+  /** `null`: host and port are those of the server itself. */
+  readonly sentinel: SentinelTarget | null;
+  /** How many replicas must have a message before its send is confirmed; 0 by default. */
+  readonly waitReplicas: number;
   /** `redis://host:port/db` without credentials, for messages and logs. */
   readonly label: string;
 }
 
-const QUERY_KEYS = ['prefix', 'ssl_cert_reqs', 'ssl_ca_certs', 'ssl_certfile', 'ssl_keyfile'];
+const QUERY_KEYS = ['prefix', 'wait_replicas', 'ssl_cert_reqs', 'ssl_ca_certs', 'ssl_certfile', 'ssl_keyfile'];
+const SENTINEL_KEYS = ['master', 'sentinel_username', 'sentinel_password'];
+const SENTINEL_PORT = 26379;
+const MOST_REPLICAS = 100;
+
+/** Schemes whose hosts are sentinels. */
+const SENTINEL_SCHEME = /^(?:sentinel|redis\+sentinel|rediss\+sentinel):\/\//i;
 
 function refuse(url: string, why: string, cause?: unknown): never {
-  const shown = url.replace(/\/\/[^@/]*@/, '//***@');
+  const shown = url.replace(/\/\/[^@/]*@/, '//***@').replace(/(password=)[^&]*/, '$1***');
   throw new ConfigError('E_CONFIG_URL', `Redis URL ${JSON.stringify(shown)}: ${why}`, { cause });
 }
 
 /** Celery's names for TLS options, so that one URL serves both languages. */
-function tlsOptions(url: string, host: string, query: URLSearchParams): ConnectionOptions {
+function tlsOptions(url: string, host: string | undefined, query: URLSearchParams): ConnectionOptions {
   const file = (key: string): Buffer | undefined => {
     const path = query.get(key);
     if (path === null) return undefined;
@@ -39,7 +59,7 @@ function tlsOptions(url: string, host: string, query: URLSearchParams): Connecti
   if (!['required', 'optional', 'none'].includes(check))
     refuse(url, `ssl_cert_reqs is ${JSON.stringify(check)}: use required, optional or none`);
   return {
-    servername: host,
+    ...(host === undefined ? {} : { servername: host }),
     rejectUnauthorized: check !== 'none',
     ca: file('ssl_ca_certs'),
     cert: file('ssl_certfile'),
@@ -48,34 +68,80 @@ function tlsOptions(url: string, host: string, query: URLSearchParams): Connecti
 }
 
 /**
- * Reads `redis[s]://[user[:password]@]host[:port][/db][?prefix=…]`.
+ * Reads `redis[s]://[user[:password]@]host[:port][/db][?prefix=…]` and
+ * `sentinel://[user[:password]@]host[:port][,host…][/db]?master=name` (with TLS: `rediss+sentinel://`), where user and
+ * password are those of the servers behind the sentinels.
  * @throws ConfigError `E_CONFIG_URL`
  */
 export function parseRedisUrl(url: string): RedisTarget {
-  let parsed: URL;
-  try {
-    parsed = new URL(url);
-  } catch (cause) {
-    return refuse(url, 'not a URL; write redis://host:6379/0', cause);
-  }
+  const isSentinel = SENTINEL_SCHEME.test(url);
+  const scheme = /^[^:]*/.exec(url)?.[0].toLowerCase() ?? '';
+  const { parsed, others } = isSentinel ? splitHosts(url, scheme) : { parsed: read(url, url), others: [] };
   if (parsed.protocol !== 'redis:' && parsed.protocol !== 'rediss:')
-    refuse(url, `the scheme is ${parsed.protocol}, not redis: or rediss:`);
-  for (const key of parsed.searchParams.keys()) {
-    if (!QUERY_KEYS.includes(key)) refuse(url, `unknown option ${JSON.stringify(key)}; known are ${QUERY_KEYS.join(', ')}`);
+    refuse(url, `the scheme is ${parsed.protocol}, not redis:, rediss: or sentinel:`);
+  const query = parsed.searchParams;
+  const known = isSentinel ? [...QUERY_KEYS, ...SENTINEL_KEYS] : QUERY_KEYS;
+  for (const key of query.keys()) {
+    if (!known.includes(key)) refuse(url, `unknown option ${JSON.stringify(key)}; known are ${known.join(', ')}`);
   }
-  const host = parsed.hostname.replace(/^\[|\]$/g, '') || 'localhost';
-  const port = parsed.port === '' ? 6379 : Number(parsed.port);
+  if (!isSentinel && parsed.hostname.includes(','))
+    refuse(
+      url,
+      'it names several servers; for the sentinels of one primary write sentinel://host:26379,host2:26379/0?master=mymaster',
+    );
+  const hosts = [parsed, ...others].map((each) => hostOf(each, isSentinel ? SENTINEL_PORT : 6379));
+  const [{ host, port }] = hosts as [{ host: string; port: number }];
+  const master = query.get('master') ?? '';
+  if (isSentinel && master === '')
+    refuse(url, 'add ?master=NAME, the name under which the sentinels watch the primary, for example mymaster');
   const path = parsed.pathname.replace(/^\//, '');
   if (path !== '' && !/^\d{1,5}$/.test(path)) refuse(url, `the database ${JSON.stringify(path)} is not a number`);
   const db = path === '' ? 0 : Number(path);
+  const replicas = query.get('wait_replicas') ?? '0';
+  if (!/^\d{1,3}$/.test(replicas) || Number(replicas) > MOST_REPLICAS)
+    refuse(url, `wait_replicas is ${JSON.stringify(replicas)}: use a number from 0 to ${MOST_REPLICAS}`);
+  const label = `${scheme}://${hosts.map((each) => `${each.host}:${each.port}`).join(',')}/${db}`;
   return {
     host,
     port,
     username: parsed.username === '' ? undefined : decodeURIComponent(parsed.username),
     password: parsed.password === '' ? undefined : decodeURIComponent(parsed.password),
     db,
-    tls: parsed.protocol === 'rediss:' ? tlsOptions(url, host, parsed.searchParams) : undefined,
-    prefix: parsed.searchParams.get('prefix') ?? '',
-    label: `${parsed.protocol}//${parsed.hostname || 'localhost'}:${port}/${db}`,
+    // behind sentinels a server's name is what they tell, so the certificate is checked against that
+    tls: parsed.protocol === 'rediss:' ? tlsOptions(url, isSentinel ? undefined : host, query) : undefined,
+    prefix: query.get('prefix') ?? '',
+    sentinel: isSentinel
+      ? {
+          hosts,
+          master,
+          username: query.get('sentinel_username') ?? undefined,
+          password: query.get('sentinel_password') ?? undefined,
+        }
+      : null,
+    waitReplicas: Number(replicas),
+    label: isSentinel ? `${label}?master=${master}` : label,
+  };
+}
+
+function read(text: string, url: string): URL {
+  try {
+    return new URL(text);
+  } catch (cause) {
+    return refuse(url, 'not a URL; write redis://host:6379/0 or sentinel://host:26379,host2:26379/0?master=mymaster', cause);
+  }
+}
+
+/** A list of hosts is not allowed in a URL: the first one stays in it, the others are read as URLs of their own. */
+function splitHosts(url: string, scheme: string): { readonly parsed: URL; readonly others: readonly URL[] } {
+  const [, user = '', list = '', rest = ''] = /^[^:]+:\/\/([^/?]*@)?([^/?]*)(.*)$/.exec(url) ?? [];
+  const plain = scheme === 'rediss+sentinel' ? 'rediss' : 'redis';
+  const [first = '', ...others] = list.split(',');
+  return { parsed: read(`${plain}://${user}${first}${rest}`, url), others: others.map((each) => read(`redis://${each}`, url)) };
+}
+
+function hostOf(parsed: URL, defaultPort: number): { readonly host: string; readonly port: number } {
+  return {
+    host: parsed.hostname.replace(/^\[|\]$/g, '') || 'localhost',
+    port: parsed.port === '' ? defaultPort : Number(parsed.port),
   };
 }

@@ -16,8 +16,8 @@ export function backoffMs(policy: BackoffPolicy, retry: number, random: number):
   return policy.jitter === 'full' ? Math.round(capped * random) : capped;
 }
 
-/** Reconnects: 50 ms doubling to 5 s, half of it random. Never gives up by itself. */
-export function reconnectDelayMs(tries: number, random: number): number {
-  const plain = Math.min(50 * 2 ** Math.min(tries, 10), 5_000);
+/** Reconnects: 50 ms doubling to 5 s (or another cap), half of it random. Never gives up by itself. */
+export function reconnectDelayMs(tries: number, random: number, capMs = 5_000): number {
+  const plain = Math.min(50 * 2 ** Math.min(tries, 10), capMs);
   return Math.round(plain / 2 + (plain / 2) * random);
 }

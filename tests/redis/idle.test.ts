@@ -11,16 +11,33 @@ redisSuite('an idle Redis consumer', (kit) => {
       const leaseMs = 1_000;
       const collector = await Collector.open(await kit.broker(), queues, { leaseMs });
       await until(() => collector.states.includes('connected'), 'the connection');
-      await sendIds(await kit.broker(), 'idle0', ['warm']);
-      await collector.got(1);
-      await collector.ack(collector.delivery(0));
+      // the last that it sends at its start
+      await until(async () => (await kit.admin.exists('lovage:canary')) === 1, 'the canary');
       const commands = await kit.commandsDuring(() => untilWall(Date.now() + leaseMs * 5.5));
-      // one sweep each lease and nothing else: with 15 s that is four a minute, and two pings of the listening connection
+      // one sweep each lease and nothing else: with 15 s that is four a minute, and four pings of the listening connection
       expect(commands.length).toBeGreaterThanOrEqual(4);
       expect(commands.length).toBeLessThanOrEqual(7);
       expect(new Set(commands.map(([name]) => name))).toEqual(new Set(['evalsha']));
     });
   });
+
+  test('asks the connections every two seconds whether they live while there is work, and leaves it when there was none for long', async () => {
+    const collector = await Collector.open(await kit.broker(), { beating: 1 }, { leaseMs: 60_000 });
+    await sendIds(await kit.broker(), 'beating', ['x']);
+    await collector.got(1);
+    await collector.ack(collector.delivery(0));
+    const beats = async (): Promise<string[]> =>
+      (await kit.commandsDuring(() => untilWall(Date.now() + 8_000)))
+        .map(([name]) => name as string)
+        .filter((name) => name === 'ping' || name === 'unlink');
+    const working = await beats();
+    expect(working.filter((name) => name === 'ping').length).toBeGreaterThanOrEqual(2);
+    expect(working.filter((name) => name === 'unlink').length).toBeGreaterThanOrEqual(2);
+    expect(working.length).toBeLessThanOrEqual(10);
+    await untilWall(Date.now() + 9_000);
+    // of each connection one at most: the next is due 15 and 20 s after the last
+    expect((await beats()).length).toBeLessThanOrEqual(2);
+  }, 60_000);
 
   test('renews only while it holds something', async () => {
     const collector = await Collector.open(await kit.broker(), { renewing: 1 }, { leaseMs: 900 });

@@ -65,7 +65,7 @@ redisSuite('the Redis layout', (kit) => {
     expect(leftMs).toBeLessThanOrEqual(20_000);
   });
 
-  test('leaves nothing behind but bindings once every message has ended', async () => {
+  test('leaves nothing behind but bindings and the canary once every message has ended', async () => {
     const broker = await kit.broker();
     const collector = await Collector.open(broker, { one: 10, two: 10 });
     await send(broker, [outgoing('one', 'a'), outgoing('two', 'b'), outgoing('one', 'c')]);
@@ -84,7 +84,11 @@ redisSuite('the Redis layout', (kit) => {
     await collector.ack(collector.delivery(3), collector.delivery(4));
     await collector.consumer.close({ timeoutMs: 5_000 });
     const keys = await kit.admin.keys('*');
-    expect(keys.filter((key) => !key.startsWith('lovage:sent:')).sort()).toEqual(['_kombu.binding.one', '_kombu.binding.two']);
+    expect(keys.filter((key) => !key.startsWith('lovage:sent:')).sort()).toEqual([
+      '_kombu.binding.one',
+      '_kombu.binding.two',
+      'lovage:canary',
+    ]);
     for (const key of keys.filter((key) => key.startsWith('lovage:sent:'))) expect(await kit.admin.ttl(key)).toBeGreaterThan(0);
   });
 

@@ -29,7 +29,7 @@ export class RedisBindings {
     if (this.#unwritten.size === 0) return;
     for (const name of this.#unwritten) {
       const binding = this.#known.get(name);
-      if (binding) this.#links.commands.call('sadd', binding).catch(() => this.#known.delete(name));
+      if (binding) this.#links.sending.call('sadd', binding).catch(() => this.#known.delete(name));
     }
     this.#unwritten.clear();
   }

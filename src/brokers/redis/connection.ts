@@ -1,6 +1,7 @@
 /**
  * The two connections of a Redis broker: one for commands (pop, settle, publish), one that listens (wake-ups by client
- * tracking, broadcasts). Keeps the first one's tracking pointed at the second, whichever of them was made anew.
+ * tracking, broadcasts). Keeps the first one's tracking pointed at the second, whichever of them was made anew, and both
+ * on one server. With `wait_replicas` a third one sends, because a WAIT holds up its connection.
  * Next stop: `consume.ts` or `publish.ts`.
  */
 import { RedisConnection, type RedisReply } from '../../clients/redis.js';
@@ -18,8 +19,18 @@ export interface LinkListener {
   onWake(keys: readonly string[] | null): void;
 }
 
-/** How often the listening connection proves that it lives; a dead one would never wake anybody. */
-const LISTENER_PING_MS = 30_000;
+/**
+ * How long a connection may be quiet before it is asked whether it lives. While there is work a dead one is found, and
+ * replaced, within five seconds. An idle worker may send ten commands a minute: four are sweeps, which are signs of life
+ * on their own, and four are asked of the listening connection, whose death nobody would notice otherwise.
+ */
+const WORKING_BEAT_MS = 2_000;
+const IDLE_BEAT_MS = 15_000;
+const IDLE_COMMANDS_BEAT_MS = 20_000;
+/** So long after the last message there is work, for that purpose. */
+const WORKING_MS = 15_000;
+/** A connection to another server than the other's is replaced at most so often. */
+const GATHER_AGAIN_MS = 30_000;
 const INVALIDATIONS = '__redis__:invalidate';
 
 export class RedisLinks {
@@ -28,13 +39,17 @@ export class RedisLinks {
   readonly logger: Logger;
   readonly commands: RedisConnection;
   readonly listening: RedisConnection;
+  /** For messages going in; that of the commands unless replicas are waited for. */
+  readonly sending: RedisConnection;
   readonly #consumers = new Set<LinkListener>();
-  readonly #onUp = new Set<() => void>();
+  readonly #onSendingUp = new Set<() => void>();
   readonly #patterns = new Map<string, Set<(channel: string, payload: Buffer) => void>>();
   #listenerId: number | null = null;
   #tracking = false;
-  #refusalTold = false;
-  #ping: NodeJS.Timeout | undefined;
+  /** What somebody should mend, by its kind: three kinds are known, and each has one sentence. */
+  readonly #warnings = new Map<'policy' | 'tracking' | 'canary', string>();
+  #workedMs = -Infinity;
+  #gatheredMs = -Infinity;
 
   constructor(target: RedisTarget, logger: Logger) {
     this.target = target;
@@ -44,9 +59,12 @@ export class RedisLinks {
       target,
       logger,
       name: 'lovage:commands',
+      heartbeatMs: () => this.#beatMs(IDLE_COMMANDS_BEAT_MS),
       onReady: () => this.#commandsUp(),
       onLost: (cause) => {
         this.#tracking = false;
+        // what took this one may have taken the other too
+        this.listening.check();
         for (const consumer of this.#consumers) consumer.onDown(cause);
       },
     });
@@ -54,6 +72,8 @@ export class RedisLinks {
       target,
       logger,
       name: 'lovage:listening',
+      heartbeatMs: () =>
+        this.#patterns.size > 0 || this.#consumers.size > 0 ? (this.#beatMs(IDLE_BEAT_MS) ?? IDLE_BEAT_MS) : null,
       setup: async (link) => {
         this.#listenerId = (await link.call('client', ['id'])) as number;
         await link.call('subscribe', [INVALIDATIONS]);
@@ -63,12 +83,19 @@ export class RedisLinks {
       onLost: () => {
         this.#listenerId = null;
         this.#tracking = false;
+        this.commands.check();
+        // nothing wakes them now: each looks, and then looks again each second
+        this.#wake(null);
       },
       onMessage: (_channel, payload) => this.#wake(payload),
       onPatternMessage: (pattern, channel, payload) => {
         for (const handler of this.#patterns.get(pattern) ?? []) handler(channel, payload);
       },
     });
+    this.sending =
+      target.waitReplicas === 0
+        ? this.commands
+        : new RedisConnection({ target, logger, name: 'lovage:sending', onReady: () => this.#sendingUp() });
   }
 
   /** Whether an LPUSH into an awaited list wakes us; otherwise consumers look by themselves once a second. */
@@ -76,16 +103,33 @@ export class RedisLinks {
     return this.#tracking;
   }
 
-  /** Calls back at each new command connection. */
-  onUp(callback: () => void): void {
-    this.#onUp.add(callback);
+  /** Calls back at each new connection for sending. */
+  onSendingUp(callback: () => void): void {
+    this.#onSendingUp.add(callback);
+  }
+
+  /** Messages came: a connection that dies now is missed at once. */
+  noteWork(): void {
+    this.#workedMs = performance.now();
+  }
+
+  /** Says what somebody should mend: in the log once, and to whoever asks from then on. */
+  warn(kind: 'policy' | 'tracking' | 'canary', text: string, cause?: Error): void {
+    if (this.#warnings.get(kind) === text && kind !== 'canary') return;
+    this.#warnings.set(kind, text);
+    this.logger.warn({ server: this.target.label, ...(cause ? { cause: cause.message } : {}) }, `redis: ${text}`);
+  }
+
+  get warnings(): readonly string[] {
+    return [...this.#warnings.values()];
   }
 
   addConsumer(consumer: LinkListener): void {
     this.#consumers.add(consumer);
     this.commands.open();
-    this.#listen();
+    this.listening.open();
     if (this.commands.isReady) {
+      this.#checkPolicy();
       this.#track();
       consumer.onUp();
     }
@@ -102,7 +146,7 @@ export class RedisLinks {
     handlers ??= new Set();
     handlers.add(handler);
     this.#patterns.set(pattern, handlers);
-    this.#listen();
+    this.listening.open();
     try {
       const { epoch } = this.listening;
       await this.listening.whenReady(timeoutMs);
@@ -122,31 +166,59 @@ export class RedisLinks {
   }
 
   async close(): Promise<void> {
-    clearInterval(this.#ping);
     this.#consumers.clear();
     this.#patterns.clear();
-    await Promise.all([this.commands.close(), this.listening.close()]);
+    await Promise.all([this.commands.close(), this.listening.close(), this.sending.close()]);
   }
 
-  #listen(): void {
-    this.listening.open();
-    this.#ping ??= setInterval(() => {
-      // No answer within the connection's own limit makes it drop the socket, which is all that is wanted here.
-      if (this.listening.isReady) this.listening.call('ping', []).catch(() => {});
-    }, LISTENER_PING_MS).unref();
+  /** `null` without a consumer: whoever only sends finds a dead connection by sending. */
+  #beatMs(idleMs: number): number | null {
+    if (this.#consumers.size === 0) return null;
+    return performance.now() - this.#workedMs < WORKING_MS ? WORKING_BEAT_MS : idleMs;
   }
 
   #commandsUp(): void {
     this.#tracking = false;
+    this.#checkPolicy();
     this.#track();
-    for (const callback of this.#onUp) callback();
+    if (this.sending === this.commands) this.#sendingUp();
     for (const consumer of this.#consumers) consumer.onUp();
+  }
+
+  #checkPolicy(): void {
+    const policy = this.commands.server?.evictionPolicy ?? 'noeviction';
+    if (this.#consumers.size === 0 || policy === 'noeviction') return;
+    const what = policy.startsWith('volatile')
+      ? 'results and guards against double sends'
+      : 'waiting tasks, results and everything else';
+    this.warn(
+      'policy',
+      `${this.target.label} has the maxmemory-policy ${policy}: when its memory is full it throws away ${what}. Set it to noeviction`,
+    );
+  }
+
+  #sendingUp(): void {
+    for (const callback of this.#onSendingUp) callback();
+  }
+
+  /** After a fail-over behind one address the two may be on different servers, and then nobody would ever be woken. */
+  #areTogether(): boolean {
+    const [here, there] = [this.commands.server?.runId, this.listening.server?.runId];
+    if (!here || !there || here === there) return true;
+    const nowMs = performance.now();
+    // Where two connections of one address never meet, idle workers look into their queues once a second.
+    if (nowMs - this.#gatheredMs < GATHER_AGAIN_MS) return false;
+    this.#gatheredMs = nowMs;
+    const older = this.commands.readySinceMs < this.listening.readySinceMs ? this.commands : this.listening;
+    older.reconnect(new Error('the other connection has found another server'));
+    return false;
   }
 
   /** Sent before any pop on this connection: Redis remembers the keys of those pops for the listening one. */
   #track(): void {
     const id = this.#listenerId;
     if (this.#consumers.size === 0 || !this.commands.isReady || !this.listening.isReady || id === null) return;
+    if (!this.#areTogether()) return;
     this.#tracking = true;
     this.commands.call('client', ['tracking', 'on', 'redirect', String(id)]).then(
       () => this.#wake(null),
@@ -154,11 +226,10 @@ export class RedisLinks {
         if (this.#listenerId !== id || !this.commands.isReady) return;
         this.#tracking = false;
         this.#wake(null);
-        if (this.#refusalTold) return;
-        this.#refusalTold = true;
-        this.logger.warn(
-          { server: this.target.label, cause: toError(error).message },
-          'redis: the server refuses CLIENT TRACKING, so idle workers look into their queues once a second; allow the command to this user to stop that',
+        this.warn(
+          'tracking',
+          `${this.target.label} refuses CLIENT TRACKING, so idle workers look into their queues once a second: allow the command to this user to stop that`,
+          toError(error),
         );
       },
     );

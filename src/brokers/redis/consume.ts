@@ -51,6 +51,8 @@ export class RedisConsumer implements Consumer, LinkListener {
   #busy: Promise<void> | null = null;
   #pumpPlanned = false;
   #jitterMs = 0;
+  /** The sweep found messages of which nobody had told us. */
+  #isSuspicious = false;
   /** Half of the credit: one half is worked on while the other is fetched. */
   readonly #mostAtOnce: number;
   #pumpTimer: NodeJS.Timeout | undefined;
@@ -234,6 +236,9 @@ export class RedisConsumer implements Consumer, LinkListener {
       lastTag: this.lastTag,
     });
     this.asked = null;
+    if (this.#isSuspicious && taken.length > 0)
+      this.links.listening.reconnect(new Error('messages waited that it had not told of'));
+    this.#isSuspicious = false;
     this.lastTag += taken.length;
     this.take(taken, leaseEndsMs);
     // Measured by the request, because the script knew nothing of what was granted meanwhile.
@@ -254,8 +259,15 @@ export class RedisConsumer implements Consumer, LinkListener {
     this.#pumpTimer = setTimeout(() => this.onWake(null), 1_000);
   }
 
+  /** A sweep found something in the lists. Nothing was taken since the sweep before: then the wake-ups may be dead. */
+  onFound(isStill: boolean): void {
+    this.#isSuspicious = isStill && this.links.wakes && this.credit > 0 && this.queues.hungry().length === 0;
+    this.onWake(null);
+  }
+
   /** Counts messages against the credit and holds them. */
   take(taken: readonly Taken[], leaseEndsMs: number): void {
+    if (taken.length > 0) this.links.noteWork();
     for (const { tag, list, raw, losses } of taken) {
       const queue = this.queues.of(list) as QueueState;
       queue.credit -= 1;

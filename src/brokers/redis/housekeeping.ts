@@ -6,6 +6,7 @@
  * least once a lease it looks again, because another worker may have taken something since. An idle consumer of 15 s
  * leases thus sends four commands a minute, whatever its number of queues.
  */
+import { RedisCanary } from './canary.js';
 import type { RedisConsumer } from './consume.js';
 import { listFor } from './held.js';
 import type { QueueState } from './queues.js';
@@ -32,12 +33,16 @@ export class RedisHousekeeping {
   readonly #lists: readonly string[];
   #fromScore = '-inf';
   #passes = 0;
+  /** The last number used for a tag at the sweep before. */
+  #tagBefore = -1;
+  readonly #canary: RedisCanary;
   #sweepAtMs = Infinity;
   #promoteAtMs = Infinity;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(consumer: RedisConsumer) {
     this.#consumer = consumer;
+    this.#canary = new RedisCanary(consumer.links);
     const steps = consumer.queues.all[0]?.keys.length ?? 0;
     this.#lists = Array.from({ length: steps }, (_, step) =>
       consumer.queues.all.map((queue) => queue.keys[step] as string),
@@ -116,7 +121,9 @@ export class RedisHousekeeping {
       if (isFull) continue;
       if (reply.dueInMs !== null) this.dueIn(reply.dueInMs);
       // A queue that holds something although nobody woke us: the back-stop for a lost wake-up.
-      if (reply.readyLists > 0) this.#consumer.onWake(null);
+      if (reply.readyLists > 0) this.#consumer.onFound(this.#tagBefore === this.#consumer.lastTag);
+      this.#tagBefore = this.#consumer.lastTag;
+      void this.#canary.seen(reply.hasCanary);
       const nextMs = blocked === null ? (reply.leaseEndsInMs ?? Infinity) + AFTER_LEASE_MS : BLOCKED_AGAIN_MS;
       this.#sweepAtMs = Math.min(this.#sweepAtMs, performance.now() + nextMs);
     }
@@ -137,6 +144,7 @@ export class RedisHousekeeping {
       unacked: keys.unacked,
       unackedIndex: keys.unackedIndex,
       delayed: keys.delayed,
+      canary: this.#canary.key,
       lists: this.#lists,
       credits: consumer.queues.all.map((queue) => queue.credit),
       total: credit,

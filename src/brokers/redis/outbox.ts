@@ -21,6 +21,27 @@ export interface Batch {
   finish(): void;
 }
 
+/** A call that begins now; `finished` resolves when each of its messages is settled. */
+export function newBatch(
+  messages: readonly OutgoingMessage[],
+  timeoutMs: number,
+): { readonly batch: Batch; readonly finished: Promise<void> } {
+  let finish = (): void => {};
+  const finished = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  const batch = {
+    messages,
+    results: new Array<PublishResult>(messages.length).fill(null),
+    deadlineMs: performance.now() + timeoutMs,
+    left: messages.length,
+    isOver: false,
+    states: new Array<number>(messages.length).fill(0),
+    finish,
+  };
+  return { batch, finished };
+}
+
 /**
  * Messages for one list, as the arguments of one LPUSH: written as bytes at once, and their owners beside them as
  * parallel arrays, because an object a message would cost more than the message.
@@ -35,6 +56,11 @@ export interface Chunk {
   /** The number of the command that carried it, and when the answer to that was lost. */
   number: number;
   lostAtMs: number;
+}
+
+/** @param bytes the room that its messages will probably take */
+export function emptyChunk(list: string, bytes: number): Chunk {
+  return { list, writer: new RespWriter(bytes), starts: [], batches: [], positions: [], number: 0, lostAtMs: 0 };
 }
 
 /** The LPUSH of what somebody still waits for, marked as written; `null` if nobody does. */

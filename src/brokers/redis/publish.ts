@@ -11,14 +11,27 @@
  */
 import { randomUUID } from 'node:crypto';
 import { RedisLinkError } from '../../clients/redis.js';
-import { encodeCommand, RespWriter } from '../../clients/resp.js';
+import { encodeCommand } from '../../clients/resp.js';
 import type { ErrorCode } from '../../core/error-codes.js';
 import { toError } from '../../core/errors.js';
 import { encodeEnvelope, queueKey, redisPriority } from '../../wire/redis-envelope.js';
 import type { OutgoingMessage, PublishOptions, PublishResult } from '../broker.js';
 import { RedisBindings } from './bindings.js';
 import type { RedisLinks } from './connection.js';
-import { type Batch, type Chunk, type Failure, lpush, notSent, publishError, refusalOf, unknownBecause } from './outbox.js';
+import { DeadlineTimer } from './deadlines.js';
+import {
+  type Batch,
+  type Chunk,
+  emptyChunk,
+  type Failure,
+  lpush,
+  newBatch,
+  notSent,
+  publishError,
+  refusalOf,
+  unknownBecause,
+} from './outbox.js';
+import { Replication } from './replication.js';
 
 /** One command holds at most so many messages and about so many bytes. */
 const CHUNK_MESSAGES = 512;
@@ -50,14 +63,20 @@ export class RedisPublisher {
   /** What a command took lately: the first guess for the next, so that it need not grow. */
   #usualBytes = CHUNK_START_BYTES;
   #flushPlanned = false;
-  #timer: NodeJS.Timeout | undefined;
-  #timerAtMs = Infinity;
+  readonly #replication: Replication;
+  readonly #deadlines = new DeadlineTimer((nowMs) => this.#giveUpLate(nowMs));
 
   constructor(links: RedisLinks) {
     this.#links = links;
     this.#bindings = new RedisBindings(links);
     this.#numberKey = `${links.keys.prefix}lovage:sent:${randomUUID()}`;
-    links.onUp(() => {
+    this.#replication = new Replication(links, {
+      onDone: (chunk) => this.#finish(chunk, null),
+      onUnwanted: (chunk) => this.#forget(chunk),
+      onLost: (chunk) => this.#doubt(chunk),
+      onRefused: (chunk, error) => this.#finish(chunk, unknownBecause(error)),
+    });
+    links.onSendingUp(() => {
       this.#bindings.renew();
       void this.#resolve();
     });
@@ -70,22 +89,10 @@ export class RedisPublisher {
       return messages.map((message) =>
         notSent('E_PUBLISH_FAILED', 'the send was aborted before anything was sent', message, signal.reason),
       );
-    this.#links.commands.open();
-    let finish = (): void => {};
-    const finished = new Promise<void>((resolve) => {
-      finish = resolve;
-    });
-    const batch: Batch = {
-      messages,
-      results: new Array<PublishResult>(messages.length).fill(null),
-      deadlineMs: performance.now() + options.timeoutMs,
-      left: messages.length,
-      isOver: false,
-      states: new Array<number>(messages.length).fill(0),
-      finish,
-    };
+    this.#links.sending.open();
+    const { batch, finished } = newBatch(messages, options.timeoutMs);
     this.#batches.add(batch);
-    this.#armTimer(batch.deadlineMs);
+    this.#deadlines.ringBy(batch.deadlineMs);
     const onAbort = (): void => this.#giveUp(batch, 'E_PUBLISH_FAILED', 'the send was aborted', signal?.reason);
     signal?.addEventListener('abort', onAbort, { once: true });
     for (let at = 0; at < messages.length && !batch.isOver; at += 1) {
@@ -101,7 +108,7 @@ export class RedisPublisher {
   /** Fails whatever waits; called when the broker closes. */
   close(): void {
     for (const batch of this.#batches) this.#giveUp(batch, 'E_CLOSED', 'the broker was closed before the message was confirmed');
-    clearTimeout(this.#timer);
+    this.#deadlines.stop();
   }
 
   /** Between the steps of a big batch: lets the loop turn, and waits while much is under way. */
@@ -133,15 +140,7 @@ export class RedisPublisher {
     const list = this.#links.keys.prefix + queueKey(to.queue, message.properties.priority ?? 0);
     let chunk = this.#open.get(list);
     if (!chunk || chunk.starts.length >= CHUNK_MESSAGES || chunk.writer.length >= CHUNK_BYTES) {
-      chunk = {
-        list,
-        writer: new RespWriter(chunk ? CHUNK_BYTES : this.#usualBytes),
-        starts: [],
-        batches: [],
-        positions: [],
-        number: 0,
-        lostAtMs: 0,
-      };
+      chunk = emptyChunk(list, chunk ? CHUNK_BYTES : this.#usualBytes);
       this.#open.set(list, chunk);
       this.#waiting.push(chunk);
     }
@@ -165,7 +164,7 @@ export class RedisPublisher {
   }
 
   #flush(): void {
-    if (!this.#links.commands.isReady || this.#waiting.length === 0 || this.#isResolving) return;
+    if (!this.#links.sending.isReady || this.#waiting.length === 0 || this.#isResolving) return;
     this.#bindings.write();
     const chunks = this.#waiting;
     this.#waiting = [];
@@ -185,19 +184,27 @@ export class RedisPublisher {
     chunk.number = this.#number;
     try {
       const number = encodeCommand('set', [this.#numberKey, String(chunk.number), 'ex', NUMBER_TTL_S]);
-      await this.#links.commands.transaction([
+      await this.#links.sending.transaction([
         { name: 'lpush', parts },
         { name: 'set', parts: [number] },
       ]);
-      this.#finish(chunk, null);
+      this.#written(chunk);
     } catch (error) {
       if (!(error instanceof RedisLinkError)) this.#finish(chunk, refusalOf(error));
       else if (!error.sent) this.#again(chunk);
-      else {
-        chunk.lostAtMs = performance.now();
-        this.#uncertain.push(chunk);
-      }
+      else this.#doubt(chunk);
     }
+  }
+
+  #written(chunk: Chunk): void {
+    if (this.#links.target.waitReplicas > 0) this.#replication.add(chunk);
+    else this.#finish(chunk, null);
+  }
+
+  /** Whether it is there is told by the next connection. */
+  #doubt(chunk: Chunk): void {
+    chunk.lostAtMs = performance.now();
+    this.#uncertain.push(chunk);
   }
 
   #finish(chunk: Chunk, failure: Failure | null): void {
@@ -225,7 +232,10 @@ export class RedisPublisher {
     if (this.#uncertain.length > 0) {
       this.#isResolving = true;
       try {
-        const last = Number(String((await this.#links.commands.call('get', [this.#numberKey])) ?? 0));
+        const last = Number(String((await this.#links.sending.call('get', [this.#numberKey])) ?? 0));
+        // a WAIT speaks of what its own connection wrote: this write comes after all that is in doubt
+        if (this.#links.target.waitReplicas > 0 && last > 0)
+          await this.#links.sending.call('set', [this.#numberKey, String(last), 'ex', NUMBER_TTL_S]);
         for (const chunk of this.#uncertain.splice(0)) this.#decide(chunk, last);
       } catch (error) {
         // Another lost connection: the one after it asks again. A refusal tells nothing.
@@ -239,8 +249,8 @@ export class RedisPublisher {
   }
 
   #decide(chunk: Chunk, last: number): void {
-    if (chunk.number <= last) return this.#finish(chunk, null);
-    const isTold = this.#links.commands.isPredecessorGone && performance.now() - chunk.lostAtMs < NUMBER_TRUSTED_MS;
+    if (chunk.number <= last) return this.#written(chunk);
+    const isTold = this.#links.sending.isPredecessorGone && performance.now() - chunk.lostAtMs < NUMBER_TRUSTED_MS;
     if (isTold) this.#again(chunk);
     else
       this.#finish(chunk, unknownBecause(new Error('the connection was lost, and the server cannot tell what was carried out')));
@@ -257,7 +267,7 @@ export class RedisPublisher {
     const behind = this.#waiting.findIndex(({ number }) => number === 0 || number > chunk.number);
     this.#waiting.splice(behind < 0 ? this.#waiting.length : behind, 0, chunk);
     this.#dropOver();
-    if (this.#links.commands.isReady) this.#planFlush();
+    if (this.#links.sending.isReady) this.#planFlush();
   }
 
   #settle(batch: Batch, position: number, result: PublishResult): void {
@@ -291,28 +301,19 @@ export class RedisPublisher {
     this.#uncertain = this.#uncertain.filter(isWanted);
   }
 
-  /** One timer for all batches: at the earliest deadline it looks through what is open. */
-  #armTimer(atMs: number): void {
-    if (atMs >= this.#timerAtMs) return;
-    clearTimeout(this.#timer);
-    this.#timerAtMs = atMs;
-    this.#timer = setTimeout(
-      () => {
-        this.#timerAtMs = Infinity;
-        const nowMs = performance.now();
-        let nextMs = Infinity;
-        for (const batch of this.#batches) {
-          if (batch.deadlineMs <= nowMs)
-            this.#giveUp(
-              batch,
-              'E_PUBLISH_TIMEOUT',
-              `not confirmed by ${this.#links.target.label} within the time given to send()`,
-            );
-          else nextMs = Math.min(nextMs, batch.deadlineMs);
-        }
-        if (nextMs < Infinity) this.#armTimer(nextMs);
-      },
-      Math.max(0, Math.ceil(atMs - performance.now())),
-    );
+  /** Gives the next deadline. */
+  #giveUpLate(nowMs: number): number {
+    let nextMs = Infinity;
+    for (const batch of this.#batches) {
+      if (batch.deadlineMs <= nowMs) this.#giveUp(batch, 'E_PUBLISH_TIMEOUT', this.#whyLate(), this.#links.sending.lastError);
+      else nextMs = Math.min(nextMs, batch.deadlineMs);
+    }
+    return nextMs;
+  }
+
+  #whyLate(): string {
+    const { sending, target } = this.#links;
+    const why = sending.isReady ? this.#replication.shortage : (sending.lastError?.message ?? '');
+    return `not confirmed by ${target.label} within the time given to send()${why === '' ? '' : `: ${why}`}`;
   }
 }

@@ -14,6 +14,8 @@ import type { ScriptRunner } from './runner.js';
  * With total credit and bytes left, the queues that had credit left are empty; one EXISTS over their lists then arms client
  * tracking: the next LPUSH wakes us. Big messages end a batch early: it has to fit into the memory of both sides.
  *
+ * The first ZREM removes nothing: a server that has become a replica refuses it, before anything was taken.
+ *
  * A message is filed as [envelope, "", queue], joined as text: decoding it here would turn [] into {}. The third part is
  * the queue and not the list it came from: when Python restores it, the kombu of Celery 5.6 adds the priority's step to
  * that name itself, and would make a list of `<queue> 3 3` that nobody reads.
@@ -25,6 +27,7 @@ local skip, bytes = tonumber(ARGV[6]) + 1, tonumber(ARGV[7])
 local time = redis.call('TIME')
 local score = string.format('%.3f', time[1] + time[2] / 1000000 + ARGV[1])
 local credit, reply = {}, { 0 }
+redis.call('ZREM', index, '')
 for q = 1, width do credit[q] = tonumber(ARGV[7 + q]) end
 
 local function file(list, got)

@@ -5,12 +5,14 @@ import type { ScriptRunner } from './runner.js';
  * Takes over messages whose lease is over, each under a fresh tag and with one more loss, and tells what the future holds.
  * Only tags of ours are taken: Python's scores are the time of delivery, so they lie in the past by nature.
  *
- * KEYS  1 unacked, 2 unacked_index, 3 lovage:delayed, 4… lists: for each step, each queue
+ * KEYS  1 unacked, 2 unacked_index, 3 lovage:delayed, 4 lovage:canary, 5… lists: for each step, each queue
  * ARGV  1 lease (s), 2 tag prefix, 3 last number used for a tag, 4 total credit, 5 number of queues, 6 global prefix,
  *       7 score to start from, 8 how many to skip there, 9 how many to look at, 10 life of a loss count (s), 11… credit of each queue
  * Reply 1 ms until the next live lease ends (-1: none), 2 ms until a delayed message is due (-1: none), 3 how many lists hold
  *       something, 4 looked at, 5 kept among them, 6 score of the first that only lacked credit ('' : none), 7 now as a
- *       score, 8… for each message taken: number of its queue, losses, envelope. Tags as in pop.
+ *       score, 8 whether the canary is there, 9… for each message taken: number of its queue, losses, envelope. Tags as in pop.
+ *
+ * The first ZREM removes nothing: a server that has become a replica refuses it, and an idle worker learns of it here.
  */
 const script = defineScript(`
 local unacked, index = KEYS[1], KEYS[2]
@@ -19,9 +21,10 @@ local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 local score = string.format('%.3f', now + ARGV[1])
 local edge = string.format('%.3f', now)
+redis.call('ZREM', index, '')
 local place, credit, taken = {}, {}, {}
 for q = 1, width do
-  place[KEYS[3 + q]] = q
+  place[KEYS[4 + q]] = q
   credit[q] = tonumber(ARGV[10 + q])
 end
 
@@ -71,11 +74,11 @@ end
 
 local lease = redis.call('ZRANGEBYSCORE', index, '(' .. edge, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 local due = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
-local ready = #KEYS > 3 and redis.call('EXISTS', unpack(KEYS, 4)) or 0
+local ready = #KEYS > 4 and redis.call('EXISTS', unpack(KEYS, 5)) or 0
 return {
   lease[2] and math.ceil((lease[2] - now) * 1000) or -1,
   due[2] and math.max(0, math.ceil(due[2] - now * 1000)) or -1,
-  ready, #found / 2, kept, blocked, edge, unpack(taken)
+  ready, #found / 2, kept, blocked, edge, redis.call('EXISTS', KEYS[4]), unpack(taken)
 }
 `);
 
@@ -83,6 +86,7 @@ export interface SweepRequest {
   readonly unacked: string;
   readonly unackedIndex: string;
   readonly delayed: string;
+  readonly canary: string;
   readonly lists: readonly string[];
   readonly credits: readonly number[];
   readonly total: number;
@@ -104,6 +108,7 @@ export interface SweepReply {
   readonly kept: number;
   readonly blockedScore: string | null;
   readonly nowScore: string;
+  readonly hasCanary: boolean;
   readonly taken: readonly { readonly queue: number; readonly losses: number; readonly raw: Buffer }[];
 }
 
@@ -111,10 +116,11 @@ export interface SweepReply {
 export async function sweep(runner: ScriptRunner, request: SweepRequest): Promise<SweepReply> {
   const reply = (await runner.run(script, [
     script.sha,
-    String(3 + request.lists.length),
+    String(4 + request.lists.length),
     request.unacked,
     request.unackedIndex,
     request.delayed,
+    request.canary,
     ...request.lists,
     String(request.leaseMs / 1_000),
     request.tagPrefix,
@@ -128,9 +134,11 @@ export async function sweep(runner: ScriptRunner, request: SweepRequest): Promis
     String(Math.ceil(request.lossTtlMs / 1_000)),
     ...request.credits.map(String),
   ])) as RedisReply[];
-  const [lease, due, readyLists, looked, kept, blocked, now] = reply as [number, number, number, number, number, Buffer, Buffer];
+  const [lease, due, readyLists, looked, kept, blocked, now, canary] = reply as [
+    ...[number, number, number, number, number, Buffer, Buffer, number],
+  ];
   const taken: SweepReply['taken'][number][] = [];
-  for (let at = 7; at < reply.length; at += 3) {
+  for (let at = 8; at < reply.length; at += 3) {
     taken.push({ queue: (reply[at] as number) - 1, losses: reply[at + 1] as number, raw: reply[at + 2] as Buffer });
   }
   return {
@@ -141,6 +149,7 @@ export async function sweep(runner: ScriptRunner, request: SweepRequest): Promis
     kept,
     blockedScore: blocked.length === 0 ? null : blocked.toString(),
     nowScore: now.toString(),
+    hasCanary: canary === 1,
     taken,
   };
 }

@@ -1,0 +1,199 @@
+/**
+ * One physical connection to Redis, from its opening to its end: a client object of the library, what the server says of
+ * itself, and the watch that finds out when it is dead. It is never repaired; `redis.ts` opens the next one.
+ */
+import type { Command as CommandClass, Redis } from 'ioredis';
+import { BrokerError, toError } from '../core/errors.js';
+import { EXEC, isAuthError, type Library, MULTI, NOT_NOW, type RedisPayload, redisErrorCode } from './redis-library.js';
+import {
+  factsIn,
+  type Identity,
+  identityIn,
+  type RedisLink,
+  RedisLinkError,
+  type RedisReply,
+  type ServerFacts,
+} from './redis-link.js';
+import type { RedisTarget } from './redis-url.js';
+import { LinkWatch } from './redis-watch.js';
+import { encodeCommand, type RedisArg } from './resp.js';
+
+export interface RedisLineOptions {
+  readonly library: Library;
+  readonly target: RedisTarget;
+  readonly name: string;
+  /** Which try this is: the sentinels are asked in another order each time. */
+  readonly tries: number;
+  readonly heartbeatMs: () => number | null;
+  /** A command failed and was not refused; the error that its caller shall get. `sent`: it may have reached the server. */
+  readonly onFailed: (line: RedisLine, cause: Error, sent: boolean) => Error;
+}
+
+/** A write that changes nothing and that every server which takes writes answers: a replica or a full disk refuses it. */
+const PROBE_KEY = 'lovage:probe';
+
+export class RedisLine implements RedisLink {
+  readonly redis: Redis;
+  /** Resolves when the connection is over, however it ended. */
+  readonly ended: Promise<void>;
+  /** `null` where the user may not ask for it. */
+  server: ServerFacts | null = null;
+  identity: Identity | null = null;
+  /** Monotonic milliseconds of the last bytes. */
+  lastHeardMs = performance.now();
+  /** What the library or the watch told last. */
+  lastError: Error | null = null;
+  readonly #options: RedisLineOptions;
+  readonly #watch: LinkWatch;
+
+  constructor(options: RedisLineOptions) {
+    this.#options = options;
+    const redis = options.library.open(options.target, options.name, options.tries);
+    this.redis = redis;
+    this.#watch = new LinkWatch({
+      heartbeatMs: options.heartbeatMs,
+      // what it is refused with is judged like any other refusal
+      ping: () => void this.probe().catch(() => {}),
+      unwritten: () => redis.stream?.writableLength ?? 0,
+      onDead: (cause) => this.#destroy(cause),
+    });
+    this.ended = new Promise<void>((resolve) => {
+      redis.once('end', () => {
+        this.#watch.stop();
+        resolve();
+      });
+    });
+    redis.on('error', (error: Error) => {
+      this.lastError ??= error;
+    });
+    redis.once('connect', () =>
+      redis.stream.on('data', (chunk: Buffer) => {
+        this.lastHeardMs = performance.now();
+        this.#watch.heard(chunk.length);
+      }),
+    );
+  }
+
+  /** Connects and learns who answers. @throws Error why not; `E_BROKER_AUTH`, `E_NOT_SUPPORTED` */
+  async connect(): Promise<void> {
+    // the library's own greeting counts as one command
+    this.redis.once('connect', () => this.#watch.sent(0));
+    await this.redis.connect();
+    this.#watch.answered(0);
+    const [server, identity] = await Promise.all([
+      this.call('info', []).then(factsIn, (error: unknown) => orNull(error)),
+      this.call('client', ['info']).then(identityIn, (error: unknown) => this.#withoutIdentity(error)),
+    ]);
+    this.server = server;
+    this.identity = identity;
+    if (server !== null && server.role !== 'master') {
+      throw new BrokerError(
+        'E_BROKER_UNREACHABLE',
+        `${this.#options.target.label} is a replica, which takes no writes: it is tried again until it, or what the URL points at, is a primary`,
+      );
+    }
+  }
+
+  /** Proves that the server takes writes. @throws as `call` */
+  async probe(): Promise<void> {
+    const { redis } = this;
+    // A listening connection may send little else than this.
+    if (redis.mode === 'subscriber') await this.call('ping', []);
+    else {
+      await this.call('unlink', [this.#options.target.prefix + PROBE_KEY]).catch((error: unknown) => {
+        if (redisErrorCode(error) !== 'NOPERM') throw error;
+      });
+    }
+  }
+
+  call(name: string, args: readonly RedisArg[]): Promise<RedisReply> {
+    const { library } = this.#options;
+    // the library counts the answers to these by their arguments
+    if (name.endsWith('subscribe'))
+      return this.#dispatch(new library.Command(name, args as RedisArg[], { replyEncoding: null }), 0);
+    return this.send({ name, parts: [encodeCommand(name, args)] });
+  }
+
+  send(payload: RedisPayload): Promise<RedisReply> {
+    let bytes = 0;
+    for (const part of payload.parts) bytes += part.length;
+    return this.#dispatch(this.#options.library.toCommand(payload), bytes);
+  }
+
+  /** See `RedisConnection.transaction`. */
+  async transaction(commands: readonly RedisPayload[]): Promise<RedisReply[]> {
+    let refusal: unknown;
+    const note = (error: unknown): void => {
+      refusal ??= error;
+    };
+    const { stream } = this.redis;
+    // one write for all of them
+    stream.cork();
+    this.send(MULTI).catch(note);
+    for (const command of commands) this.send(command).catch(note);
+    const answer = this.send(EXEC);
+    stream.uncork();
+    let replies: (RedisReply | Error)[];
+    try {
+      replies = (await answer) as RedisReply[];
+    } catch (error) {
+      throw refusal ?? error;
+    }
+    for (const reply of replies) if (reply instanceof Error) throw reply;
+    return replies as RedisReply[];
+  }
+
+  /** Ends it in good order: answers that are on their way are still taken. */
+  disconnect(): void {
+    this.redis.disconnect();
+  }
+
+  async #dispatch(command: CommandClass, bytes: number): Promise<RedisReply> {
+    const { redis } = this;
+    const isWritable = redis.status === 'ready' && redis.stream?.writable;
+    this.#watch.sent(bytes);
+    try {
+      return (await redis.sendCommand(command)) as RedisReply;
+    } catch (error) {
+      const code = redisErrorCode(error);
+      if (code !== undefined && !NOT_NOW.has(code)) throw error;
+      const cause = code === undefined ? (this.lastError ?? toError(error)) : toError(error);
+      throw this.#options.onFailed(this, cause, code === undefined && Boolean(isWritable));
+    } finally {
+      this.#watch.answered(bytes);
+    }
+  }
+
+  /** At once: in good order it would wait for the other side, which does not answer. */
+  #destroy(cause: Error): void {
+    this.lastError = cause;
+    this.redis.stream?.destroy();
+    this.redis.disconnect();
+  }
+
+  #withoutIdentity(error: unknown): null {
+    if (redisErrorCode(error) === 'ERR') {
+      throw new BrokerError(
+        'E_NOT_SUPPORTED',
+        `${this.#options.target.label} is older than Redis 6.2 (or Valkey 7.2), which Lovage needs: upgrade the server`,
+        { cause: error },
+      );
+    }
+    // A user who may not ask: then a predecessor cannot be ended, and sends that it carried are told as unknown.
+    return orNull(error);
+  }
+
+  /** Why it could not be made ready, for people. */
+  explain(error: unknown): Error {
+    // The library rejects connect() with "Connection is closed." and tells the reason by an event before.
+    let cause = /Connection is closed/.test(String(error)) && this.lastError ? this.lastError : toError(error);
+    if (cause instanceof RedisLinkError && cause.cause instanceof Error) cause = cause.cause;
+    if (!isAuthError(cause)) return cause;
+    return new BrokerError('E_BROKER_AUTH', `${this.#options.target.label} refused the credentials: ${cause.message}`, { cause });
+  }
+}
+
+function orNull(error: unknown): null {
+  if (redisErrorCode(error) === 'NOPERM') return null;
+  throw error;
+}
