@@ -2,5 +2,7 @@
 import type { Drill } from './harness/runner.js';
 
 export const DRILLS: Readonly<Record<string, () => Promise<{ readonly drill: Drill }>>> = {
+  'time-limits': () => import('./time-limits.js'),
   'kill-nine': () => import('./kill-nine.js'),
+  'rolling-deploy': () => import('./rolling-deploy.js'),
 };

@@ -1,35 +1,6 @@
-/**
- * The tasks of the drills, run by `lovage worker`. Each notes its start and its end in the ledger, a file outside Lovage
- * (`harness/ledger.ts` has the format), with the label of the worker process that the harness gave it.
- */
-import { openSync, writeSync } from 'node:fs';
-import { createApp, type TaskContext, taskContext } from 'lovage';
-
-const ledger = openSync(process.env['LOVAGE_DRILL_LEDGER'] ?? '/dev/null', 'a');
-const worker = process.env['LOVAGE_DRILL_WORKER'] ?? `pid-${process.pid}`;
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
-// A drill that was killed can no longer end its workers: they end themselves when somebody else has adopted them.
-const parent = process.ppid;
-setInterval(() => process.ppid !== parent && process.kill(process.pid, 'SIGKILL'), 2_000).unref();
-
-function note(what: 'start' | 'end' | 'fail', context: TaskContext): void {
-  writeSync(ledger, `${what} ${context.id} ${context.attempt} ${worker} ${Date.now()}\n`);
-}
-
-/** Runs the work between the two lines of the ledger. */
-async function noted<T>(work: () => T | Promise<T>): Promise<T> {
-  const context = taskContext();
-  note('start', context);
-  try {
-    const result = await work();
-    note('end', context);
-    return result;
-  } catch (error) {
-    note('fail', context);
-    throw error;
-  }
-}
+/** The tasks of the drills, run by `lovage worker`. Each notes its start and its end in the ledger (`noted.ts`). */
+import { createApp, taskContext } from 'lovage';
+import { note, noted, pause, worker } from './noted.js';
 
 export const app = createApp({ name: 'drills', defaultQueue: 'drill' });
 

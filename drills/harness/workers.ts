@@ -87,6 +87,19 @@ export class Fleet {
     this.#startAgain(index);
   }
 
+  /** TERM, as a deploy sends it, and a new start; its exit code and how long it took. What it interrupted is explained by it. */
+  async deploy(index: number): Promise<{ readonly code: number | NodeJS.Signals | null; readonly tookMs: number }> {
+    const worker = this.#current[index] as WorkerProcess;
+    const fromMs = Date.now();
+    worker.meant = true;
+    worker.child.kill('SIGTERM');
+    const code = await worker.ended;
+    const toMs = Date.now();
+    this.#options.ledger.fault({ kind: 'deploy', target: worker.label, fromMs, toMs });
+    this.#startAgain(index);
+    return { code, tookMs: toMs - fromMs };
+  }
+
   /** The workers that are ready and run, by index. */
   alive(): number[] {
     return this.#current.flatMap((worker, index) => (worker.stoppedMs === null && this.#isReady(worker) ? [index] : []));
