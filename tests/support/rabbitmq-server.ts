@@ -28,6 +28,8 @@ export interface RabbitmqServer {
 /** Extra lines of `rabbitmq.conf`. */
 export interface RabbitmqServerOptions {
   readonly config?: readonly string[];
+  /** Settings of the application `rabbit` that `rabbitmq.conf` does not know, as Erlang terms: `{channel_tick_interval, 1000}`. */
+  readonly advanced?: readonly string[];
 }
 
 // Debian's /usr/sbin wrapper changes the user and needs the service's folders: the script behind it does not.
@@ -118,6 +120,7 @@ export async function startRabbitmq(options: RabbitmqServerOptions = {}): Promis
       '',
     ].join('\n'),
   );
+  writeFileSync(join(folder, 'advanced.config'), `[{rabbit, [${(options.advanced ?? []).join(', ')}]}].\n`);
   writeFileSync(join(folder, 'enabled_plugins'), '[].\n');
   const env: NodeJS.ProcessEnv = {
     PATH: process.env['PATH'],
@@ -131,7 +134,7 @@ export async function startRabbitmq(options: RabbitmqServerOptions = {}): Promis
     RABBITMQ_MNESIA_BASE: join(folder, 'mnesia'),
     RABBITMQ_LOG_BASE: join(folder, 'log'),
     RABBITMQ_CONFIG_FILE: join(folder, 'rabbitmq.conf'),
-    RABBITMQ_ADVANCED_CONFIG_FILE: join(folder, 'none.config'),
+    RABBITMQ_ADVANCED_CONFIG_FILE: join(folder, 'advanced.config'),
     RABBITMQ_CONF_ENV_FILE: join(folder, 'none-env.conf'),
     RABBITMQ_ENABLED_PLUGINS_FILE: join(folder, 'enabled_plugins'),
     RABBITMQ_PID_FILE: join(folder, 'pid'),

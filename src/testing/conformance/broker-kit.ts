@@ -13,7 +13,7 @@ import type {
   SettleResult,
 } from '../../brokers/broker.js';
 import { sleep } from '../../core/clock.js';
-import { silentLogger } from '../../core/logger.js';
+import { type Logger, silentLogger } from '../../core/logger.js';
 import type { WireMessage } from '../../wire/message.js';
 
 /** A queue name that no other test has. */
@@ -97,6 +97,8 @@ export interface CollectOptions {
   readonly name?: string;
   /** Acknowledge everything and grant the credit back at once. */
   readonly acking?: boolean;
+  /** Gets the consumer's lines; by default nobody. */
+  readonly logger?: Logger;
 }
 
 /** A consumer and everything that it was told. */
@@ -116,7 +118,7 @@ export class Collector {
       credit: options.credit ?? consumed.reduce((sum, { credit }) => sum + credit, 0),
       leaseMs: options.leaseMs ?? 15_000,
       consumerName: options.name ?? 'suite@host',
-      logger: silentLogger,
+      logger: options.logger ?? silentLogger,
       onArrivals: (arrivals) => {
         collector.arrivals.push(...arrivals);
         if (!options.acking) return;
