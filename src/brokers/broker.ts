@@ -8,6 +8,7 @@
 import type { PublishError, WireError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import type { Destination, WireMessage } from '../wire/message.js';
+import type { DeadLetters } from './dead-letters.js';
 
 /** What only some brokers can do. `true`, or the reason why not (shown to people). Callers test this, never a driver's name. */
 export interface BrokerCapabilities {
@@ -167,6 +168,8 @@ export interface Broker {
   /** The driver, for logs: `redis`, `file`, … */
   readonly name: string;
   readonly capabilities: BrokerCapabilities;
+  /** What was parked, of all queues. */
+  readonly deadLetters: DeadLetters;
   /** Connects, or proves that it can. @throws BrokerError `E_BROKER_UNREACHABLE`, `E_BROKER_AUTH` */
   connect(options: { readonly timeoutMs: number }): Promise<void>;
   /** Resolves with one result a message, in order; rejects only for misuse (`E_CLOSED`). */

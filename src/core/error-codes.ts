@@ -12,6 +12,7 @@ export const ERROR_CODES = {
   E_CONFIG_CONFLICT: 'Two options contradict each other.',
   E_DRIVER_MISSING: 'An optional package that this URL or option needs is not installed.',
   E_APP_FILE: 'The app file could not be loaded, or exports no app.',
+  E_HEALTH: 'The health server cannot listen on its address, or the heartbeat file cannot be written.',
   E_TASK_NAME_TAKEN: 'Two tasks were defined under one name.',
   // arguments and serialisation
   E_ARGUMENTS: 'The arguments do not fit the task.',
@@ -32,6 +33,8 @@ export const ERROR_CODES = {
   E_FILE_SYSTEM: 'The embedded broker was pointed at a file system that cannot lock (a network file system, for example).',
   E_NOT_SUPPORTED: 'This broker or store cannot do that; the message says why and what can.',
   E_QUEUE_MISSING: 'The queue does not exist on this broker.',
+  E_DEAD_LETTER_MISSING: 'There is no dead letter with this id: it was replayed or removed, or it is on another broker.',
+  E_DEAD_LETTERS_BUSY: 'Another process is looking through the dead letters of this RabbitMQ, which lends them to one at a time.',
   E_CLOSED: 'The app, broker, store or worker was used after close().',
   // results
   E_RESULT_TIMEOUT: 'The result did not arrive within `timeout`. The task may still run.',

@@ -7,13 +7,19 @@ import { describe } from 'vitest';
 import { broadcastingSuite } from './conformance/broadcasting.js';
 import { type BrokerConformanceOptions, type BrokerFixture, defineBrokerSuite } from './conformance/broker-fixture.js';
 import { consumingSuite } from './conformance/consuming.js';
+import { deadLettersSuite } from './conformance/dead-letters.js';
 import { deferringSuite } from './conformance/deferring.js';
 import { publishingSuite } from './conformance/publishing.js';
 import { queuesSuite } from './conformance/queues.js';
 import { recoverySuite } from './conformance/recovery.js';
 import { settlingSuite } from './conformance/settling.js';
 
-export type { BrokerConformanceOptions, BrokerFixture, ParkedEntry } from './conformance/broker-fixture.js';
+export {
+  type BrokerConformanceOptions,
+  type BrokerFixture,
+  type ParkedEntry,
+  parkedEntries,
+} from './conformance/broker-fixture.js';
 
 /**
  * Registers the suite with vitest.
@@ -27,6 +33,7 @@ export function brokerConformance(name: string, open: () => Promise<BrokerFixtur
     settlingSuite(suite);
     deferringSuite(suite);
     recoverySuite(suite);
+    deadLettersSuite(suite);
     queuesSuite(suite);
     broadcastingSuite(suite);
   });

@@ -5,7 +5,7 @@
 import { connect } from 'amqplib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Broker } from '../../src/brokers/broker.js';
-import { WRAPPED_CONTENT_TYPE } from '../../src/brokers/rabbitmq/codec.js';
+import { WRAPPED_CONTENT_TYPE } from '../../src/brokers/rabbitmq/dead-codec.js';
 import { DEAD_HEADERS, DEAD_QUEUE, openRabbitmqBroker } from '../../src/brokers/rabbitmq/index.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { Collector, until } from '../../src/testing/conformance/broker-kit.js';

@@ -6,10 +6,10 @@ import { connect } from 'amqplib';
 import { Redis } from 'ioredis';
 import { fileBrokerForTests, openFileBroker } from '../../src/brokers/file/index.js';
 import { DEAD_HEADERS, DEAD_QUEUE } from '../../src/brokers/rabbitmq/index.js';
-import type { DeadLetter } from '../../src/brokers/redis/settle.js';
+import type { RedisDeadFacts } from '../../src/brokers/redis/dead-letters.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { openFileResults } from '../../src/results/file/index.js';
-import type { ParkedEntry } from '../../src/testing/broker-conformance.js';
+import { type ParkedEntry, parkedEntries } from '../../src/testing/broker-conformance.js';
 import type { RabbitmqServer } from '../support/rabbitmq-server.js';
 import type { RedisServer } from '../support/redis-server.js';
 import type { BrokerName, RawMessage } from './cases.js';
@@ -60,7 +60,7 @@ export async function openFileSide(): Promise<Side> {
     brokerUrl,
     queue: QUEUE,
     put: (raw) => (Buffer.isBuffer(raw) ? tools.putRaw(QUEUE, raw) : tools.putRaw(QUEUE, raw.body, head(raw))),
-    parked: () => tools.dead(),
+    parked: () => parkedEntries(broker),
     isOf: ({ raw: bytes }, raw) => {
       if (Buffer.isBuffer(raw)) return Buffer.compare(bytes, raw) === 0;
       const tail = bytes.subarray(bytes.length - raw.body.length);
@@ -119,9 +119,10 @@ export async function openRedisSide(server: RedisServer): Promise<Side> {
       await redis.lpush(`${prefix}${QUEUE}`, bytes);
     },
     async parked() {
-      return Object.values(await redis.hgetall(`${prefix}lovage:dead`)).map((json) => {
-        const { raw, queue, code, reason } = JSON.parse(json) as DeadLetter;
-        return { raw: Buffer.from(raw, 'base64'), queue, code, reason };
+      const elements = await redis.hgetallBuffer(`${prefix}lovage:dead`);
+      return Object.entries(await redis.hgetall(`${prefix}lovage:dead:facts`)).map(([id, json]) => {
+        const { queue, code, reason } = JSON.parse(json) as RedisDeadFacts;
+        return { raw: elements[id] ?? Buffer.alloc(0), queue, code, reason };
       });
     },
     isOf: ({ raw: bytes, code }, raw) => {

@@ -11,7 +11,7 @@ import { loadDriver } from '../../src/clients/sqlite/driver.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { fileResultWaits, openFileResults } from '../../src/results/file/index.js';
 import type { ResultStore } from '../../src/results/result-store.js';
-import { type BrokerFixture, brokerConformance } from '../../src/testing/broker-conformance.js';
+import { type BrokerFixture, brokerConformance, parkedEntries } from '../../src/testing/broker-conformance.js';
 import { type ResultStoreFixture, resultStoreConformance } from '../../src/testing/result-store-conformance.js';
 
 /** A folder, and URLs of one file that do not share a handle in this process (they differ in a limit that nobody reaches). */
@@ -43,7 +43,7 @@ async function openBrokerFixture(role: 'engine' | 'client'): Promise<BrokerFixtu
     broker,
     another,
     putRaw: (queue, bytes) => tools.putRaw(queue, bytes),
-    dead: () => tools.dead(),
+    dead: () => parkedEntries(broker),
     crash: (crashed) => fileBrokerForTests(crashed).kill(),
     async loseDeliveries() {
       for (const each of brokers) await fileBrokerForTests(each).loseDeliveries();

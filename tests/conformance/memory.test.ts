@@ -5,7 +5,7 @@ import { crashMemoryBroker, holdMemorySpace, openMemoryBroker } from '../../src/
 import { silentLogger } from '../../src/core/logger.js';
 import { holdMemoryResults, openMemoryResults } from '../../src/results/memory/index.js';
 import type { ResultStore } from '../../src/results/result-store.js';
-import { type BrokerFixture, brokerConformance } from '../../src/testing/broker-conformance.js';
+import { type BrokerFixture, brokerConformance, parkedEntries } from '../../src/testing/broker-conformance.js';
 import { type ResultStoreFixture, resultStoreConformance } from '../../src/testing/result-store-conformance.js';
 
 let count = 0;
@@ -20,11 +20,12 @@ async function openBrokerFixture(): Promise<BrokerFixture> {
     brokers.push(broker);
     return broker;
   };
+  const broker = await another();
   return {
-    broker: await another(),
+    broker,
     another,
     putRaw: async (queue, bytes) => space.putRaw(queue, bytes),
-    dead: async () => space.dead,
+    dead: () => parkedEntries(broker),
     crash: async (broker) => crashMemoryBroker(broker),
     loseDeliveries: async () => space.loseDeliveries(),
     async close() {

@@ -3,11 +3,10 @@ import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe } from 'vitest';
 import type { Broker } from '../../src/brokers/broker.js';
 import { crashRedisBroker, openRedisBroker } from '../../src/brokers/redis/index.js';
-import type { DeadLetter } from '../../src/brokers/redis/settle.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { openRedisResults } from '../../src/results/redis/index.js';
 import type { ResultStore } from '../../src/results/result-store.js';
-import { type BrokerFixture, brokerConformance } from '../../src/testing/broker-conformance.js';
+import { type BrokerFixture, brokerConformance, parkedEntries } from '../../src/testing/broker-conformance.js';
 import { type ResultStoreFixture, resultStoreConformance } from '../../src/testing/result-store-conformance.js';
 import { type RedisServer, redisMissing, startRedis } from '../support/redis-server.js';
 
@@ -55,17 +54,14 @@ async function openBrokerFixture(): Promise<BrokerFixture> {
     brokers.push(broker);
     return broker;
   };
+  const broker = await another();
   return {
-    broker: await another(),
+    broker,
     another,
     putRaw: async (queue, bytes) => {
       await admin.lpush(`${prefix}${queue}`, Buffer.from(bytes));
     },
-    dead: async () =>
-      Object.values(await admin.hgetall(`${prefix}lovage:dead`)).map((json) => {
-        const { raw, queue, code, reason } = JSON.parse(json) as DeadLetter;
-        return { raw: Buffer.from(raw, 'base64'), queue, code, reason };
-      }),
+    dead: () => parkedEntries(broker),
     crash: crashRedisBroker,
     loseDeliveries: () => loseDeliveries(prefix),
     breakConnections: killConnections,

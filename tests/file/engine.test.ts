@@ -3,12 +3,13 @@ import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Broker } from '../../src/brokers/broker.js';
-import { backupFile, fileBrokerForTests, openFileBroker } from '../../src/brokers/file/index.js';
+import { backupFile, openFileBroker } from '../../src/brokers/file/index.js';
 import { Database } from '../../src/clients/sqlite/database.js';
 import { FileSession } from '../../src/clients/sqlite/session.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { openFileResults } from '../../src/results/file/index.js';
 import type { ResultStore, ResultWrite } from '../../src/results/result-store.js';
+import { parkedEntries } from '../../src/testing/broker-conformance.js';
 import { idOf, integrity, outgoing, query, type TemporaryFile, take, temporaryFile, until } from './support.js';
 
 let file: TemporaryFile;
@@ -278,7 +279,7 @@ test('parked messages keep their head and body', async () => {
   await taker.consumer.settle(
     taker.arrivals.map((arrival) => ({ kind: 'park', arrival, reason: { code: 'E_DECODE', reason: 'because' } })),
   );
-  const [dead] = await fileBrokerForTests(broker).dead();
+  const [dead] = await parkedEntries(broker);
   expect(dead).toMatchObject({ queue: 'q', code: 'E_DECODE', reason: 'because' });
   expect(Buffer.from(dead?.raw ?? []).toString()).toContain('the body');
 });

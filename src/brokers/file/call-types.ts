@@ -54,7 +54,7 @@ export interface SettleArgument {
   readonly fronts: readonly number[];
   readonly backs: readonly number[];
   readonly defers: readonly DeferRow[];
-  readonly parks: readonly { readonly id: number; readonly code: string; readonly reason: string }[];
+  readonly parks: readonly ParkRow[];
   /** Claims of which nothing is left. */
   readonly claims: readonly number[];
 }
@@ -67,15 +67,33 @@ export interface DeferRow {
   readonly successor: { readonly rank: number | null; readonly head: string; readonly body: string | Uint8Array } | null;
 }
 
-/** A message in the dead letters. */
-export interface DeadRow {
+/** `facts`: JSON of `DeadFacts`. */
+export interface ParkRow {
   readonly id: number;
-  readonly queue: string;
+  readonly facts: string;
+}
+
+/** A dead letter without its content. */
+export interface DeadFactsRow {
+  readonly id: number;
   readonly parkedAtMs: number;
-  readonly code: string;
-  readonly reason: string;
+  /** Of head and body. */
+  readonly bytes: number;
+  readonly facts: string;
+}
+
+export interface DeadContentRow {
   readonly head: SqliteValue;
   readonly body: SqliteValue;
+}
+
+/** A message that takes the place of a dead letter. */
+export interface DeadPutBackRow {
+  readonly id: number;
+  readonly queue: string;
+  readonly rank: number;
+  readonly head: string;
+  readonly body: string | Uint8Array;
 }
 
 export interface PeekRow {

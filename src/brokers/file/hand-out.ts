@@ -44,7 +44,8 @@ export function handOutOperations(connection: SqliteConnection, context: Operati
   const removeMany = connection.prepare('DELETE FROM messages WHERE id IN (SELECT value FROM json_each(?))');
   const readPlace = connection.prepare('SELECT queue, rank FROM messages WHERE id = ?');
   const park = connection.prepare(
-    'INSERT INTO dead SELECT ?, q.name, ?, ?, ?, m.head, m.body FROM messages m JOIN queues q ON q.id = m.queue WHERE m.id = ?',
+    `INSERT INTO dead SELECT ?, ?, coalesce(length(CAST(head AS BLOB)), 0) + coalesce(length(CAST(body AS BLOB)), 0), ?, head, body
+     FROM messages WHERE id = ?`,
   );
 
   /** Moves what is due to the back of its queue; `true` if there may be more. */
@@ -121,8 +122,8 @@ export function handOutOperations(connection: SqliteConnection, context: Operati
       if (untilMs > context.nowMs()) table.postpone(waiting, untilMs);
       else table.lineUp(waiting);
     }
-    for (const { id, code, reason } of parks) {
-      park.run([context.take('dead', 1), context.nowMs(), code, reason, id]);
+    for (const { id, facts } of parks) {
+      park.run([context.take('dead', 1), context.nowMs(), facts, id]);
       removeOne.run([id]);
     }
     for (const claim of claims) dropClaim.run([holder, claim]);

@@ -5,7 +5,8 @@
 import { systemClock } from '../../core/clock.js';
 import { WireError } from '../../core/errors.js';
 import type { Arrival, Settlement, SettleResult } from '../broker.js';
-import type { DeferRow, PoppedRow, SettleArgument } from './call-types.js';
+import { deadFacts } from '../dead-letters.js';
+import type { DeferRow, ParkRow, PoppedRow, SettleArgument } from './call-types.js';
 import { rankOf } from './rank.js';
 import { decodeRow, encodeBody, encodeHead, rawBytes } from './row-message.js';
 
@@ -102,7 +103,7 @@ export class Holdings {
     const fronts: number[] = [];
     const backs: number[] = [];
     const defers: DeferRow[] = [];
-    const parks: { id: number; code: string; reason: string }[] = [];
+    const parks: ParkRow[] = [];
     const claims: number[] = [];
     let durable = false;
     const results = settlements.map((settlement): SettleResult => {
@@ -117,7 +118,8 @@ export class Holdings {
       else if (settlement.kind === 'requeue') (settlement.where === 'front' ? fronts : backs).push(id);
       else {
         durable = true;
-        if (settlement.kind === 'park') parks.push({ id, ...settlement.reason });
+        if (settlement.kind === 'park')
+          parks.push({ id, facts: JSON.stringify(deadFacts(settlement.arrival, settlement.reason, this.#name)) });
         else defers.push(toDefer(id, settlement));
       }
       return 'held';

@@ -21,9 +21,12 @@ import type {
   QueueDepth,
   Subscription,
 } from '../broker.js';
+import type { DeadLetters } from '../dead-letters.js';
+import { KeyedDeadLetters } from '../keyed-dead-letters.js';
 import { BroadcastListeners } from './broadcast-listeners.js';
-import type { DeadRow, DepthRow, PeekRow } from './call-types.js';
+import type { DepthRow, PeekRow } from './call-types.js';
 import { FileConsumer } from './consumer.js';
+import { fileDeadStore } from './dead-letters.js';
 import { brokerOperations } from './operations.js';
 import { publishRows } from './publish.js';
 import { decodeRow, encodeBody, encodeHead, rawBytes } from './row-message.js';
@@ -51,23 +54,10 @@ export function backupFile(url: string, destination: string, onProgress?: (share
   return backupDatabase(url, destination, onProgress);
 }
 
-/** A dead letter of a file broker. */
-export interface FileDeadLetter {
-  readonly queue: string;
-  readonly code: string;
-  readonly reason: string;
-  /** Wall time of the parking. */
-  readonly atMs: number;
-  /** Head and body as they were stored. */
-  readonly raw: Uint8Array;
-}
-
 /** What tests may do to a file broker that nobody else may. */
 export interface FileBrokerForTests {
   /** Puts bytes into a queue that are no message; with `head`, a row with that text in its head column. */
   putRaw(queue: string, bytes: Uint8Array, head?: string): Promise<void>;
-  /** What was parked, oldest first. */
-  dead(): Promise<readonly FileDeadLetter[]>;
   /** Ends as `kill -9` would: nothing is handed back and leases run out. */
   kill(): Promise<void>;
   /** Ends the lease of every delivery of this broker's consumers, which live and hear of it. */
@@ -83,6 +73,7 @@ export function fileBrokerForTests(broker: Broker): FileBrokerForTests {
 class FileBroker implements Broker {
   readonly name = 'file';
   readonly capabilities = CAPABILITIES;
+  readonly deadLetters: DeadLetters;
   readonly #session: FileSession;
   readonly #consumers = new Set<FileConsumer>();
   readonly #listeners: BroadcastListeners;
@@ -91,6 +82,7 @@ class FileBroker implements Broker {
   constructor(options: BrokerOptions, operations: OperationModule) {
     this.#session = new FileSession(options, operations);
     this.#listeners = new BroadcastListeners(this.#session, options.logger);
+    this.deadLetters = new KeyedDeadLetters(fileDeadStore(this.#session, () => this.#assertOpen()));
   }
 
   async connect({ timeoutMs }: { readonly timeoutMs: number }): Promise<void> {
@@ -179,16 +171,6 @@ class FileBroker implements Broker {
     return {
       putRaw: async (queue, bytes, head = undefined) =>
         void (await this.#session.call('putRaw', { queue, bytes, head: head ?? null }, { mode: 'durable' })),
-      dead: async () => {
-        const rows = await this.#session.call<DeadRow[]>('dead', { after: 0, limit: 1_000 }, { mode: 'read' });
-        return rows.map(({ queue, code, reason, parkedAtMs, head, body }) => ({
-          queue,
-          code,
-          reason,
-          atMs: parkedAtMs,
-          raw: rawBytes(head, body),
-        }));
-      },
       kill: async () => {
         this.#closed = true;
         for (const consumer of [...this.#consumers]) consumer.kill();

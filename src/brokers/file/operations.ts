@@ -1,10 +1,11 @@
 /**
  * The file broker's operations inside a transaction, put together from `store-messages.ts` (in, and looking),
- * `hand-out.ts` (pop, settle, leases) and `broadcasts.ts`. Loaded by an engine directly and by a writer thread through
+ * `hand-out.ts` (pop, settle, leases), `dead-operations.ts` and `broadcasts.ts`. Loaded by an engine directly and by a writer thread through
  * its address. See `clients/sqlite/schema.ts` for the tables and their one invariant.
  */
 import type { OperationModule, PrepareOperations } from '../../clients/sqlite/operations.js';
 import { broadcastOperations } from './broadcasts.js';
+import { deadOperations } from './dead-operations.js';
 import { handOutOperations } from './hand-out.js';
 import { MessageTable } from './message-table.js';
 import { storeOperations } from './store-messages.js';
@@ -15,6 +16,7 @@ export const prepareOperations: PrepareOperations = (connection, context) => {
     calls: {
       ...storeOperations(connection, table),
       ...handOutOperations(connection, context, table),
+      ...deadOperations(connection, table),
       ...broadcastOperations(connection, context),
     },
     beforeCommit: () => table.flush(),

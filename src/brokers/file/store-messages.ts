@@ -1,6 +1,6 @@
-/** Storing messages and looking at queues: publish, declare, depth, peek, purge, dead letters. */
+/** Storing messages and looking at queues: publish, declare, depth, peek, purge. */
 import type { SqliteConnection, SqliteRow } from '../../clients/sqlite/driver.js';
-import type { DeadRow, DepthRow, NewRow, PeekRow } from './call-types.js';
+import type { DepthRow, NewRow, PeekRow } from './call-types.js';
 import type { MessageTable } from './message-table.js';
 
 /** What one step of a purge removes: the lock is free for others in between. */
@@ -24,9 +24,6 @@ export function storeOperations(connection: SqliteConnection, table: MessageTabl
   const cutLine = connection.prepare('DELETE FROM line WHERE queue = ? AND (rank, id) <= (?, ?)');
   const cutLater = connection.prepare('DELETE FROM later WHERE queue = ? AND (due, id) <= (?, ?)');
   const remove = connection.prepare('DELETE FROM messages WHERE id IN (SELECT value FROM json_each(?))');
-  const deadRows = connection.prepare(
-    'SELECT id, queue, parked_at, code, reason, head, body FROM dead WHERE id > ? ORDER BY id LIMIT ?',
-  );
   const count = (row: SqliteRow | undefined): number => Number(row?.['n'] ?? 0);
   const removeIds = (rows: readonly SqliteRow[]): void => void remove.run([JSON.stringify(rows.map(({ id }) => id))]);
 
@@ -87,18 +84,6 @@ export function storeOperations(connection: SqliteConnection, table: MessageTabl
       }
       return delayed.length;
     },
-
-    /** Dead letters behind the one with this id, oldest first. */
-    dead: ({ after, limit }: { readonly after: number; readonly limit: number }): DeadRow[] =>
-      deadRows.all([after, limit]).map(({ id, queue, parked_at, code, reason, head, body }) => ({
-        id: Number(id),
-        queue: String(queue),
-        parkedAtMs: Number(parked_at),
-        code: String(code),
-        reason: String(reason),
-        head: head ?? null,
-        body: body ?? null,
-      })),
 
     /** For tests: bytes that are no message, at the back of a queue. */
     putRaw: ({

@@ -162,7 +162,7 @@ export class MemoryConsumer implements Consumer {
         return;
       }
       case 'park':
-        this.#space.park(queue.name, entry, settlement.reason);
+        this.#space.park(settlement.arrival, entry, settlement.reason, this.#options.consumerName);
     }
   }
 

@@ -18,11 +18,14 @@ import type {
   QueueDepth,
   Subscription,
 } from '../broker.js';
+import type { DeadLetters } from '../dead-letters.js';
+import { KeyedDeadLetters } from '../keyed-dead-letters.js';
 import { topicMatcher } from '../topic-pattern.js';
 import { MemoryConsumer } from './consumer.js';
-import { type DeadLetter, type Listener, MemorySpace, type MemorySpaceOptions } from './space.js';
+import { memoryDeadStore } from './dead-letters.js';
+import { type Listener, MemorySpace, type MemorySpaceOptions, type ParkedEntry } from './space.js';
 
-export type { DeadLetter, MemoryLimits, MemorySpaceOptions } from './space.js';
+export type { MemoryLimits, MemorySpaceOptions, ParkedEntry } from './space.js';
 
 const SPACES = new ProcessShared<MemorySpace>((space) => space.dispose());
 const PURGE_STEP = 1_000;
@@ -45,7 +48,7 @@ export async function openMemoryBroker(options: BrokerOptions): Promise<Broker> 
 /** A hold on the shared state behind a memory URL: gives it a clock and limits, and lets tests look and meddle. */
 export interface MemorySpaceHandle {
   /** What was parked, oldest first. */
-  readonly dead: readonly DeadLetter[];
+  dead(): readonly ParkedEntry[];
   /** Puts bytes into a queue that are no message. */
   putRaw(queue: string, bytes: Uint8Array): void;
   /** Ends the lease of every delivery that is out; their holders live and hear of it. */
@@ -70,7 +73,7 @@ export function holdMemorySpace(url: string, options?: MemorySpaceOptions): Memo
   }
   const { value: space, release } = SPACES.use(name, () => new MemorySpace(options));
   return {
-    dead: space.dead,
+    dead: () => [...space.dead.values()],
     putRaw(queue, bytes) {
       space.queue(queue).pushBack({ message: null, raw: bytes.slice(), priority: 0, redelivered: false, losses: 0 });
       space.schedulePump();
@@ -78,7 +81,11 @@ export function holdMemorySpace(url: string, options?: MemorySpaceOptions): Memo
     loseDeliveries() {
       for (const consumer of [...space.consumers]) consumer.loseAll();
     },
-    clearDead: () => space.dead.splice(0).length,
+    clearDead: () => {
+      const count = space.dead.size;
+      space.dead.clear();
+      return count;
+    },
     release,
   };
 }
@@ -108,6 +115,7 @@ function spaceName(url: string): string {
 class MemoryBroker implements Broker {
   readonly name = 'memory';
   readonly capabilities = CAPABILITIES;
+  readonly deadLetters: DeadLetters;
   readonly #use: SharedUse<MemorySpace>;
   readonly #space: MemorySpace;
   readonly #consumers = new Set<MemoryConsumer>();
@@ -117,6 +125,7 @@ class MemoryBroker implements Broker {
   constructor(use: SharedUse<MemorySpace>) {
     this.#use = use;
     this.#space = use.value;
+    this.deadLetters = new KeyedDeadLetters(memoryDeadStore(this.#space, () => this.#assertOpen()));
   }
 
   async connect(): Promise<void> {

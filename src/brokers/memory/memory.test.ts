@@ -94,7 +94,7 @@ describe('bounds', () => {
     await collector.settle(
       ...collector.arrivals.map((arrival) => ({ kind: 'park', arrival, reason: { code: 'E_DECODE', reason: 'r' } }) as const),
     );
-    expect(held.dead.map(({ queue }) => queue)).toEqual(['q', 'q', 'q']);
+    expect(held.dead().map(({ letter }) => letter.queue)).toEqual(['q', 'q', 'q']);
     expect(await one.publish([outgoing('q', 'refused')], { timeoutMs: 1_000 })).toEqual([full]);
     expect(held.clearDead()).toBe(3);
     await sendIds(one, 'q', ['taken']);
@@ -251,7 +251,7 @@ describe('messages', () => {
     const collector = await Collector.open(one, { q: 1 });
     await collector.got(1);
     await collector.settle({ kind: 'park', arrival: collector.delivery(0), reason: { code: 'E_DECODE', reason: 'r' } });
-    expect(JSON.parse(Buffer.from(held.dead[0]?.raw ?? []).toString())).toMatchObject({
+    expect(JSON.parse(Buffer.from(held.dead()[0]?.raw ?? []).toString())).toMatchObject({
       headers: { id: 'b' },
       body: { encoding: 'base64', data: Buffer.from(data).toString('base64') },
     });

@@ -6,7 +6,8 @@
 import { type Clock, systemClock } from '../../core/clock.js';
 import { PublishError } from '../../core/errors.js';
 import type { WireMessage } from '../../wire/message.js';
-import type { Broadcast, OutgoingMessage, ParkReason, PublishResult } from '../broker.js';
+import type { Arrival, Broadcast, OutgoingMessage, ParkReason, PublishResult } from '../broker.js';
+import { type DeadLetter, deadFacts, newDeadLetterId } from '../dead-letters.js';
 import type { MemoryConsumer } from './consumer.js';
 import { DelayHeap, type Entry, MemoryQueue } from './queue.js';
 
@@ -25,12 +26,11 @@ export interface MemorySpaceOptions extends MemoryLimits {
 }
 
 /** A parked message or piece of garbage. */
-export interface DeadLetter extends ParkReason {
-  readonly queue: string;
+export interface ParkedEntry {
+  readonly letter: DeadLetter;
+  readonly message: WireMessage | null;
   /** Garbage as it came; a message as JSON with its body in base64 or as text. */
   readonly raw: Uint8Array;
-  /** Wall time of the parking. */
-  readonly atMs: number;
 }
 
 export interface Listener {
@@ -46,7 +46,8 @@ export class MemorySpace {
   readonly clock: Clock;
   readonly queues = new Map<string, MemoryQueue>();
   readonly delays = new DelayHeap();
-  readonly dead: DeadLetter[] = [];
+  /** By id, oldest first. Bounded by `maxDead`. */
+  readonly dead = new Map<string, ParkedEntry>();
   readonly listeners = new Set<Listener>();
   readonly consumers = new Set<MemoryConsumer>();
   readonly #maxMessages: number;
@@ -113,8 +114,12 @@ export class MemorySpace {
     return dropped;
   }
 
-  park(queue: string, entry: Entry, reason: ParkReason): void {
-    this.dead.push({ queue, raw: rawBytes(entry), code: reason.code, reason: reason.reason, atMs: this.clock.nowMs() });
+  park(arrival: Arrival, entry: Entry, reason: ParkReason, by: string): void {
+    const raw = rawBytes(entry);
+    const parkedAtMs = this.clock.nowMs();
+    const id = newDeadLetterId(parkedAtMs);
+    const letter = { id, parkedAtMs, size: raw.length, ...deadFacts(arrival, reason, by) };
+    this.dead.set(id, { letter, message: entry.message, raw });
   }
 
   /** Tells every listener that matches, after the caller's turn, as a network would. */
@@ -178,8 +183,8 @@ export class MemorySpace {
   }
 
   #refusal(name: string, queue: MemoryQueue | undefined): string | null {
-    if (this.dead.length >= this.#maxDead) {
-      return `the memory broker holds ${this.dead.length} dead letters, its limit: look at them and remove them`;
+    if (this.dead.size >= this.#maxDead) {
+      return `the memory broker holds ${this.dead.size} dead letters, its limit: look at them and remove them`;
     }
     if (!queue) return this.queues.size < this.#maxQueues ? null : `the memory broker has ${this.queues.size} queues, its limit`;
     if (queue.total < this.#maxMessages) return null;

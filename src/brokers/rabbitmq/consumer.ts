@@ -305,7 +305,8 @@ export class RabbitmqConsumer implements Consumer {
 
   /** Those that publish a copy first: confirmed, then the original is acknowledged. */
   async #settleSlowly(session: Session, slow: readonly Slow[], results: SettleResult[]): Promise<void> {
-    const copied = await this.#parts.settler.copy(slow, (each) => session.held.has(slow[each]!.held.arrival.tag));
+    const stillOurs = (each: number): boolean => session.held.has(slow[each]!.held.arrival.tag);
+    const copied = await this.#parts.settler.copy(slow, stillOurs, this.#options.consumerName);
     const acked: number[] = [];
     slow.forEach(({ held, index }, each) => {
       if (!copied[each] || !session.held.has(held.arrival.tag)) return;

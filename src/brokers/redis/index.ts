@@ -20,10 +20,13 @@ import type {
   QueueDepth,
   Subscription,
 } from '../broker.js';
+import type { DeadLetters } from '../dead-letters.js';
+import { KeyedDeadLetters } from '../keyed-dead-letters.js';
 import { listQueues, peekQueue, purgeQueue, queueDepth } from './admin.js';
 import { addListener, sendBroadcast } from './broadcast.js';
 import { RedisLinks } from './connection.js';
 import { RedisConsumer } from './consume.js';
+import { redisDeadStore } from './dead-letters.js';
 import { bindingOf, checkQueueName } from './keys.js';
 import { RedisPublisher } from './publish.js';
 
@@ -59,6 +62,7 @@ export async function crashRedisBroker(broker: Broker): Promise<void> {
 class RedisBroker implements Broker {
   readonly name = 'redis';
   readonly capabilities = CAPABILITIES;
+  readonly deadLetters: DeadLetters;
   readonly #links: RedisLinks;
   readonly #publisher: RedisPublisher;
   readonly #consumers = new Set<RedisConsumer>();
@@ -67,6 +71,7 @@ class RedisBroker implements Broker {
   constructor(options: BrokerOptions) {
     this.#links = new RedisLinks(parseRedisUrl(options.url), options.logger);
     this.#publisher = new RedisPublisher(this.#links);
+    this.deadLetters = new KeyedDeadLetters(redisDeadStore(this.#links, () => this.#assertOpen()));
   }
 
   async connect(options: { readonly timeoutMs: number }): Promise<void> {

@@ -2,8 +2,8 @@
  * Every key and channel that the Redis broker uses, in one place. Kombu's first (wire section 4.1), then ours.
  *
  * Ours: `lovage:delayed` (queues with waiting messages, by next due time), `lovage:delayed:<queue>` (the messages, by due
- * time), `lovage:losses:<message>` and `lovage:sent:<sender>` (both expire), `lovage:dead` and `lovage:dead:index` (parked messages, kept until somebody
- * decides). Tags of ours in `unacked` start with `lovage:`.
+ * time), `lovage:losses:<message>` and `lovage:sent:<sender>` (both expire), `lovage:dead`, `lovage:dead:facts` and
+ * `lovage:dead:index` (parked messages, kept until somebody decides). Tags of ours in `unacked` start with `lovage:`.
  */
 import { ConfigError } from '../../core/errors.js';
 import { PRIORITY_SEPARATOR } from '../../wire/redis-envelope.js';
@@ -20,6 +20,7 @@ export interface RedisKeys {
   /** Followed by the message's own delivery tag. */
   readonly losses: string;
   readonly dead: string;
+  readonly deadFacts: string;
   readonly deadIndex: string;
   /** Prefix of the fanout channels: `/<db>.` */
   readonly channels: string;
@@ -34,6 +35,7 @@ export function redisKeys(prefix: string, db: number): RedisKeys {
     delayed: `${prefix}lovage:delayed`,
     losses: `${prefix}lovage:losses:`,
     dead: `${prefix}lovage:dead`,
+    deadFacts: `${prefix}lovage:dead:facts`,
     deadIndex: `${prefix}lovage:dead:index`,
     channels: `${prefix}/${db}.`,
   };

@@ -8,7 +8,9 @@ import { RedisLinkError } from '../../clients/redis.js';
 import { BrokerError } from '../../core/errors.js';
 import { encodeEnvelope, queueKey } from '../../wire/redis-envelope.js';
 import type { Settlement, SettleResult } from '../broker.js';
+import { deadFacts, newDeadLetterId } from '../dead-letters.js';
 import type { RedisConsumer } from './consume.js';
+import type { RedisDeadFacts } from './dead-letters.js';
 import type { Held } from './held.js';
 import { checkQueueName } from './keys.js';
 import { markRedelivered } from './redelivered.js';
@@ -20,17 +22,6 @@ import { requeue } from './scripts/requeue.js';
 type Of<K extends Settlement['kind']> = Extract<Settlement, { readonly kind: K }>;
 /** For each message: held, lost, or why Redis refused. */
 type Flags = readonly (boolean | string)[];
-
-/** What `lovage:dead` holds of a parked message, as JSON. */
-export interface DeadLetter {
-  /** The element of the list, byte by byte, as base64. */
-  readonly raw: string;
-  readonly reason: string;
-  readonly code: string;
-  readonly queue: string;
-  /** ISO time. */
-  readonly at: string;
-}
 
 export class RedisSettler {
   readonly #consumer: RedisConsumer;
@@ -111,12 +102,12 @@ export class RedisSettler {
         };
       }
       case 'park': {
-        const nowMs = Date.now();
-        const at = new Date(nowMs).toISOString();
-        const parks = holds.map(({ tag, raw, queue }, index) => {
-          const { reason, code } = (settlements[index] as Of<'park'>).reason;
-          const letter: DeadLetter = { raw: raw.toString('base64'), reason, code, queue, at };
-          return { tag, id: randomUUID(), atMs: nowMs, json: JSON.stringify(letter) };
+        const parkedAtMs = Date.now();
+        const parks = holds.map(({ tag, raw }, index) => {
+          const { arrival, reason } = settlements[index] as Of<'park'>;
+          const known = deadFacts(arrival, reason, this.#consumer.options.consumerName);
+          const facts: RedisDeadFacts = { ...known, parkedAtMs, size: raw.length };
+          return { tag, id: newDeadLetterId(parkedAtMs), facts: JSON.stringify(facts), element: raw };
         });
         return () => park(commands, keys, parks);
       }

@@ -10,7 +10,7 @@ import type { SqliteConnection } from './driver.js';
 /** "Lvge": lets `file(1)` and us tell our files from others. */
 export const APPLICATION_ID = 0x4c766765;
 /** Raised by each change of the tables; a file of a higher version is refused. */
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
 
 const MIGRATIONS: readonly (readonly string[])[] = [
   [
@@ -37,6 +37,19 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     'CREATE TABLE result_keys(hash INTEGER, seq INTEGER, PRIMARY KEY(hash, seq)) WITHOUT ROWID',
     'CREATE TABLE new_result_keys(hash INTEGER, seq INTEGER, PRIMARY KEY(hash, seq)) WITHOUT ROWID',
     'CREATE INDEX results_expires ON results(expires) WHERE expires IS NOT NULL',
+  ],
+  [
+    // facts: what is known of a dead letter, as JSON, in front of the large columns so that a list of them reads no body
+    `CREATE TABLE dead_letters(id INTEGER PRIMARY KEY, parked_at INTEGER NOT NULL, bytes INTEGER NOT NULL, facts TEXT NOT NULL,
+      head TEXT, body BLOB)`,
+    `INSERT INTO dead_letters SELECT id, parked_at, coalesce(length(CAST(head AS BLOB)), 0) + coalesce(length(CAST(body AS BLOB)), 0),
+      json_object('queue', queue, 'code', code, 'reason', reason,
+        'task', CASE WHEN json_valid(head) THEN json_extract(head, '$[3].task') END,
+        'taskId', CASE WHEN json_valid(head) THEN json_extract(head, '$[3].id') END,
+        'history', json('{"leasesLost":0,"executorsLost":0,"retries":0,"redelivered":false,"unknownSinceMs":null,"parkedBy":null}')),
+      head, body FROM dead`,
+    'DROP TABLE dead',
+    'ALTER TABLE dead_letters RENAME TO dead',
   ],
 ];
 

@@ -131,6 +131,20 @@ async function expectGap(fixture: BrokerFixture, capability: BrokerGap['capabili
 /** The reason that the suite parks with. */
 export const PARK_REASON = { code: 'E_DECODE', reason: 'the suite says so: "naïve"' } as const;
 
+/** Everything parked on a broker, oldest first, as its dead letters show it. Reads each: for brokers that find a letter by its id. */
+export async function parkedEntries({ deadLetters }: Broker): Promise<ParkedEntry[]> {
+  const entries: ParkedEntry[] = [];
+  for (let cursor: string | null = null; ; ) {
+    const { letters, next } = await deadLetters.list({ cursor });
+    for (const { id } of letters) {
+      const content = await deadLetters.get(id);
+      if (content) entries.push({ ...content.letter, raw: content.raw });
+    }
+    if (next === null) return entries.reverse();
+    cursor = next;
+  }
+}
+
 /** Parked entries of one queue, waited for. */
 export async function parked(fixture: BrokerFixture, queue: string, count: number): Promise<readonly ParkedEntry[]> {
   let entries: readonly ParkedEntry[] = [];

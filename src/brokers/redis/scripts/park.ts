@@ -1,4 +1,5 @@
 import { defineScript, type RedisArg, type RedisReply } from '../../../clients/redis.js';
+import type { RedisKeys } from '../keys.js';
 import { flagOrText } from './requeue.js';
 import type { ScriptRunner } from './runner.js';
 
@@ -6,8 +7,8 @@ import type { ScriptRunner } from './runner.js';
  * Moves held messages to the dead letters, in one step with the end of their hold. Dead letters have no expiry: they are
  * what could not run, and only a person may drop them.
  *
- * KEYS  1 unacked, 2 unacked_index, 3 lovage:dead (id → JSON), 4 lovage:dead:index (id by time)
- * ARGV  for each message: tag, id, time (ms), JSON
+ * KEYS  1 unacked, 2 unacked_index, 3 lovage:dead (id → element), 4 lovage:dead:facts (id → JSON), 5 lovage:dead:index (ids, all of score 0)
+ * ARGV  for each message: tag, id, facts, element
  * Reply for each message 1 (done), 0 (no longer held, nothing changed) or a text (refused; it is still held)
  *
  * About the first ZREM see renew.ts.
@@ -22,7 +23,8 @@ for i = 1, #ARGV, 4 do
     if type(stored) == 'table' and stored.err then
       done = stored.err
     else
-      redis.call('ZADD', KEYS[4], ARGV[i + 2], id)
+      redis.call('HSET', KEYS[4], id, ARGV[i + 2])
+      redis.call('ZADD', KEYS[5], 0, id)
       redis.call('HDEL', KEYS[1], tag)
       redis.call('ZREM', KEYS[2], tag)
       done = 1
@@ -36,17 +38,19 @@ return reply
 export interface Park {
   readonly tag: string;
   readonly id: string;
-  readonly atMs: number;
-  readonly json: string;
+  /** JSON. */
+  readonly facts: string;
+  /** The list element, byte by byte. */
+  readonly element: Buffer;
 }
 
 /** For each message whether it was held, or the text of Redis' refusal. */
 export async function park(
   runner: ScriptRunner,
-  keys: { readonly unacked: string; readonly unackedIndex: string; readonly dead: string; readonly deadIndex: string },
+  keys: Pick<RedisKeys, 'unacked' | 'unackedIndex' | 'dead' | 'deadFacts' | 'deadIndex'>,
   messages: readonly Park[],
 ): Promise<readonly (boolean | string)[]> {
-  const args: RedisArg[] = [script.sha, '4', keys.unacked, keys.unackedIndex, keys.dead, keys.deadIndex];
-  for (const { tag, id, atMs, json } of messages) args.push(tag, id, String(atMs), json);
+  const args: RedisArg[] = [script.sha, '5', keys.unacked, keys.unackedIndex, keys.dead, keys.deadFacts, keys.deadIndex];
+  for (const { tag, id, facts, element } of messages) args.push(tag, id, facts, element);
   return ((await runner.run(script, args)) as RedisReply[]).map(flagOrText);
 }

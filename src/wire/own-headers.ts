@@ -1,0 +1,13 @@
+/**
+ * The headers by which our senders, workers and tools tell each other something. They begin with `lovage_`: no task sees
+ * them, Celery nodes carry them along. What each means: `docs/decisions/epochs-and-claims.md`.
+ */
+
+/** Set by `with({ id })` and by a replay: this id may have been sent before, so the store is asked before the task runs. */
+export const RESENT_HEADER = 'lovage_resent';
+/** When a worker first met this message without knowing its task; wall milliseconds. */
+export const UNKNOWN_SINCE_HEADER = 'lovage_unknown_since';
+/** The epoch under which a claimed task goes on: its next try writes results in the same name, or they would be refused. */
+export const EPOCH_HEADER = 'lovage_epoch';
+/** How many executors died under this message, where the broker cannot count that. */
+export const LOSSES_HEADER = 'lovage_losses';
