@@ -31,6 +31,7 @@ export {
   WireError,
 } from './core/errors.js';
 export type { Logger } from './core/logger.js';
+export type { Finding, NotReady, TaskRunTimes, WorkerReport } from './core/worker-report.js';
 export { WireDate, WireDecimal, WireTime, WireUuid } from './wire/typed-values.js';
 
 /**

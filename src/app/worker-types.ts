@@ -1,6 +1,7 @@
 /** The public face of a worker. The worker itself lives in `worker/`, which the app must not know; `index.ts` joins them. */
 import type { Duration } from '../core/duration.js';
 import type { Logger } from '../core/logger.js';
+import type { WorkerReport } from '../core/worker-report.js';
 
 /** Options of `app.worker()`; the command line has the same. */
 export interface WorkerOptions {
@@ -36,6 +37,15 @@ export interface WorkerOptions {
   readonly unknownTaskPatience?: Duration;
   /** Tries to reach the broker at the start before giving up with `E_BROKER_UNREACHABLE`. @defaultValue for ever */
   readonly connectTries?: number;
+  /**
+   * An HTTP server beside the connections with `/livez`, `/readyz`, `/metrics` and `/report`; it goes on answering while tasks block
+   * (except in pool `'inline'`), and no answer costs a message to the broker. Port 0 takes any free one; `report()` says which.
+   * @defaultValue none; the host is `'127.0.0.1'`
+   * @throws ConfigError `E_HEALTH` from `app.worker()` when the port is taken
+   */
+  readonly health?: { readonly port?: number; readonly host?: string };
+  /** A file that is written anew every 5 s while the worker lives, and removed when it ends: probes look at its age. @defaultValue none */
+  readonly heartbeatFile?: string;
   readonly logger?: Logger;
 }
 
@@ -55,5 +65,7 @@ export interface Worker {
   /** Resolves when the worker has ended, for whatever reason. */
   readonly done: Promise<{ readonly exitCode: number }>;
   stats(): Promise<WorkerStats>;
+  /** What it knows of itself: run times a task, whether it is ready and if not why, and findings in words. Bounded; costs the broker nothing. */
+  report(): Promise<WorkerReport>;
   [Symbol.asyncDispose](): Promise<void>;
 }

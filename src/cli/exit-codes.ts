@@ -25,6 +25,7 @@ const BY_ERROR: Partial<Record<ErrorCode, ExitCode>> = {
   E_CONFIG_URL: 78,
   E_CONFIG_CONFLICT: 78,
   E_DRIVER_MISSING: 78,
+  E_HEALTH: 78,
   E_FILE_SYSTEM: 78,
   E_NOT_SUPPORTED: 78,
   E_APP_FILE: 65,

@@ -1,5 +1,6 @@
 /** Worker options with every default filled in, and the queue syntax of the command line. Pure. */
 import { hostname } from 'node:os';
+import { resolve as resolvePath } from 'node:path';
 import type { ConsumedQueue } from '../brokers/broker.js';
 import { type Duration, durationMs } from '../core/duration.js';
 import { ConfigError } from '../core/errors.js';
@@ -10,6 +11,12 @@ export type PoolName = 'threads' | 'async' | 'inline';
 export interface QueueOption {
   readonly name: string;
   readonly credit: number | null;
+}
+
+/** Where the health server listens; port 0 = any free one. */
+export interface HealthAddress {
+  readonly host: string;
+  readonly port: number;
 }
 
 /** What the engine needs; can be cloned, because it may live in another thread. */
@@ -29,6 +36,10 @@ export interface EngineOptions {
   readonly connectTimeoutMs: number;
   /** Tries to reach the broker at the start; `null` = for ever. */
   readonly connectTries: number | null;
+  /** Where the health server listens; `null` = there is none. */
+  readonly health: HealthAddress | null;
+  /** Touched while the engine's loop turns; `null` = none. */
+  readonly heartbeatFile: string | null;
   /** Outcomes that may be between run and settlement before credit is held back. */
   readonly maxUnsettled: number;
 }
@@ -48,6 +59,8 @@ export interface RawWorkerOptions {
   readonly timeLimit?: Duration;
   readonly unknownTaskPatience?: Duration;
   readonly connectTries?: number;
+  readonly health?: { readonly port?: number; readonly host?: string };
+  readonly heartbeatFile?: string;
 }
 
 export interface ResolvedWorkerOptions {
@@ -92,6 +105,16 @@ export function queueCredits(queues: readonly QueueOption[], slots: number): Con
   return queues.map(({ name, credit }) => ({ name, credit: Math.min(credit ?? open, slots) }));
 }
 
+/** Only this machine may ask, unless told otherwise: the answers name tasks and queues. */
+function healthAddress(health: RawWorkerOptions['health']): HealthAddress | null {
+  if (health === undefined) return null;
+  const { port = 0, host = '127.0.0.1' } = health;
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new ConfigError('E_CONFIG_RANGE', `health.port is ${port}: it must be a whole number from 0 (any free port) to 65535`);
+  if (host === '') throw new ConfigError('E_CONFIG_RANGE', 'health.host is an empty string: leave it out for 127.0.0.1');
+  return { host, port };
+}
+
 /** `%h` is the host, `%p` the process id. The name becomes part of keys, tags and connection names. */
 function nodeName(pattern: string): string {
   const name = pattern.replaceAll('%h', hostname()).replaceAll('%p', String(process.pid));
@@ -131,6 +154,8 @@ export function resolveWorkerOptions(raw: RawWorkerOptions): ResolvedWorkerOptio
       unknownTaskPatienceMs: durationMs(raw.unknownTaskPatience ?? '10m', 'unknownTaskPatience'),
       connectTimeoutMs: 5_000,
       connectTries: raw.connectTries === undefined ? null : positiveInteger(raw.connectTries, 'connectTries', 1_000_000),
+      health: healthAddress(raw.health),
+      heartbeatFile: raw.heartbeatFile === undefined ? null : resolvePath(raw.heartbeatFile),
       maxUnsettled: Math.max(1_000, 4 * slotsPerExecutor * executors),
     },
   };

@@ -51,6 +51,8 @@ export interface TaskFacts {
   readonly trackStarted: boolean;
   readonly softTimeLimitMs: number | null;
   readonly timeLimitMs: number | null;
+  /** `retry.max: 'unlimited'`: told at the start and in the report. */
+  readonly endlessRetry: boolean;
 }
 
 /** The first word of an executor. */

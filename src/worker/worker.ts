@@ -9,6 +9,7 @@ import { codeOf } from '../core/errors.js';
 import { exitNow, STUCK_EXIT_CODE } from '../core/exit-now.js';
 import { createLogger, type LogFormat, type LogLevel } from '../core/log-output.js';
 import type { Logger } from '../core/logger.js';
+import type { WorkerReport } from '../core/worker-report.js';
 import { isExecutorThread } from './executor/load-source.js';
 import { type RawWorkerOptions, resolveWorkerOptions } from './options.js';
 import type { AppSource, PoolSetup, RunningPool, StopReport } from './pools/pool.js';
@@ -34,6 +35,11 @@ async function startPool(setup: PoolSetup): Promise<RunningPool> {
   }
 }
 
+const emptyReport: WorkerReport = {
+  ...{ name: '', uptimeMs: 0, health: null, ready: false, notReady: [], slots: 0, active: 0, executors: 0, blockedExecutors: 0 },
+  ...{ counters: {}, tasks: [], findings: [] },
+};
+
 /** What `app.worker()` gives inside an executor: the app file is loaded there too, and must not start a worker in a worker. */
 function inertWorker(): Worker {
   const close = async (): Promise<void> => {};
@@ -51,7 +57,13 @@ function inertWorker(): Worker {
     abandoned: 0,
     duplicates: 0,
   };
-  return { close, done: new Promise(() => {}), stats: async () => zero, [Symbol.asyncDispose]: close };
+  return {
+    close,
+    done: new Promise(() => {}),
+    stats: async () => zero,
+    report: async () => emptyReport,
+    [Symbol.asyncDispose]: close,
+  };
 }
 
 /** Starts a worker for an app that lives here. @throws LovageError what kept it from starting */
@@ -89,7 +101,7 @@ export async function startWorker(app: App, options: WorkerOptions = {}): Promis
     leave();
     finish({ exitCode: report.handBackFailed ? 3 : 0 });
   };
-  return { close, done, stats: () => running.stats(), [Symbol.asyncDispose]: close };
+  return { close, done, stats: () => running.stats(), report: () => running.report(), [Symbol.asyncDispose]: close };
 }
 
 /** What the command line gives. */

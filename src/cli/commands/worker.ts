@@ -27,6 +27,9 @@ interface WorkerFlags {
   readonly timeLimit?: Duration;
   readonly unknownTaskPatience: Duration;
   readonly connectTries?: number;
+  readonly healthPort?: number;
+  readonly healthHost?: string;
+  readonly heartbeatFile?: string;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }
@@ -84,6 +87,9 @@ export function defineWorker(command: Command): void {
         .default('10m'),
     )
     .option('--connect-tries <n>', 'tries to reach the broker at the start, then exit 69 (default: for ever)', wholeNumber(1))
+    .option('--health-port <port>', 'serve /livez, /readyz, /metrics and /report there; 0 takes any free port', wholeNumber(0))
+    .option('--health-host <host>', 'address of the health server (default: 127.0.0.1)')
+    .option('--heartbeat-file <path>', 'write this file every 5 s while the worker lives, for probes that look at its age')
     .option('--broker <url>', "broker URL (default: the app's own)")
     .option('--results <url>', "result store URL (default: the app's own)")
     .addOption(
@@ -109,9 +115,22 @@ Examples:
     )
     .action(async (flags: WorkerFlags) => {
       const file = await readConfigFile();
-      const { app = file.app, broker = file.broker, results = file.results, queues, threads, concurrency, name, ...rest } = flags;
+      const {
+        app = file.app,
+        broker = file.broker,
+        results = file.results,
+        queues,
+        threads,
+        concurrency,
+        name,
+        healthPort,
+        healthHost,
+        ...rest
+      } = flags;
       if (app === undefined)
         throw new UsageError('lovage worker needs an app file: --app ./tasks.ts, or LOVAGE_APP, or "app" in lovage.config.ts');
+      if (healthHost !== undefined && healthPort === undefined)
+        throw new UsageError('--health-host needs a port: add --health-port 8080');
       const { file: appFile, exportName } = parseAppFile(app);
       const code = await run({
         appFile,
@@ -122,6 +141,9 @@ Examples:
         ...(threads === undefined ? {} : { threads }),
         ...(concurrency === undefined ? {} : { concurrency }),
         ...(name === undefined ? {} : { name }),
+        ...(healthPort === undefined
+          ? {}
+          : { health: { port: healthPort, ...(healthHost === undefined ? {} : { host: healthHost }) } }),
         ...rest,
       });
       // Whatever user code left open must not keep a stopped worker alive.

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import type { Delivery } from '../../brokers/broker.js';
 import type { WireMessage } from '../../wire/message.js';
+import { EPOCH_HEADER, LOSSES_HEADER, RESENT_HEADER, UNKNOWN_SINCE_HEADER } from '../../wire/own-headers.js';
 import { encodeTaskMessage } from '../../wire/task-message.js';
 import type { TaskFacts } from '../port.js';
-import { admit, EPOCH_HEADER, LOSSES_HEADER, RESENT_HEADER, UNKNOWN_SINCE_HEADER, withHeader } from './admission.js';
+import { admit, withHeader } from './admission.js';
 
 const NOW = Date.UTC(2026, 10, 21);
 const FACTS: TaskFacts = {
@@ -12,6 +13,7 @@ const FACTS: TaskFacts = {
   ignoreResult: false,
   resultTtlMs: null,
   trackStarted: false,
+  endlessRetry: false,
   softTimeLimitMs: null,
   timeLimitMs: null,
 };

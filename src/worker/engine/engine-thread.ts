@@ -3,6 +3,7 @@ import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { codeOf, toError } from '../../core/errors.js';
 import { exitNow, STUCK_EXIT_CODE } from '../../core/exit-now.js';
 import { createLogger } from '../../core/log-output.js';
+import type { WorkerReport } from '../../core/worker-report.js';
 import type { EngineOptions } from '../options.js';
 import type { LogSettings, StopReport, WorkerStats } from '../pools/pool.js';
 import { messagePortEnd } from '../pools/port-ends.js';
@@ -18,13 +19,14 @@ export interface EngineThreadData {
   readonly entered: Int32Array;
 }
 
-export type ToEngineThread = { readonly type: 'stop'; readonly graceMs: number } | { readonly type: 'stats' };
+export type ToEngineThread = { readonly type: 'stop'; readonly graceMs: number } | { readonly type: 'stats' | 'report' };
 
 export type FromEngineThread =
   | { readonly type: 'started' }
   | { readonly type: 'failed'; readonly code: string; readonly message: string }
   | { readonly type: 'stopped'; readonly report: StopReport }
-  | { readonly type: 'stats'; readonly stats: WorkerStats };
+  | { readonly type: 'stats'; readonly stats: WorkerStats }
+  | { readonly type: 'report'; readonly report: WorkerReport };
 
 const { options, log, executorPort, entered } = workerData as EngineThreadData;
 const owner = parentPort as NonNullable<typeof parentPort>;
@@ -42,7 +44,8 @@ const engine = new Engine(options, [end], logger, {
 
 owner.on('message', (message: ToEngineThread) => {
   if (message.type === 'stop') void engine.stop(message.graceMs).then((report) => post({ type: 'stopped', report }));
-  else post({ type: 'stats', stats: engine.stats() });
+  else if (message.type === 'stats') post({ type: 'stats', stats: engine.stats() });
+  else post({ type: 'report', report: engine.report() });
 });
 try {
   await engine.start();

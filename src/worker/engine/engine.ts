@@ -5,15 +5,15 @@
  * Life: starting → running → the states of `shutdown.ts` → closed.
  */
 import type { Broker, Consumer } from '../../brokers/broker.js';
-import type { Clock } from '../../core/clock.js';
-import { systemClock } from '../../core/clock.js';
+import { type Clock, systemClock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
+import type { WorkerReport } from '../../core/worker-report.js';
 import { defaultResultUrl } from '../../results/from-url.js';
 import type { ResultStore } from '../../results/result-store.js';
-import type { EngineOptions } from '../options.js';
-import { queueCredits } from '../options.js';
+import { type EngineOptions, queueCredits } from '../options.js';
 import type { StopReport, WorkerStats } from '../pools/pool.js';
 import type { EngineEnd, ExecutorHello, FromExecutor, PortError, TaskFacts } from '../port.js';
+import { announceReady } from './announce.js';
 import { Calls } from './calls.js';
 import { openConnections } from './connect.js';
 import { Intake } from './consumer.js';
@@ -25,6 +25,7 @@ import { CLAIM_TTL_MS, Settler } from './settle.js';
 import { shutDown } from './shutdown.js';
 import { type ActiveRun, type EngineCounters, newCounters } from './state.js';
 import { TaskLog } from './task-log.js';
+import { Vitals } from './vitals.js';
 import { Watchdog } from './watchdog.js';
 
 /** What a pool with executors of their own gives the engine. */
@@ -59,6 +60,7 @@ export class Engine {
   #overrun: OverrunOptions | null = null;
   #watchdog: Watchdog | null = null;
   readonly #host: EngineHost | null;
+  readonly #vitals: Vitals;
   #stopping: Promise<StopReport> | null = null;
 
   /** @param host `null`: the executor shares this loop, and nobody could end it */
@@ -86,17 +88,27 @@ export class Engine {
       (run) => this.#onGiven(run),
     );
     for (const [index, end] of ends.entries()) this.#executors.attach(index, end);
+    this.#vitals = new Vitals({
+      ...{ options, logger, counters: this.counters, active: this.#active, facts: this.#facts, executors: this.#executors },
+      ...{ consumer: () => this.#consumer, watchdog: () => this.#watchdog, unsettled: () => this.#settler?.inFlight ?? 0 },
+    });
   }
 
   stats(): WorkerStats {
     return { ...this.counters, active: this.#active.size };
   }
 
+  /** What the worker knows of itself, bounded. */
+  report(): WorkerReport {
+    return this.#vitals.report();
+  }
+
   /** Waits for the executors, connects, and takes the first tasks. @throws LovageError what kept it from starting */
   async start(): Promise<void> {
-    const hello = await new Promise<ExecutorHello>((resolve, reject) => {
+    const ready = new Promise<ExecutorHello>((resolve, reject) => {
       this.#ready = { resolve, reject };
     });
+    const [hello] = await Promise.all([ready, this.#vitals.open()]);
     const options = this.#options;
     const { broker, store } = await openConnections({
       brokerUrl: options.brokerUrl ?? hello.brokerUrl,
@@ -120,7 +132,10 @@ export class Engine {
       clock: this.#clock,
       resultTtlMs: hello.resultTtlMs,
       signal: this.#giveUp.signal,
-      onDrained: () => this.#onDrained(),
+      onDrained: () => {
+        this.#credit.pay();
+        this.#patience.check();
+      },
     });
     this.#settler = settler;
     this.#intake = new Intake({
@@ -157,25 +172,10 @@ export class Engine {
       // A driver may deliver before consume() has resolved; until then there is nothing to settle with.
       onArrivals: (arrivals) => (this.#consumer ? this.#intake?.arrivals(arrivals) : starting.push(...arrivals)),
       onLost: (tags) => this.#onLost(new Set(tags)),
-      onState: (state, cause) => {
-        if (state === 'connected') this.#logger.info({ broker: broker.name }, 'connected to the broker');
-        else this.#logger.warn({ broker: broker.name, error: cause?.message }, 'connection to the broker lost; reconnecting');
-      },
+      onState: (state, cause) => this.#vitals.connection(broker.name, state, cause),
     });
     if (starting.length > 0) this.#intake.arrivals(starting.splice(0));
-    this.#logger.info(
-      {
-        name: options.name,
-        broker: broker.name,
-        results: store.name,
-        queues: queues.map(({ name }) => name),
-        slots,
-        tasks: this.#facts.size,
-      },
-      'worker ready',
-    );
-    if (store.capabilities.readableByAnyone !== true)
-      this.#logger.info({ store: store.name }, store.capabilities.readableByAnyone);
+    announceReady({ name: options.name, broker, store, queues, slots, facts: this.#facts, logger: this.#logger });
   }
 
   /** Ends the worker; a second call with a shorter grace hurries the first. */
@@ -207,12 +207,14 @@ export class Engine {
     switch (message.type) {
       case 'outcomes': {
         const batch: { outcome: (typeof message.outcomes)[number]; run: ActiveRun }[] = [];
+        const nowMs = this.#clock.nowMs();
         for (const outcome of message.outcomes) {
           const run = this.#active.get(outcome.run);
           // An executor that was given up may still have said something about a run that starts again elsewhere.
           if (!run || run.executor !== executor) continue;
           this.#active.delete(outcome.run);
           this.#executors.release(executor);
+          this.#vitals.ended(run, outcome, nowMs);
           batch.push({ outcome, run });
         }
         this.#settler?.outcomes(batch);
@@ -253,6 +255,7 @@ export class Engine {
   }
 
   #onLost(tags: ReadonlySet<string>): void {
+    this.#vitals.lost(tags.size);
     const runs: number[] = [];
     for (const run of this.#active.values()) if (!run.settled && tags.has(run.delivery.tag)) runs.push(run.run);
     if (runs.length > 0) this.#executors.broadcast({ type: 'abort', runs, reason: 'lease-lost' });
@@ -289,12 +292,8 @@ export class Engine {
     });
   }
 
-  #onDrained(): void {
-    this.#credit.pay();
-    this.#patience.check();
-  }
-
   async #stop(graceMs: number): Promise<StopReport> {
+    this.#vitals.stopping(graceMs);
     const giveUp = (): void => this.#giveUp.abort(new Error('the worker is stopping'));
     if (!this.#consumer) giveUp();
     const report = await shutDown({
@@ -313,6 +312,7 @@ export class Engine {
     });
     this.#calls?.close();
     this.#watchdog?.close();
+    await this.#vitals.close();
     this.#taskLog.flush();
     this.#logger.info({ ...this.counters, ...report }, 'worker stopped');
     return report;

@@ -9,6 +9,8 @@ import type { ActiveRun } from './state.js';
 
 interface ExecutorSlot {
   end: EngineEnd | null;
+  /** It has said `ready`. */
+  opened: boolean;
   free: number;
   /** Runs that it has. */
   busy: number;
@@ -51,6 +53,11 @@ export class Executors {
     return this.#slots.length;
   }
 
+  /** Those that can run something: they have said `ready` and have not died. */
+  get alive(): number {
+    return this.#slots.filter((slot) => slot.end !== null && slot.opened).length;
+  }
+
   isBusy(index: number): boolean {
     return (this.#slots[index]?.busy ?? 0) > 0;
   }
@@ -62,7 +69,7 @@ export class Executors {
 
   /** Adds an executor, or puts a new one in the place of a dead one. */
   attach(index: number, end: EngineEnd): void {
-    this.#slots[index] = { end, free: 0, busy: 0, outbox: [] };
+    this.#slots[index] = { end, opened: false, free: 0, busy: 0, outbox: [] };
     end.onMessage((message) => this.#onMessage(index, message));
   }
 
@@ -70,6 +77,7 @@ export class Executors {
   open(index: number): void {
     const slot = this.#slots[index];
     if (!slot) return;
+    slot.opened = true;
     slot.free = this.#slotsEach;
     slot.busy = 0;
     this.#dispatchAlone();

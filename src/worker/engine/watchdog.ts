@@ -82,6 +82,12 @@ export class Watchdog {
     return longest > SLACK_MS ? longest : 0;
   }
 
+  /** Executors that have not answered for two seconds. */
+  blocked(): number {
+    const nowMs = performance.now();
+    return this.#loops.filter((loop) => loop && loop.askedMs !== null && nowMs - loop.askedMs >= REPORT_MS).length;
+  }
+
   /** Time for which the loop of this executor has been blocked so far: no task is charged with what others took. */
   blockedMs(index: number): number {
     return this.#loop(index).blockedMs;

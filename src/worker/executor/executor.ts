@@ -16,8 +16,9 @@ const BATCH_MS = 2;
 function helloOf(app: App): ExecutorHello {
   const { config } = app;
   const tasks = app.registry.all().map((definition): TaskFacts => {
-    const { ack, ignoreResult, resultTtlMs, trackStarted, softTimeLimitMs, timeLimitMs } = definition.options;
-    return { name: definition.name, ack, ignoreResult, resultTtlMs, trackStarted, softTimeLimitMs, timeLimitMs };
+    const { ack, ignoreResult, resultTtlMs, trackStarted, softTimeLimitMs, timeLimitMs, retry } = definition.options;
+    const endlessRetry = retry?.max === Number.POSITIVE_INFINITY;
+    return { name: definition.name, ack, ignoreResult, resultTtlMs, trackStarted, softTimeLimitMs, timeLimitMs, endlessRetry };
   });
   return {
     appName: config.name,

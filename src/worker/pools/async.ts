@@ -5,6 +5,7 @@
 import { MessageChannel, Worker as Thread } from 'node:worker_threads';
 import type { ErrorCode } from '../../core/error-codes.js';
 import { ConfigError, LovageError, TaskError } from '../../core/errors.js';
+import type { WorkerReport } from '../../core/worker-report.js';
 import type { EngineThreadData, FromEngineThread, ToEngineThread } from '../engine/engine-thread.js';
 import { Executor } from '../executor/executor.js';
 import { loadSource } from '../executor/load-source.js';
@@ -34,6 +35,7 @@ export async function startAsyncPool(setup: PoolSetup): Promise<RunningPool> {
   let stopping = false;
   let onStopped: ((report: StopReport) => void) | null = null;
   const statsAsked: ((stats: WorkerStats) => void)[] = [];
+  const reportAsked: ((report: WorkerReport) => void)[] = [];
   const post = (message: ToEngineThread): void => thread.postMessage(message);
 
   const started = new Promise<void>((resolve, reject) => {
@@ -42,7 +44,8 @@ export async function startAsyncPool(setup: PoolSetup): Promise<RunningPool> {
       if (message.type === 'started') resolve();
       else if (message.type === 'failed') reject(new LovageError(message.code as ErrorCode, message.message));
       else if (message.type === 'stopped') onStopped?.(message.report);
-      else statsAsked.shift()?.(message.stats);
+      else if (message.type === 'stats') statsAsked.shift()?.(message.stats);
+      else reportAsked.shift()?.(message.report);
     });
     thread.on('error', (error: unknown) => {
       cause = error instanceof Error ? (error.stack ?? error.message) : String(error);
@@ -82,6 +85,11 @@ export async function startAsyncPool(setup: PoolSetup): Promise<RunningPool> {
       new Promise((resolve) => {
         statsAsked.push(resolve);
         post({ type: 'stats' });
+      }),
+    report: () =>
+      new Promise((resolve) => {
+        reportAsked.push(resolve);
+        post({ type: 'report' });
       }),
   };
 }

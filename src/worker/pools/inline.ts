@@ -15,7 +15,12 @@ export async function startInlinePool(setup: PoolSetup): Promise<RunningPool> {
   const engine = new Engine(options.engine, [pair.engine], logger);
   const executor = new Executor(app, pair.executor, logger);
   const started = engine.start();
-  await Promise.all([started, executor.start()]);
+  try {
+    await Promise.all([started, executor.start()]);
+  } catch (error) {
+    await engine.stop(0);
+    throw error;
+  }
   if (!options.engine.brokerUrl?.startsWith('memory:') && !app.config.brokerUrl.startsWith('memory:')) {
     logger.warn(
       {},
@@ -25,5 +30,6 @@ export async function startInlinePool(setup: PoolSetup): Promise<RunningPool> {
   return {
     stop: (graceMs) => engine.stop(graceMs),
     stats: async () => engine.stats(),
+    report: async () => engine.report(),
   };
 }

@@ -5,6 +5,7 @@
 import type { App } from '../../app/app.js';
 import type { LogFormat, LogLevel } from '../../core/log-output.js';
 import type { Logger } from '../../core/logger.js';
+import type { WorkerReport } from '../../core/worker-report.js';
 import type { EngineCounters } from '../engine/state.js';
 import type { ResolvedWorkerOptions } from '../options.js';
 
@@ -44,4 +45,6 @@ export interface RunningPool {
   /** Warm stop; called again it hurries. */
   stop(graceMs: number): Promise<StopReport>;
   stats(): Promise<WorkerStats>;
+  /** What the worker knows of itself. */
+  report(): Promise<WorkerReport>;
 }

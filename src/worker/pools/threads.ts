@@ -48,5 +48,6 @@ export async function startThreadPool(setup: PoolSetup): Promise<RunningPool> {
       return { ...report, stuck: !(await crew.close()) };
     },
     stats: async () => engine.stats(),
+    report: async () => engine.report(),
   };
 }
