@@ -10,7 +10,7 @@
 import { randomBytes } from 'node:crypto';
 import type { ErrorCode } from '../core/error-codes.js';
 import type { WireMessage } from '../wire/message.js';
-import { LOSSES_HEADER, RESENT_HEADER, UNKNOWN_SINCE_HEADER } from '../wire/own-headers.js';
+import { LOSSES_HEADER, RESENT_HEADER, SUSPECT_HEADER, UNKNOWN_SINCE_HEADER } from '../wire/own-headers.js';
 import { upgradeProtocol1 } from '../wire/task-message.js';
 import type { Arrival, ParkReason } from './broker.js';
 
@@ -239,7 +239,7 @@ export function matchesFilter(filter: DeadFilter, letter: DeadLetter): boolean {
  */
 export function freshStart(message: WireMessage): WireMessage {
   const headers: Record<string, unknown> = { ...message.headers, [RESENT_HEADER]: true };
-  for (const mark of [LOSSES_HEADER, UNKNOWN_SINCE_HEADER, 'redelivered']) delete headers[mark];
+  for (const mark of [LOSSES_HEADER, SUSPECT_HEADER, UNKNOWN_SINCE_HEADER, 'redelivered']) delete headers[mark];
   return { ...message, headers };
 }
 

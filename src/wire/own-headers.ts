@@ -11,3 +11,5 @@ export const UNKNOWN_SINCE_HEADER = 'lovage_unknown_since';
 export const EPOCH_HEADER = 'lovage_epoch';
 /** How many executors died under this message, where the broker cannot count that. */
 export const LOSSES_HEADER = 'lovage_losses';
+/** One of several that may have kept their executor from answering past a hard limit: it runs alone, which tells. */
+export const SUSPECT_HEADER = 'lovage_suspect';

@@ -74,6 +74,7 @@ describe('admission', () => {
     expect(admit(delivery(withHeader(message(), LOSSES_HEADER, 2), { losses: 1 }), context)).toMatchObject({
       kind: 'park',
       code: 'E_WORKER_LOST',
+      reason: expect.stringMatching(/^3 times .*: 1 with their worker.*, 2 in a living worker/),
     });
   });
 

@@ -6,19 +6,10 @@ import type { Delivery } from '../../brokers/broker.js';
 import type { ErrorCode } from '../../core/error-codes.js';
 import { codeOf, toError } from '../../core/errors.js';
 import type { WireMessage } from '../../wire/message.js';
+import { EPOCH_HEADER, LOSSES_HEADER, RESENT_HEADER, SUSPECT_HEADER, UNKNOWN_SINCE_HEADER } from '../../wire/own-headers.js';
 import { readTaskHeaders, type TaskHeaders, upgradeProtocol1 } from '../../wire/task-message.js';
 import type { TaskFacts } from '../port.js';
 
-/** Set by `with({ id })`: this id may have been sent before, so the store is asked before the task runs. */
-export const RESENT_HEADER = 'lovage_resent';
-/** When a worker first met this message without knowing its task; wall milliseconds. */
-export const UNKNOWN_SINCE_HEADER = 'lovage_unknown_since';
-/** The epoch under which a claimed task goes on: its next try writes results in the same name, or they would be refused. */
-export const EPOCH_HEADER = 'lovage_epoch';
-/** How many executors died under this message, where the broker cannot count that. */
-export const LOSSES_HEADER = 'lovage_losses';
-/** One of several that may have kept their executor from answering past a hard limit: it runs alone, which tells. */
-export const SUSPECT_HEADER = 'lovage_suspect';
 /** After so many losses a message is parked as poison. */
 export const MAX_LOSSES = 3;
 
@@ -50,6 +41,15 @@ export interface AdmissionContext {
 /** How many workers or executors died under this delivery, as far as anybody knows. */
 export function lossesOf(delivery: Delivery): number {
   return delivery.losses + countOf(delivery.message.headers[LOSSES_HEADER]);
+}
+
+/** For people: whose deaths these were. */
+function lossesTold(delivery: Delivery, losses: number): string {
+  const executors = losses - delivery.losses;
+  const parts: string[] = [];
+  if (delivery.losses > 0) parts.push(`${delivery.losses} with their worker, whose lease ended`);
+  if (executors > 0) parts.push(`${executors} in a living worker, that lost a thread or child process`);
+  return `${losses} times the executor died while this task was running: ${parts.join(', ')}`;
 }
 
 /** Headers of our own come from the wire like all others: anything but a count is none. */
@@ -114,7 +114,7 @@ export function admit(delivery: Delivery, context: AdmissionContext): Verdict {
   }
   const losses = lossesOf(delivery);
   if (losses >= MAX_LOSSES) {
-    return { kind: 'park', headers, code: 'E_WORKER_LOST', reason: `${losses} workers died while they ran this task` };
+    return { kind: 'park', headers, code: 'E_WORKER_LOST', reason: lossesTold(delivery, losses) };
   }
   const alone = losses > 0 || message.headers[SUSPECT_HEADER] === true;
   const claim = delivery.redelivered || losses > 0 || message.headers[RESENT_HEADER] === true;

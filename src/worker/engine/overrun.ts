@@ -7,13 +7,15 @@
  *
  * A thread inside a native call cannot be ended. Then everything is handed back and the process ends (exit code 70).
  */
+
 import type { Settlement } from '../../brokers/broker.js';
 import { formatMs } from '../../core/duration.js';
 import { TaskError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { pythonError } from '../../wire/exception-info.js';
+import { LOSSES_HEADER, SUSPECT_HEADER } from '../../wire/own-headers.js';
 import type { Outcome } from '../port.js';
-import { LOSSES_HEADER, lossesOf, SUSPECT_HEADER, withHeader } from './admission.js';
+import { lossesOf, withHeader } from './admission.js';
 import type { Executors } from './executors.js';
 import type { Settler } from './settle.js';
 import type { ActiveRun, EngineCounters } from './state.js';

@@ -5,6 +5,7 @@
  *
  * Bounded: what is between outcome and settlement counts as `inFlight`, and the engine stops granting credit above a limit.
  */
+
 import type { Broker, Consumer, OutgoingMessage, Settlement } from '../../brokers/broker.js';
 import { reconnectDelayMs } from '../../core/backoff.js';
 import type { Clock } from '../../core/clock.js';
@@ -14,10 +15,11 @@ import { codeOf, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { ResultStore, ResultWrite } from '../../results/result-store.js';
 import { pythonError } from '../../wire/exception-info.js';
+import { EPOCH_HEADER, LOSSES_HEADER, SUSPECT_HEADER } from '../../wire/own-headers.js';
 import { encodeResultMeta } from '../../wire/result-meta.js';
 import { retrySuccessor, type TaskHeaders } from '../../wire/task-message.js';
 import type { Outcome } from '../port.js';
-import { EPOCH_HEADER, LOSSES_HEADER, SUSPECT_HEADER, withHeader } from './admission.js';
+import { withHeader } from './admission.js';
 import type { ActiveRun, EngineCounters } from './state.js';
 import type { TaskLog } from './task-log.js';
 
