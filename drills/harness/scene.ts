@@ -27,6 +27,15 @@ export interface Kit {
 
 export type SceneFleet = Partial<FleetOptions> & { readonly count: number };
 
+export interface SettledOptions {
+  /** Whatever happens, it is judged after this. */
+  readonly totalMs?: number;
+  /** How else tasks of this scene may have ended, beside the dead letters. */
+  readonly more?: () => Promise<Accounted>;
+}
+
+const nothingMore = async (): Promise<Accounted> => ({});
+
 export class Scene {
   readonly queue: string;
   readonly ledger: Ledger;
@@ -60,10 +69,10 @@ export class Scene {
   }
 
   /**
-   * Waits until every task that was sent has run to its end or is accounted for, or until nothing has happened for
-   * `idleMs`. The ledger is judged either way.
+   * Waits until every task that was sent has run to its end or is accounted for, or until nothing has
+   * happened for `idleMs`. The ledger is judged either way.
    */
-  async settled(idleMs: number, more: () => Promise<Accounted> = async () => ({})): Promise<Verdict> {
+  async settled(idleMs: number, { totalMs = 600_000, more = nothingMore }: SettledOptions = {}): Promise<Verdict> {
     const { ledger } = this;
     const account = async (): Promise<Accounted> => {
       const view = ledger.read();
@@ -80,7 +89,7 @@ export class Scene {
         return verdict.lost.length === 0;
       },
       () => ledger.read().lines,
-      idleMs,
+      { idleMs, totalMs },
     );
     verdict = judge(ledger.read(), await account());
     if (verdict.lost.length > 0) {

@@ -11,24 +11,28 @@ export async function until(condition: () => boolean | Promise<boolean>, what: s
   }
 }
 
-/**
- * Polls until the condition holds or `progress` has not changed for `idleMs`; tells which. For ends that may never come:
- * the ledger then says what is missing.
- */
+/** How long an end is waited for that may never come. */
+export interface Limits {
+  /** Without any progress for so long, it will not come. */
+  readonly idleMs: number;
+  /** Whatever happens: something that fails and begins anew for ever makes progress too. */
+  readonly totalMs: number;
+}
+
+/** Polls until the condition holds, `progress` stands still or the time is over; tells whether it held. The ledger then says what is missing. */
 export async function untilOrStuck(
   condition: () => boolean | Promise<boolean>,
   progress: () => unknown,
-  idleMs: number,
+  { idleMs, totalMs }: Limits,
 ): Promise<boolean> {
   let last = progress();
-  let end = performance.now() + idleMs;
+  const end = performance.now() + totalMs;
+  let stuckAt = performance.now() + idleMs;
   while (!(await condition())) {
-    const now = progress();
-    if (now !== last) {
-      last = now;
-      end = performance.now() + idleMs;
-    }
-    if (performance.now() > end) return false;
+    const current = progress();
+    if (current !== last) stuckAt = performance.now() + idleMs;
+    last = current;
+    if (performance.now() > Math.min(stuckAt, end)) return false;
     await pause(50);
   }
   return true;
