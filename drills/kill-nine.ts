@@ -13,7 +13,7 @@ const LEASE = '3s';
 const TAKE_OVER_MS = 5_000;
 /** Nothing happened for so long: what is missing is lost. */
 const IDLE_MS = 30_000;
-const TOTAL = { quick: { totalMs: 60_000 }, full: { totalMs: 900_000 } } as const;
+const TOTAL_MS = { quick: 60_000, full: 900_000 } as const;
 
 interface Sizes {
   readonly tasks: number;
@@ -71,7 +71,7 @@ async function playKills(kit: Kit, queue: string, name: string, sizes: Sizes): P
     const fleet = await scene.fleet({ count: 3, concurrency: 10 });
     const startedMs = Date.now();
     await Promise.all([sendAll(kit, scene, sizes.tasks), killWorkers(kit, scene, fleet, sizes), killBroker(kit, scene, sizes)]);
-    const verdict = await scene.settled(IDLE_MS, TOTAL[kit.size]);
+    const verdict = await scene.settled(IDLE_MS, undefined, TOTAL_MS[kit.size]);
     const { faults } = scene.ledger.read();
     scene.claimNothingLost(name, verdict);
     kit.claim(`${name}: workers killed`, faults.filter(({ kind }) => kind === 'kill').length, { equals: sizes.kills });
@@ -103,7 +103,7 @@ async function playKiller(kit: Kit): Promise<void> {
       Array.from({ length: 49 }, () => ({ args: [400] })),
     );
     const fleet = await scene.fleet({ count: 1, concurrency: 50 });
-    const verdict = await scene.settled(IDLE_MS, TOTAL[kit.size]);
+    const verdict = await scene.settled(IDLE_MS, undefined, TOTAL_MS[kit.size]);
     const parked = await scene.parked([killer, ...neighbours]);
     // Results are written before the delivery is settled, so they are there when the ledger is complete or soon after.
     const succeeded = await Promise.all(

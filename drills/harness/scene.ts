@@ -27,13 +27,6 @@ export interface Kit {
 
 export type SceneFleet = Partial<FleetOptions> & { readonly count: number };
 
-export interface SettledOptions {
-  /** Whatever happens, it is judged after this. */
-  readonly totalMs?: number;
-  /** How else tasks of this scene may have ended, beside the dead letters. */
-  readonly more?: () => Promise<Accounted>;
-}
-
 const nothingMore = async (): Promise<Accounted> => ({});
 
 export class Scene {
@@ -70,9 +63,10 @@ export class Scene {
 
   /**
    * Waits until every task that was sent has run to its end or is accounted for, or until nothing has
-   * happened for `idleMs`. The ledger is judged either way.
+   * happened for `idleMs`. The ledger is judged either way. `more` tells how else tasks may have ended, beside the dead
+   * letters; `totalMs` ends what fails and begins anew for ever.
    */
-  async settled(idleMs: number, { totalMs = 600_000, more = nothingMore }: SettledOptions = {}): Promise<Verdict> {
+  async settled(idleMs: number, more = nothingMore, totalMs = 600_000): Promise<Verdict> {
     const { ledger } = this;
     const account = async (): Promise<Accounted> => {
       const view = ledger.read();
