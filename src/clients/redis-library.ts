@@ -114,6 +114,10 @@ function sentinelOptions(sentinel: SentinelTarget, tls: RedisTarget['tls'], trie
     sentinelCommandTimeout: CONNECT_TIMEOUT_MS,
     // those of the URL and no others: what a sentinel knows of its kind may be addresses of another network
     updateSentinels: false,
+    // The old primary may take writes for seconds after its successor was named, and then throws them away: two sentinels
+    // are listened to, and the connection ends when they name another.
+    failoverDetector: true,
+    sentinelMaxConnections: 2,
   };
 }
 
