@@ -79,12 +79,12 @@ async function play(kit: Kit, pool: Pool, kind: Kind): Promise<void> {
       );
 
     const { runs, executed } = scene.ledger.read();
-    const isSoft = kind === 'hangingFetch';
     kit.claim(`${name}: the task fails`, failure === null ? 'it ended' : (failure.type ?? failure.name), {
-      equals: isSoft ? 'LovageError' : 'TimeLimitExceeded',
+      equals: kind === 'hangingFetch' ? 'SoftTimeLimitExceeded' : 'TimeLimitExceeded',
     });
-    if (isSoft) kit.claim(`${name}: by its soft limit`, failure?.message.includes('soft time limit') ?? false, { equals: true });
-    kit.claim(`${name}: its result is there after its start`, endedMs - begunMs, { atMost: LIMIT_MS + 1_000 }, 'ms');
+    // One of several that may have been it starts again alone first, with a limit of its own.
+    const lastMs = runs.get(culprit)?.at(-1)?.startMs ?? Number.NaN;
+    kit.claim(`${name}: its result is there after its last start`, endedMs - lastMs, { atMost: LIMIT_MS + 1_000 }, 'ms');
     kit.claim(`${name}: innocent tasks that finish`, innocent.filter((id) => executed.has(id)).length, { equals: INNOCENT });
     kit.claim(
       `${name}: highest attempt of an innocent task`,
@@ -97,6 +97,7 @@ async function play(kit: Kit, pool: Pool, kind: Kind): Promise<void> {
     kit.claim(`${name}: ends of the process`, fleet.crashes.map(({ how }) => how).join(' ') || 'none', {
       equals: takesProcess(pool, kind) ? '70' : 'none',
     });
+    kit.figure(`${name}: its result is there after its first start`, endedMs - begunMs, 'ms');
     kit.figure(`${name}: second starts of innocent tasks`, settled.duplicates);
   } finally {
     await scene.close();

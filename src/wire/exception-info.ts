@@ -50,13 +50,15 @@ const PYTHON_BUILTINS: ReadonlySet<string> = new Set(
  * Encodes whatever was thrown. Never throws.
  *
  * `exc_type` is the error's name, cleaned to a dotted identifier; `exc_message` holds the message; `exc_module` is
- * `builtins` for names of Python's built-in exceptions and else null. The traceback has the stacks of the error, of its
+ * `builtins` for names of Python's built-in exceptions, `billiard.exceptions` for SoftTimeLimitExceeded, and else null. The traceback has the stacks of the error, of its
  * causes and of aggregated errors.
  */
 export function encodeException(thrown: unknown): EncodedException {
   const type = typeOf(thrown);
   const message = messageOf(thrown);
-  const module = PYTHON_BUILTINS.has(type) ? 'builtins' : null;
+  // The one exception of Celery's own that a task lets out as it got it; under its module Python catches it by class.
+  const known = type === 'SoftTimeLimitExceeded' ? (MODULES[type] ?? null) : null;
+  const module = PYTHON_BUILTINS.has(type) ? 'builtins' : known;
   return { json: exceptionJson(type, [message], module), type, message, traceback: tracebackOf(thrown, type, message) };
 }
 

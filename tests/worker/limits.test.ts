@@ -60,6 +60,7 @@ describe.each(['threads', 'async'])('pool %s', (pool) => {
     worker = await start(pool);
     const handle = await tasks.polite.send();
     await expect(handle.result({ timeout: '10s' })).rejects.toMatchObject({
+      type: 'SoftTimeLimitExceeded',
       message: expect.stringContaining('soft time limit'),
     });
   });

@@ -11,9 +11,14 @@ import { encodeJson, type JsonMode } from '../../wire/serializers/json.js';
 import { type TaskHeaders, userHeaders } from '../../wire/task-message.js';
 import type { AbortReason, RunRequest } from '../port.js';
 
-const ABORT_ERRORS: Record<AbortReason, { readonly code: ErrorCode; readonly message: string }> = {
-  'soft-time-limit': { code: 'E_SOFT_TIME_LIMIT', message: 'SoftTimeLimitExceeded: the soft time limit of this task has passed' },
-  'time-limit': { code: 'E_TIME_LIMIT', message: 'TimeLimitExceeded: the hard time limit of this task has passed' },
+/** `name`: what Python calls it; the failure of a task that lets it out is stored under that. */
+const ABORT_ERRORS: Record<AbortReason, { readonly code: ErrorCode; readonly name?: string; readonly message: string }> = {
+  'soft-time-limit': {
+    code: 'E_SOFT_TIME_LIMIT',
+    name: 'SoftTimeLimitExceeded',
+    message: 'the soft time limit of this task has passed',
+  },
+  'time-limit': { code: 'E_TIME_LIMIT', name: 'TimeLimitExceeded', message: 'the hard time limit of this task has passed' },
   shutdown: { code: 'E_CLOSED', message: 'the worker is shutting down; the task will run again elsewhere' },
   revoked: { code: 'E_TASK_REVOKED', message: 'the task was revoked' },
   'lease-lost': { code: 'E_LEASE_LOST', message: 'this worker no longer holds the task; its outcome will be refused' },
@@ -126,6 +131,7 @@ export class RunContext implements TaskContext {
 }
 
 function abortError(reason: AbortReason): TaskError {
-  const { code, message } = ABORT_ERRORS[reason];
-  return new TaskError(code, message);
+  const { code, name, message } = ABORT_ERRORS[reason];
+  const error = new TaskError(code, message);
+  return name === undefined ? error : Object.defineProperty(error, 'name', { value: name });
 }
