@@ -22,8 +22,14 @@ export type {
   Options,
 } from 'amqplib';
 
-/** A TCP connect and AMQP handshake that takes longer than this is given up and tried again. */
+/** A TCP connect and AMQP handshake that takes longer than this is given up: a busy broker needs its time. */
 const CONNECT_TIMEOUT_MS = 10_000;
+/**
+ * When a try has not been answered for this long, another starts beside it. One that fell into a black hole only learns of the
+ * network's return when TCP happens to try again, many seconds later; a fresh one learns of it at once.
+ */
+const BESIDE_MS = 2_000;
+const MOST_TRIES_AT_ONCE = 4;
 const LONGEST_RETRY_MS = 2_000;
 /** What one turn of the loop may write at once; the default of 16 KiB would end after some 25 messages. */
 const WRITE_BUFFER_BYTES = 256 * 1_024;
@@ -73,6 +79,9 @@ export class AmqpLink {
   #model: ChannelModel | undefined;
   #state: 'new' | 'running' | 'closed' = 'new';
   #tries = 0;
+  /** Tries under way. */
+  #pending = 0;
+  /** For the next try. */
   #timer: NodeJS.Timeout | undefined;
   #lastError: Error | undefined;
   #blocked: string | null = null;
@@ -188,6 +197,9 @@ export class AmqpLink {
 
   async #connect(): Promise<void> {
     const url = this.#target.urls[this.#tries % this.#target.urls.length]!;
+    this.#tries += 1;
+    this.#pending += 1;
+    this.#schedule(BESIDE_MS);
     try {
       const amqplib = await loadAmqplib();
       const socket: SocketOptions & { readonly writableHighWaterMark: number } = {
@@ -201,11 +213,26 @@ export class AmqpLink {
         clientProperties: { connection_name: this.#name },
       };
       const model = await amqplib.connect(url, socket);
-      if (this.#state === 'closed') return void model.close().catch(() => undefined);
+      // Without a listener for 'error' Node would throw; 'close' follows each of them.
+      model.on('error', (error: Error) => (this.#lastError = error));
+      if (this.#state === 'closed' || this.#model) return void model.close().catch(() => undefined);
+      clearTimeout(this.#timer);
       this.#up(model);
     } catch (error) {
       this.#failed(toError(error));
+    } finally {
+      this.#pending -= 1;
     }
+  }
+
+  /** The next try. Its timer keeps the process alive on purpose: a worker that lost its broker has nothing else that would. */
+  #schedule(delayMs: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      if (this.#state !== 'running' || this.#model) return;
+      if (this.#pending < MOST_TRIES_AT_ONCE) void this.#connect();
+      else this.#schedule(BESIDE_MS);
+    }, delayMs);
   }
 
   #up(model: ChannelModel): void {
@@ -215,7 +242,6 @@ export class AmqpLink {
     this.#gathering = false;
     guardFrames(model.connection);
     let cause: Error | undefined;
-    // Without a listener for 'error' Node would throw; 'close' follows each of them.
     model.on('error', (error: Error) => (cause ??= error));
     model.on('blocked', (reason: string) => {
       this.#blocked = reason;
@@ -232,7 +258,8 @@ export class AmqpLink {
       const reason = cause ?? error ?? new Error('connection closed');
       this.#logger.warn({ error: reason.message }, 'connection to the broker lost, reconnecting');
       for (const listener of [...this.#listeners]) listener.onDown(reason);
-      if (this.#state === 'running') this.#retry(reason);
+      this.#lastError = reason;
+      if (this.#state === 'running') this.#schedule(retryDelayMs(0));
     });
     this.#logger.debug({ version: this.serverVersion }, 'connected');
     for (const waiter of [...this.#waiters]) waiter.resolve(model);
@@ -244,29 +271,19 @@ export class AmqpLink {
     if (error instanceof ConfigError) {
       // A missing package will not appear while we wait.
       this.#state = 'new';
+      clearTimeout(this.#timer);
       for (const waiter of [...this.#waiters]) waiter.reject(error);
       return;
     }
     // Somebody who waits for a first connection learns at once that the credentials are wrong; a running worker keeps trying.
     if (isRefusal(error)) {
-      const refused = new BrokerError(
-        'E_BROKER_AUTH',
-        `${this.#target.shown} refused the user, password or virtual host: ${error.message}`,
-        {
-          cause: error,
-        },
-      );
+      const what = `${this.#target.shown} refused the user, password or virtual host: ${error.message}`;
+      const refused = new BrokerError('E_BROKER_AUTH', what, { cause: error });
       for (const waiter of [...this.#waiters]) waiter.reject(refused);
     }
-    this.#logger.debug({ error: error.message, tries: this.#tries + 1 }, 'no connection to the broker yet');
-    this.#retry(error);
-  }
-
-  #retry(error: Error): void {
+    this.#logger.debug({ error: error.message, tries: this.#tries }, 'no connection to the broker yet');
     this.#lastError = error;
-    // The timer keeps the process alive on purpose: a worker that lost its broker has nothing else that would.
-    this.#timer = setTimeout(() => void this.#connect(), reconnectDelayMs(this.#tries, Math.random()));
-    this.#tries += 1;
+    if (!this.#model) this.#schedule(retryDelayMs(this.#tries - 1));
   }
 
   #closedError(): BrokerError {

@@ -82,6 +82,7 @@ onPrivateNode('RabbitMQ connections', (node) => {
       expect(second?.message).toMatch(/low on memory/);
       await collector.ack(...collector.arrivals);
       await expectDepth(broker, queue, { ready: 0 });
+      await collector.consumer.pause(); // or it would prefetch what comes now, and hand it back in its own time
       const waiting = broker.publish([outgoing(queue, 'third')], { timeoutMs: 15_000 });
       node.server.ctl('eval', 'rabbit_alarm:clear_alarm({resource_limit, memory, node()}).');
       expect(await waiting).toEqual([null]);
