@@ -29,6 +29,7 @@ export const ERROR_CODES = {
   E_BROKER_AUTH: 'The broker or store refused the credentials.',
   E_CONNECTION_LOST: 'The connection to the broker or store was lost.',
   E_BROKER_FULL: 'The broker or disk has no room left; nothing was written.',
+  E_KEY_TYPE: 'A key in Redis that this message needs holds something of another kind.',
   E_BROKER_CORRUPT: 'The embedded file is damaged, or was written by a newer version.',
   E_FILE_SYSTEM: 'The embedded broker was pointed at a file system that cannot lock (a network file system, for example).',
   E_NOT_SUPPORTED: 'This broker or store cannot do that; the message says why and what can.',
@@ -52,6 +53,7 @@ export const ERROR_CODES = {
   E_LEASE_LOST: 'This worker no longer holds the delivery; its late outcome was refused.',
   E_NO_CONTEXT: 'taskContext() was called outside a running task.',
   E_EXECUTOR_START: 'An executor (thread or child process) did not start.',
+  E_UNCAUGHT: 'An exception, rejection or process.exit() that nobody caught reached the process that runs tasks.',
   E_EXECUTOR_STUCK: 'A task is inside a native call past its hard limit: the process had to end.',
   E_INTERNAL: 'A bug in Lovage. Please report it with the stack.',
 } as const;

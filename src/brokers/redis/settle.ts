@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto';
 import { RedisLinkError } from '../../clients/redis.js';
 import { BrokerError } from '../../core/errors.js';
 import { encodeEnvelope, queueKey } from '../../wire/redis-envelope.js';
-import type { Settlement, SettleResult } from '../broker.js';
+import type { Arrival, ParkReason, Settlement, SettleResult } from '../broker.js';
 import { deadFacts, newDeadLetterId } from '../dead-letters.js';
 import type { RedisConsumer } from './consume.js';
 import type { RedisDeadFacts } from './dead-letters.js';
@@ -16,7 +16,7 @@ import { checkQueueName } from './keys.js';
 import { markRedelivered } from './redelivered.js';
 import { ack } from './scripts/ack.js';
 import { defer, delayedMember } from './scripts/defer.js';
-import { park } from './scripts/park.js';
+import { type Park, park } from './scripts/park.js';
 import { requeue } from './scripts/requeue.js';
 
 type Of<K extends Settlement['kind']> = Extract<Settlement, { readonly kind: K }>;
@@ -57,7 +57,7 @@ export class RedisSettler {
       if (holds.length === 0) continue;
       const part = positions.map((at) => settlements[at] as Settlement);
       work.push(
-        this.#untilAnswered(holds, this.#prepare(kind, holds, part)).then((flags) => {
+        this.#untilAnswered(holds, this.#prepare(kind, holds, part), part).then((flags) => {
           if (flags === null) for (const at of positions) results[at] = 'held';
           else flags.forEach((isHeld, index) => isHeld && (results[positions[index] as number] = 'held'));
         }),
@@ -103,15 +103,19 @@ export class RedisSettler {
       }
       case 'park': {
         const parkedAtMs = Date.now();
-        const parks = holds.map(({ tag, raw }, index) => {
+        const parks = holds.map((hold, index) => {
           const { arrival, reason } = settlements[index] as Of<'park'>;
-          const known = deadFacts(arrival, reason, this.#consumer.options.consumerName);
-          const facts: RedisDeadFacts = { ...known, parkedAtMs, size: raw.length };
-          return { tag, id: newDeadLetterId(parkedAtMs), facts: JSON.stringify(facts), element: raw };
+          return this.#parkOf(hold, arrival, reason, parkedAtMs);
         });
         return () => park(commands, keys, parks);
       }
     }
+  }
+
+  #parkOf({ tag, raw }: Held, arrival: Arrival, reason: ParkReason, parkedAtMs: number): Park {
+    const known = deadFacts(arrival, reason, this.#consumer.options.consumerName);
+    const facts: RedisDeadFacts = { ...known, parkedAtMs, size: raw.length };
+    return { tag, id: newDeadLetterId(parkedAtMs), facts: JSON.stringify(facts), element: raw };
   }
 
   /** From the last to the first for the front, because each goes in front of the one before: so they keep their order. */
@@ -150,14 +154,19 @@ export class RedisSettler {
     return { tag: hold.tag, queue, dueMs: Math.ceil(untilMs), member: delayedMember(hold.tag, list, envelope) };
   }
 
-  async #untilAnswered(holds: readonly Held[], step: () => Promise<Flags | null>): Promise<readonly boolean[] | null> {
+  /** @param settlements those of the holds; without them a refused message cannot be parked */
+  async #untilAnswered(
+    holds: readonly Held[],
+    step: () => Promise<Flags | null>,
+    settlements: readonly Settlement[] = [],
+  ): Promise<readonly boolean[] | null> {
     const { commands } = this.#consumer.links;
     try {
       for (let isRepeat = false; ; isRepeat = true) {
         try {
           await commands.whenReady(Infinity, this.#stop.signal);
           const flags = await step();
-          return flags === null ? null : this.#judge(holds, flags, isRepeat);
+          return flags === null ? null : await this.#judge(holds, settlements, flags, isRepeat);
         } catch (error) {
           if (!(error instanceof RedisLinkError)) throw error;
         }
@@ -167,16 +176,40 @@ export class RedisSettler {
     }
   }
 
-  #judge(holds: readonly Held[], flags: Flags, isRepeat: boolean): readonly boolean[] {
-    const refusal = flags.find((flag) => typeof flag === 'string');
+  async #judge(
+    holds: readonly Held[],
+    settlements: readonly Settlement[],
+    flags: Flags,
+    isRepeat: boolean,
+  ): Promise<readonly boolean[]> {
+    const nowMs = performance.now();
+    const parks: Park[] = [];
+    let refusal: string | undefined;
+    flags.forEach((flag, index) => {
+      if (typeof flag !== 'string') return;
+      const settlement = settlements[index];
+      if (settlement && settlement.kind !== 'park' && /\bWRONGTYPE\b/.test(flag))
+        parks.push(this.#parkOf(holds[index] as Held, settlement.arrival, { code: 'E_KEY_TYPE', reason: flag }, Date.now()));
+      else refusal ??= flag;
+    });
+    if (parks.length > 0) refusal ??= await this.#parkRefused(parks);
     if (refusal !== undefined) {
       throw new BrokerError(
         'E_PUBLISH_FAILED',
         `Redis refused to move a message: ${refusal}. It stays in 'unacked' and comes back when its lease is over`,
       );
     }
-    const nowMs = performance.now();
     // Gone at a repeat, within a lease that nobody else can have ended: our first try did it before the connection died.
-    return flags.map((flag, index) => flag === true || (isRepeat && nowMs < (holds[index] as Held).leaseEndsMs));
+    return flags.map((flag, index) => flag !== false || (isRepeat && nowMs < (holds[index] as Held).leaseEndsMs));
+  }
+
+  /** The list or the delay set is a key of another kind, and stays one: put back, the messages would come again for ever. */
+  async #parkRefused(parks: readonly Park[]): Promise<string | undefined> {
+    const { links, options } = this.#consumer;
+    options.logger.error(
+      { messages: parks.length },
+      'redis: a queue or its delay set holds something of another kind: what should go there is parked',
+    );
+    return (await park(links.commands, links.keys, parks)).find((flag) => typeof flag === 'string');
   }
 }

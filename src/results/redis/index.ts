@@ -47,7 +47,7 @@ class RedisResults implements ResultStore {
   constructor(options: ResultStoreOptions) {
     const target = parseRedisUrl(options.url);
     const prefix = resultPrefix(target.prefix);
-    this.#names = { metas: `${prefix}celery-task-meta-`, epochs: `${prefix}lovage:epoch:`, claims: `${prefix}lovage:epoch:any` };
+    this.#names = { metas: `${prefix}celery-task-meta-`, epochs: `${prefix}lovage:epoch:`, claims: `${prefix}lovage:epochs` };
     this.#commands = new RedisConnection({ target, logger: options.logger, name: 'lovage:results' });
     this.#waiters = new ResultWaiters(target, options.logger, this.#commands);
   }
@@ -63,7 +63,9 @@ class RedisResults implements ResultStore {
     const work: Promise<void>[] = [];
     for (const { group, positions } of this.#groups(writes)) {
       work.push(
-        this.#untilAnswered(() => write(this.#commands, this.#names, group)).then((answers) => {
+        this.#untilAnswered(group.keys.length === 1 ? (group.keys[0] as string) : `${this.#names.metas}…`, () =>
+          write(this.#commands, this.#names, group),
+        ).then((answers) => {
           answers?.forEach((answer, index) => (results[positions[index] as number] = answer));
         }),
       );
@@ -86,7 +88,7 @@ class RedisResults implements ResultStore {
     this.#assertOpen();
     const keys = { claims: this.#names.claims, meta: this.#names.metas + id, epoch: this.#names.epochs + id };
     // Repeated after a lost answer it skips an epoch, which harms nobody.
-    return this.#untilAnswered(() => claim(this.#commands, keys, options.ttlMs));
+    return this.#untilAnswered(`${keys.meta} or ${keys.epoch}`, () => claim(this.#commands, keys, options.ttlMs));
   }
 
   async prepare(): Promise<null> {
@@ -148,13 +150,13 @@ class RedisResults implements ResultStore {
   }
 
   /** Through outages, until it is answered or the store is closed: every step given here may be repeated. */
-  async #untilAnswered<T>(step: () => Promise<T>): Promise<T> {
+  async #untilAnswered<T>(key: string, step: () => Promise<T>): Promise<T> {
     for (;;) {
       try {
         await this.#commands.whenReady(Infinity);
         return await step();
       } catch (error) {
-        if (!(error instanceof RedisLinkError)) throw explain(error, this.#commands.target.label);
+        if (!(error instanceof RedisLinkError)) throw explain(error, this.#commands.target.label, key);
       }
     }
   }
@@ -177,8 +179,19 @@ class RedisResults implements ResultStore {
   }
 }
 
-function explain(error: unknown, label: string): Error {
-  if (redisErrorCode(error) !== 'OOM') return toError(error);
+/** @param key what the command was about, for people */
+function explain(error: unknown, label: string, key = ''): Error {
+  const code = redisErrorCode(error);
+  if (code === 'WRONGTYPE') {
+    return new BrokerError(
+      'E_KEY_TYPE',
+      `${key} at ${label} holds something else than a result of Celery: somebody else uses that key`,
+      {
+        cause: error,
+      },
+    );
+  }
+  if (code !== 'OOM') return toError(error);
   return new BrokerError('E_BROKER_FULL', `${label} has no memory left for results: raise maxmemory or shorten the result TTL`, {
     cause: error,
   });

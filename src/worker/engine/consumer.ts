@@ -4,7 +4,7 @@
  */
 import type { Arrival, Broker, Consumer, Delivery, Garbage, Settlement } from '../../brokers/broker.js';
 import type { Clock } from '../../core/clock.js';
-import { toError } from '../../core/errors.js';
+import { codeOf, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { ResultStore } from '../../results/result-store.js';
 import { pythonError } from '../../wire/exception-info.js';
@@ -173,11 +173,21 @@ export class Intake {
       }
       this.#start(prepared);
     } catch (error) {
+      if (codeOf(error) === 'E_KEY_TYPE') return this.#parkUnclaimable(run, toError(error));
       // The store or broker is away: the message goes back and is tried again once they answer.
       logger.warn({ id: headers.id, task: headers.task, error: toError(error).message }, 'could not be claimed; put back');
       settler.withoutResult({ kind: 'defer', arrival: delivery, untilMs: this.#options.clock.nowMs() + 1_000 });
       this.#endUnstarted(run);
     }
+  }
+
+  /** Time does not mend it: put back, it would come again for ever. */
+  #parkUnclaimable(run: ActiveRun, { message }: Error): void {
+    const { settler, counters, taskLog } = this.#options;
+    counters.parked += 1;
+    taskLog.parked(run.delivery.queue, run.headers, 'E_KEY_TYPE', message);
+    settler.withoutResult({ kind: 'park', arrival: run.delivery, reason: { code: 'E_KEY_TYPE', reason: message } });
+    this.#endUnstarted(run);
   }
 
   /** Gives back what a run took that will not start: its credit, and the place of a run alone. */

@@ -31,7 +31,6 @@ const OUTAGES: ReadonlySet<ErrorCode> = new Set([
   'E_CONNECTION_LOST',
   'E_BROKER_UNREACHABLE',
   'E_BROKER_AUTH',
-  'E_BROKER_FULL',
   'E_PUBLISH_TIMEOUT',
 ]);
 
@@ -249,9 +248,11 @@ export class Settler {
         return;
       }
       const written = direct.length > 0 ? this.#options.consumer().settle(direct) : null;
-      if (!(await this.#store(pairs))) {
+      const refusal = await this.#store(pairs);
+      if (refusal !== null) {
         // One of them is refused, so each goes alone: the others must not wait for what may never be stored.
-        await Promise.all(pairs.map((pair) => this.#carryOut([pair], [])));
+        if (pairs.length > 1) await Promise.all(pairs.map((pair) => this.#carryOut([pair], [])));
+        else await this.#parkUnstorable(pairs[0] as Pair, refusal);
         await written;
         return;
       }
@@ -273,19 +274,33 @@ export class Settler {
     }
   }
 
-  /** Stores the results, for as long as it takes: an outage of the store must not lose outcomes. False: a batch that was refused. */
-  async #store(pairs: readonly Pair[]): Promise<boolean> {
+  /** A result that no patience gets stored: acked it would be lost, delivered again the task would run for ever. */
+  async #parkUnstorable({ write, settlement }: Pair, refusal: Error): Promise<void> {
+    const { counters, logger } = this.#options;
+    logger.error({ id: write.id, error: refusal.message }, 'a result cannot be stored; its message is parked');
+    if (settlement === null) return;
+    counters.parked += 1;
+    const reason = { code: codeOf(refusal) ?? 'E_INTERNAL', reason: refusal.message };
+    await this.#options.consumer().settle([{ kind: 'park', arrival: settlement.arrival, reason }]);
+  }
+
+  /**
+   * Stores the results, for as long as it takes: an outage of the store must not lose outcomes. Resolves with why a batch
+   * was refused, or a single result that never can be stored; `null` when all are there.
+   */
+  async #store(pairs: readonly Pair[]): Promise<Error | null> {
     const { store, counters, logger, signal } = this.#options;
     const writes = pairs.map((pair) => pair.write);
     for (let tries = 0; ; tries++) {
       try {
         const results = await store.set(writes);
         for (const result of results) if (result === 'fenced') counters.fenced += 1;
-        return true;
+        return null;
       } catch (error) {
         const code = codeOf(error);
         if (code === 'E_CLOSED' || signal.aborted) throw error;
-        if (pairs.length > 1 && (code === undefined || !OUTAGES.has(code))) return false;
+        const isOutage = code !== undefined && OUTAGES.has(code);
+        if (pairs.length > 1 ? !isOutage : code === 'E_KEY_TYPE') return toError(error);
         if (tries % 10 === 0)
           logger.warn({ results: writes.length, error: toError(error).message }, 'results could not be stored; trying again');
         await sleep(reconnectDelayMs(tries, Math.random()), signal);

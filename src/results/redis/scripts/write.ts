@@ -4,18 +4,25 @@ import type { WriteResult } from '../../result-store.js';
 /**
  * Writes results of one epoch and publishes each that it wrote: the channel is the key, as Celery's readers expect.
  *
- * KEYS  1 lovage:epoch:any (there while any claim is), 2… keys of the metas
+ * KEYS  1 lovage:epochs (there while any claim is), 2… keys of the metas
  * ARGV  1 time to live (ms, '' = for ever), 2 epoch, 3 prefix of the epochs' keys, 4 length of the metas' prefix, 5… metas
  * Reply nil when all were stored; else for each 0 stored, 1 final, 2 fenced
  *
  * The fast path is SET NX: while nobody anywhere has claimed anything, an absent key cannot be fenced. Otherwise: SUCCESS
  * is never overwritten; a lower epoch than the claimed one is refused; another final state gives way only to SUCCESS or to
  * a higher epoch than it was written with.
+ *
+ * With its memory full Redis refuses SET as a script's first write, and lets a script finish that has written before. So
+ * the HDEL, which removes nothing, lets a batch of small results through: the acknowledgements that follow free more than
+ * they take, and without them a queue that has filled the memory could never be worked off. Big results wait for room.
  */
 const script = defineScript(`
 local ttl, epoch, base, skip = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]) + 1
 local plain = epoch == 0 and redis.call('EXISTS', KEYS[1]) == 0
 local reply = nil
+local bytes = 0
+for i = 5, #ARGV do bytes = bytes + #ARGV[i] end
+if bytes <= 1024 * (#ARGV - 4) then redis.call('HDEL', base, '') end
 
 local function statusOf(meta)
   local status = string.match(meta, '^{"status": ?"([^"\\\\]*)"')
