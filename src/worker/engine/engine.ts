@@ -76,7 +76,7 @@ export class Engine {
     this.#host = host;
     this.#clock = clock;
     this.#executorCount = ends.length;
-    this.#taskLog = new TaskLog(logger, clock);
+    this.#taskLog = new TaskLog(logger, clock, async () => (await this.#broker?.deadLetters.count()) ?? 0);
     this.#credit = new Credit({
       consumer: () => (this.#stopping ? null : this.#consumer),
       unsettled: () => this.#settler?.inFlight ?? 0,

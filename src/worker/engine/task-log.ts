@@ -6,6 +6,7 @@ import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
 import type { TaskHeaders } from '../../wire/task-message.js';
 import type { Outcome } from '../port.js';
+import { DeadLetterPile } from './dead-letter-pile.js';
 import type { ActiveRun } from './state.js';
 
 /** Single success lines a second, before they are summed up. */
@@ -14,14 +15,17 @@ const LINES_PER_SECOND = 20;
 export class TaskLog {
   readonly #logger: Logger;
   readonly #clock: Clock;
+  readonly #pile: DeadLetterPile;
   #windowEndMs = 0;
   #linesLeft = LINES_PER_SECOND;
   #summed = 0;
   #cancelSummary: (() => void) | null = null;
 
-  constructor(logger: Logger, clock: Clock) {
+  /** @param countDead how many dead letters the broker has */
+  constructor(logger: Logger, clock: Clock, countDead: () => Promise<number>) {
     this.#logger = logger;
     this.#clock = clock;
+    this.#pile = new DeadLetterPile(countDead, logger);
   }
 
   succeeded(run: ActiveRun, runtimeMs: number): void {
@@ -52,6 +56,7 @@ export class TaskLog {
 
   parked(queue: string, headers: TaskHeaders | null, code: string, reason: string): void {
     this.#logger.error({ queue, id: headers?.id ?? null, task: headers?.task ?? null, code, reason }, 'message parked');
+    this.#pile.grows();
   }
 
   refused(run: ActiveRun): void {
