@@ -3,7 +3,7 @@
  * of our own (DESIGN: "Redis delivery"). This file only puts the parts together.
  * Next stops: `publish.ts` for messages going in, `consume.ts` for those coming out.
  */
-import { loadLibrary } from '../../clients/redis-library.js';
+import { loadLibrary, redisErrorCode } from '../../clients/redis-library.js';
 import { parseRedisUrl } from '../../clients/redis-url.js';
 import { BrokerError } from '../../core/errors.js';
 import type {
@@ -95,7 +95,12 @@ class RedisBroker implements Broker {
     checkQueueName(queue);
     const [key, member] = bindingOf(this.#links.keys.prefix, queue, queue, queue);
     await this.#reach();
-    await this.#links.commands.call('sadd', [key, member]);
+    try {
+      await this.#links.commands.call('sadd', [key, member]);
+    } catch (error) {
+      // A worker must start on a full server too, for who else frees its memory? Each sender writes the binding as well.
+      if (redisErrorCode(error) !== 'OOM') throw error;
+    }
   }
 
   async queues(): Promise<readonly string[]> {
