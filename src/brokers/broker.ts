@@ -139,6 +139,11 @@ export interface Consumer {
   close(options: { readonly timeoutMs: number }): Promise<number>;
   /** Monotonic milliseconds of the last proof that the broker answers (pop, push or ping). */
   lastAliveMs(): number;
+  /**
+   * What somebody should mend although the broker works, a sentence each: it may evict data, data has vanished. A handful
+   * at most. Absent: the driver notices nothing of the kind.
+   */
+  warnings?(): readonly string[];
 }
 
 export interface QueueDepth {

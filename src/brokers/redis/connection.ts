@@ -187,6 +187,7 @@ export class RedisLinks {
 
   #checkPolicy(): void {
     const policy = this.commands.server?.evictionPolicy ?? 'noeviction';
+    if (policy === 'noeviction') this.#warnings.delete('policy');
     if (this.#consumers.size === 0 || policy === 'noeviction') return;
     const what = policy.startsWith('volatile')
       ? 'results and guards against double sends'

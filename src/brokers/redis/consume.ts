@@ -148,6 +148,10 @@ export class RedisConsumer implements Consumer, LinkListener {
     return this.links.commands.lastAliveMs;
   }
 
+  warnings(): readonly string[] {
+    return this.links.warnings;
+  }
+
   onUp(): void {
     this.#isUp = true;
     this.options.onState('connected');
