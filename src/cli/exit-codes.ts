@@ -1,6 +1,7 @@
 /** How the command line ends: one table of exit codes, and which error leads to which. Shown by `lovage --help` and docs/reference/cli.md. */
 import type { ErrorCode } from '../core/error-codes.js';
 import { codeOf } from '../core/errors.js';
+import { STUCK_REMEDY } from '../core/exit-now.js';
 
 /** Every exit code of `lovage`, with its meaning. */
 export const EXIT_CODES = {
@@ -16,6 +17,16 @@ export const EXIT_CODES = {
 } as const;
 
 export type ExitCode = keyof typeof EXIT_CODES;
+
+/** What to do about a worker that ended, by its exit code: stands in its last log line, because a supervisor keeps nothing else. */
+export const REMEDIES: Readonly<Partial<Record<ExitCode, string>>> = {
+  1: 'mend what the message and the stack name, and start it again',
+  65: 'mend the app file: started again as it is, it ends in the same way',
+  69: 'start the broker, or correct its URL; without --connect-tries a worker goes on trying',
+  70: STUCK_REMEDY,
+  77: "correct user and password in the broker's URL, or what that user may do: started again as it is, it ends in the same way",
+  78: 'correct the option that the message names: started again as it is, it ends in the same way',
+};
 
 /** Codes that are not here are unexpected: 1. */
 const BY_ERROR: Partial<Record<ErrorCode, ExitCode>> = {
@@ -38,11 +49,13 @@ const BY_ERROR: Partial<Record<ErrorCode, ExitCode>> = {
   E_COMPRESSION: 65,
   E_BROKER_CORRUPT: 65,
   E_QUEUE_MISSING: 65,
+  E_DEAD_LETTER_MISSING: 65,
   E_BROKER_UNREACHABLE: 69,
   E_CONNECTION_LOST: 69,
   E_PUBLISH_FAILED: 69,
   E_PUBLISH_TIMEOUT: 69,
   E_BROKER_FULL: 69,
+  E_DEAD_LETTERS_BUSY: 69,
   E_EXECUTOR_STUCK: 70,
   E_BROKER_AUTH: 77,
 };

@@ -7,6 +7,8 @@ import type { WASI as WasiClass } from 'node:wasi';
 
 /** EX_SOFTWARE: a task blocked the process past its hard limit. */
 export const STUCK_EXIT_CODE = 70;
+/** What to do about it. */
+export const STUCK_REMEDY = 'use the asynchronous form of the blocking call, or --pool processes, which ends such a task alone';
 
 /** Node has it; the types for it come with the browser's, which we do not load. */
 interface WebAssemblyApi {

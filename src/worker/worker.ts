@@ -13,6 +13,7 @@ import type { WorkerReport } from '../core/worker-report.js';
 import { isExecutorThread } from './executor/load-source.js';
 import { type RawWorkerOptions, resolveWorkerOptions } from './options.js';
 import type { AppSource, PoolSetup, RunningPool, StopReport } from './pools/pool.js';
+import { guardProcess } from './process-guard.js';
 
 /**
  * Keeps the process alive while a worker runs: an idle one on a file broker has only unref'd timers and watchers, and Node
@@ -22,6 +23,11 @@ function stayAlive(): () => void {
   const timer = setInterval(() => {}, 3_600_000);
   return () => clearInterval(timer);
 }
+
+/** A stop before the worker has started waits so long for the start to end. */
+const EARLY_STOP_MS = 1_000;
+const HAND_BACK_FAILED = 'the worker ended: asked to stop, but the broker did not confirm that unfinished tasks were handed back';
+const HAND_BACK_REMEDY = 'none is lost: other workers start them when the lease is over. Look why the broker did not answer';
 
 /** Each pool is loaded only when asked for. */
 async function startPool(setup: PoolSetup): Promise<RunningPool> {
@@ -115,7 +121,7 @@ export interface FileWorkerOptions extends RawWorkerOptions {
 /**
  * Runs a worker on an app file until it is asked to stop (TERM or INT; a second one hurries).
  * Resolves with the exit code: 0, or 3 when unfinished work could not be handed back.
- * @throws LovageError what kept it from starting
+ * @throws LovageError what kept it from starting, or what ended it
  */
 export async function runWorkerFromFile(options: FileWorkerOptions): Promise<number> {
   const { appFile, exportName, logLevel, logFormat, ...raw } = options;
@@ -126,23 +132,36 @@ export async function runWorkerFromFile(options: FileWorkerOptions): Promise<num
   const fatal = new Promise<never>((_, reject) => {
     fail = reject;
   });
-  let running: RunningPool | null = null;
   let stopped!: (code: number) => void;
   const asked = new Promise<number>((resolve) => {
     stopped = resolve;
   });
+  let running: RunningPool | null = null;
+  let askedEarly = false;
+  let crash: Error | null = null;
   const onStopped = (report: StopReport): void => {
-    const code = report.handBackFailed ? 3 : 0;
+    const code = crash ? 1 : report.handBackFailed ? 3 : 0;
+    if (code === 3) logger.error({ exitCode: 3, remedy: HAND_BACK_REMEDY }, HAND_BACK_FAILED);
     if (report.stuck) exitNow(code);
-    stopped(code);
+    if (crash) fail(crash);
+    else stopped(code);
   };
-  const onSignal = (signal: NodeJS.Signals): void => {
-    logger.info({ signal }, 'asked to stop');
-    if (running) void running.stop(resolved.graceMs).then(onStopped, fail);
-    else stopped(0);
-  };
-  process.on('SIGTERM', onSignal);
-  process.on('SIGINT', onSignal);
+  const stop = (graceMs: number): void => void running?.stop(graceMs, crash?.message).then(onStopped, fail);
+  const release = guardProcess({
+    logger,
+    onSignal: () => {
+      if (running) return stop(resolved.graceMs);
+      // Nothing is held yet, unless the start is in its last step: that gets a moment to end, and is stopped then.
+      if (askedEarly) stopped(0);
+      askedEarly = true;
+      setTimeout(() => running ?? stopped(0), EARLY_STOP_MS).unref();
+    },
+    onCrash: (error) => {
+      crash = error;
+      if (running) stop(0);
+      else fail(error);
+    },
+  });
   const leave = stayAlive();
   try {
     const starting = startPool({
@@ -152,18 +171,16 @@ export async function runWorkerFromFile(options: FileWorkerOptions): Promise<num
       log,
       onFatal: fail,
     });
-    const early = await Promise.race([
-      starting.then((pool) => {
+    void starting.then(
+      (pool) => {
         running = pool;
-      }),
-      asked,
-      fatal,
-    ]);
-    if (typeof early === 'number') return early;
+        if (askedEarly) stop(0);
+      },
+      (error: Error) => (askedEarly ? stopped(0) : fail(error)),
+    );
     return await Promise.race([asked, fatal]);
   } finally {
     leave();
-    process.off('SIGTERM', onSignal);
-    process.off('SIGINT', onSignal);
+    release();
   }
 }

@@ -8,7 +8,7 @@ import { parseAppFile } from '../../worker/executor/load-app.js';
 import type { PoolName } from '../../worker/options.js';
 import { type FileWorkerOptions, runWorkerFromFile } from '../../worker/worker.js';
 import { readConfigFile } from '../config-file.js';
-import { exitCodeOf, UsageError } from '../exit-codes.js';
+import { exitCodeOf, REMEDIES, UsageError } from '../exit-codes.js';
 import { appOption, duration, wholeNumber } from '../options.js';
 import { errorOf } from '../output.js';
 
@@ -43,7 +43,11 @@ async function run(options: FileWorkerOptions): Promise<number> {
     const code = codeOf(thrown);
     const exitCode = exitCodeOf(thrown);
     const logger = createLogger({ level: options.logLevel ?? 'info', format: options.logFormat ?? 'auto' });
-    logger.error(code === undefined ? { exitCode, err: error } : { exitCode, code }, `the worker ended: ${error.message}`);
+    const remedy = REMEDIES[exitCode];
+    logger.error(
+      code === undefined ? { exitCode, remedy, err: error } : { exitCode, code, remedy },
+      `the worker ended: ${error.message}`,
+    );
     // process.exit() would wait for the thread that cannot be ended.
     if (code === 'E_EXECUTOR_STUCK') exitNow(exitCode);
     return exitCode;

@@ -1,7 +1,7 @@
 /** Entry of the engine's own thread (pool `async`): runs an Engine and answers its owner. */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { codeOf, toError } from '../../core/errors.js';
-import { exitNow, STUCK_EXIT_CODE } from '../../core/exit-now.js';
+import { exitNow, STUCK_EXIT_CODE, STUCK_REMEDY } from '../../core/exit-now.js';
 import { createLogger } from '../../core/log-output.js';
 import type { WorkerReport } from '../../core/worker-report.js';
 import type { EngineOptions } from '../options.js';
@@ -19,7 +19,9 @@ export interface EngineThreadData {
   readonly entered: Int32Array;
 }
 
-export type ToEngineThread = { readonly type: 'stop'; readonly graceMs: number } | { readonly type: 'stats' | 'report' };
+export type ToEngineThread =
+  | { readonly type: 'stop'; readonly graceMs: number; readonly crash?: string }
+  | { readonly type: 'stats' | 'report' };
 
 export type FromEngineThread =
   | { readonly type: 'started' }
@@ -37,14 +39,16 @@ const engine = new Engine(options, [end], logger, {
   // The executor is the main thread. Nothing ends that but the end of the process, and it cannot be told of it either.
   host: { end: async () => 'stuck' },
   onStuck: (error) => {
-    logger.error({ exitCode: STUCK_EXIT_CODE, code: codeOf(error) }, `the worker ended: ${error.message}`);
+    logger.error({ exitCode: STUCK_EXIT_CODE, code: codeOf(error), remedy: STUCK_REMEDY }, `the worker ended: ${error.message}`);
     exitNow(STUCK_EXIT_CODE);
   },
 });
 
 owner.on('message', (message: ToEngineThread) => {
-  if (message.type === 'stop') void engine.stop(message.graceMs).then((report) => post({ type: 'stopped', report }));
-  else if (message.type === 'stats') post({ type: 'stats', stats: engine.stats() });
+  if (message.type === 'stop') {
+    if (message.crash !== undefined) engine.executorDied(0, message.crash);
+    void engine.stop(message.graceMs).then((report) => post({ type: 'stopped', report }));
+  } else if (message.type === 'stats') post({ type: 'stats', stats: engine.stats() });
   else post({ type: 'report', report: engine.report() });
 });
 try {

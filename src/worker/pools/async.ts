@@ -68,10 +68,10 @@ export async function startAsyncPool(setup: PoolSetup): Promise<RunningPool> {
   }
   let report: Promise<StopReport> | null = null;
   return {
-    async stop(graceMs) {
+    async stop(graceMs, crash) {
       stopping = true;
       // Asked again, the engine hurries; the answer is the first one's.
-      post({ type: 'stop', graceMs });
+      post({ type: 'stop', graceMs, ...(crash === undefined ? {} : { crash }) });
       report ??= new Promise<StopReport>((resolve) => {
         onStopped = resolve;
       }).then(async (stopped) => {

@@ -28,7 +28,10 @@ export async function startInlinePool(setup: PoolSetup): Promise<RunningPool> {
     );
   }
   return {
-    stop: (graceMs) => engine.stop(graceMs),
+    stop(graceMs, crash) {
+      if (crash !== undefined) engine.executorDied(0, crash);
+      return engine.stop(graceMs);
+    },
     stats: async () => engine.stats(),
     report: async () => engine.report(),
   };

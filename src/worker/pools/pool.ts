@@ -42,8 +42,12 @@ export interface StopReport {
 
 /** A started pool. */
 export interface RunningPool {
-  /** Warm stop; called again it hurries. */
-  stop(graceMs: number): Promise<StopReport>;
+  /**
+   * Warm stop; called again it hurries.
+   * @param crash user code broke the process that it shares with the worker: what it had started goes back with the loss counted,
+   * or a task that does so each time would do it for ever
+   */
+  stop(graceMs: number, crash?: string): Promise<StopReport>;
   stats(): Promise<WorkerStats>;
   /** What the worker knows of itself. */
   report(): Promise<WorkerReport>;
