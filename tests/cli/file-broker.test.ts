@@ -208,7 +208,7 @@ describe('queues', () => {
     expect(json[0]).toMatchObject({ position: 1, task: 'first', args: ['\u001b[31mred'] });
     expect(json[1]).toMatchObject({ task: 'second', kwargs: { n: '9007199254740993' }, notBefore: expect.any(String) as string });
     expect((await project.run(['queues', 'list', 'look'])).stdout).toMatch(
-      /^QUEUE +READY +DELAYED +HELD BY WORKERS\nlook +1 +1 +0\n$/,
+      /^QUEUE +READY +DELAYED +HELD BY WORKERS +DEAD\nlook +1 +1 +0 +0\n$/,
     );
   });
 

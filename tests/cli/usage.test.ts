@@ -22,17 +22,27 @@ test('--help lists what is built, and nothing that is not', async () => {
   const commands = [.../^ {2}([a-z]+) /gm[Symbol.matchAll](stdout.split('Commands:')[1]?.split('Environment:')[0] ?? '')].map(
     ([, name]) => name,
   );
-  expect(commands).toEqual(['worker', 'send', 'result', 'queues', 'purge', 'completion', 'help']);
+  expect(commands).toEqual(['worker', 'send', 'result', 'queues', 'purge', 'dead', 'completion', 'help']);
 });
 
-test.each(['worker', 'send', 'result', 'queues list', 'queues peek', 'queues backup', 'purge', 'completion'])(
-  '%s --help has examples',
-  async (command) => {
-    const { code, stdout } = await project.run([...command.split(' '), '--help']);
-    expect(code).toBe(0);
-    expect(stdout).toContain(`\n  $ ${command === 'completion' ? 'source <(' : ''}lovage ${command}`);
-  },
-);
+test.each([
+  'worker',
+  'send',
+  'result',
+  'queues list',
+  'queues peek',
+  'queues backup',
+  'purge',
+  'dead list',
+  'dead show',
+  'dead replay',
+  'dead purge',
+  'completion',
+])('%s --help has examples', async (command) => {
+  const { code, stdout } = await project.run([...command.split(' '), '--help']);
+  expect(code).toBe(0);
+  expect(stdout).toContain(`\n  $ ${command === 'completion' ? 'source <(' : ''}lovage ${command}`);
+});
 
 describe('wrong usage exits 2 and says what to do', () => {
   test.each([
@@ -62,6 +72,19 @@ describe('wrong usage exits 2 and says what to do', () => {
     [['purge', '', '--yes'], /1 to 255 bytes/],
     [['purge', 'a', 'x'.repeat(256), '--yes'], /1 to 255 bytes/],
     [['queues', 'list', ''], /1 to 255 bytes/],
+    [['dead'], /needs one of: list, show, replay, purge/],
+    [['dead', 'lsit'], /has no command "lsit" \(did you mean list\?\): it has list, show, replay, purge/],
+    [['queues', 'nonsense'], /has no command "nonsense": it has list, peek, backup/],
+    [['dead', 'show'], /missing required argument 'id'/],
+    [['dead', 'show', '1', '--raw', '--json'], /give one of them/],
+    [['dead', 'list', '--older-than', '30'], /a number with its unit/],
+    [['dead', 'list', '--limit', '0'], /whole number from 1/],
+    [['dead', 'replay'], /needs to know which/],
+    [['dead', 'purge', '--yes'], /needs to know which/],
+    [['dead', 'replay', '1', '--all'], /not both/],
+    [['dead', 'purge', '1', '--queue', 'q', '--yes'], /not both/],
+    [['dead', 'replay', '--all', '--broker', 'memory:'], /runs tasks again.*it needs --yes/],
+    [['dead', 'purge', '1', '--broker', 'memory:'], /removes messages for good.*it needs --yes/],
     [['queues', 'peek', ''], /1 to 255 bytes/],
     [['queues', 'peek', 'q', '--limit', '-1'], /whole number from 1/],
     [['result', ''], /1 to 255 bytes/],
@@ -184,6 +207,9 @@ test('the completion script for bash offers commands, and the options of the com
   expect(complete('send', '--co')).toEqual(['--countdown']);
   expect(complete('queues', 'pe')).toEqual(['peek']);
   expect(complete('queues', 'peek', '--li')).toEqual(['--limit']);
+  expect(complete('dead', 're')).toEqual(['replay']);
+  expect(complete('dead', 'replay', '--dr')).toEqual(['--dry-run']);
+  expect(complete('dead', 'list', '--o')).toEqual(['--older-than']);
 });
 
 test.each(['zsh', 'fish'])('there is a completion script for %s too', async (shell) => {

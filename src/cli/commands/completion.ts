@@ -23,11 +23,12 @@ function bash(all: readonly Words[]): string {
     ({ path, commands, options }) =>
       `    '${path}') words='${[...commands.map((sub) => sub.name()), ...options.map(({ flag }) => flag)].join(' ')}' ;;`,
   );
+  const groups = all.filter(({ path, commands }) => path !== '' && commands.length > 0).map(({ path }) => path);
   return `_lovage() {
   local cur="\${COMP_WORDS[COMP_CWORD]}" path='' words=''
   local first="\${COMP_WORDS[1]}" second="\${COMP_WORDS[2]}"
   if [ "$COMP_CWORD" -gt 1 ]; then path="$first"; fi
-  if [ "$COMP_CWORD" -gt 2 ] && [ "$first" = queues ]; then path="$first $second"; fi
+  case "$first" in ${groups.join('|')}) if [ "$COMP_CWORD" -gt 2 ]; then path="$first $second"; fi ;; esac
   case "$path" in
 ${cases.join('\n')}
   esac

@@ -1,31 +1,17 @@
 /** `lovage purge`: removes what waits, after asking. */
-import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
-import { UsageError } from '../exit-codes.js';
+import { mustConfirm } from '../confirm.js';
 import { addConnectionOptions, allNamed, type ConnectionFlags, resolveConnection, withBroker } from '../options.js';
 import { printJson, printLine, printNote, startProgress } from '../output.js';
 
-async function confirmed(question: string): Promise<boolean> {
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    return /^y(es)?$/i.test((await terminal.question(`${question} [y/N] `)).trim());
-  } finally {
-    terminal.close();
-  }
-}
-
 async function purge(queues: readonly string[], flags: ConnectionFlags & { readonly yes?: boolean }): Promise<void> {
-  const interactive = process.stdin.isTTY === true && process.stderr.isTTY === true && !flags.json;
-  if (!flags.yes && !interactive)
-    throw new UsageError('lovage purge removes messages for good: without a terminal to ask on, it needs --yes');
+  const confirmed = mustConfirm(flags, 'lovage purge removes messages for good');
   await withBroker(await resolveConnection(flags), async (broker) => {
     const before = await broker.depth(queues);
     const waiting = before.map(({ ready, delayed }) => ready + (delayed ?? 0));
     const total = waiting.reduce((sum, count) => sum + count, 0);
-    if (!flags.yes) {
-      const what = before.map(({ queue }, index) => `${queue} (${waiting[index]})`).join(', ');
-      if (!(await confirmed(`Remove ${total} waiting messages from ${what}?`))) return printNote('nothing was removed');
-    }
+    const what = before.map(({ queue }, index) => `${queue} (${waiting[index]})`).join(', ');
+    if (!(await confirmed(`Remove ${total} waiting messages from ${what}?`))) return printNote('nothing was removed');
     const removed: Record<string, number> = {};
     const progress = startProgress('purging', total, { silent: flags.json === true });
     let done = 0;

@@ -1,8 +1,11 @@
 /** `lovage queues list | peek | backup`: looks at what waits, changes nothing. */
 import type { Command } from 'commander';
-import type { Peeked } from '../../brokers/broker.js';
+import type { Broker, Peeked } from '../../brokers/broker.js';
+import type { DeadTotals } from '../../brokers/dead-letters.js';
 import { BrokerError } from '../../core/errors.js';
 import { decodeTaskBody } from '../../wire/task-message.js';
+import { defineGroup } from '../command-group.js';
+import { letters } from '../dead-filter.js';
 import { UsageError } from '../exit-codes.js';
 import {
   addConnectionOptions,
@@ -15,19 +18,27 @@ import {
 } from '../options.js';
 import { formatTable, printJson, printLine, printNote, shorten, startProgress } from '../output.js';
 
+/** Dead letters by queue, where they can be looked at without taking them out; else only how many there are. */
+async function countDead({ deadLetters, capabilities }: Broker): Promise<{ count: number; queues: DeadTotals['queues'] | null }> {
+  return capabilities.peek === true ? deadLetters.totals() : { count: await deadLetters.count(), queues: null };
+}
+
 async function list(names: readonly string[], flags: ConnectionFlags): Promise<void> {
-  const depths = await withBroker(await resolveConnection(flags), async (broker) =>
-    broker.depth(names.length > 0 ? names : await broker.queues()),
-  );
-  if (flags.json) return printJson(depths);
-  if (depths.length === 0)
+  const { depths, dead } = await withBroker(await resolveConnection(flags), async (broker) => ({
+    depths: await broker.depth(names.length > 0 ? names : await broker.queues()),
+    dead: await countDead(broker),
+  }));
+  const rows = depths.map((depth) => ({ ...depth, dead: dead.queues && (dead.queues.get(depth.queue) ?? 0) }));
+  if (flags.json) return printJson(rows);
+  if (dead.count > 0) printNote(`${letters(dead.count)} in all: lovage dead list`);
+  if (rows.length === 0)
     return printNote('no queues: none was declared yet, or this broker cannot list them (name them: lovage queues list QUEUE…)');
   const cell = (count: number | null): string => (count === null ? '?' : String(count));
   printLine(
     formatTable(
-      ['QUEUE', 'READY', 'DELAYED', 'HELD BY WORKERS'],
-      depths.map(({ queue, ready, delayed, unacked }) => [shorten(queue, 60), ready, cell(delayed), cell(unacked)]),
-      [1, 2, 3],
+      ['QUEUE', 'READY', 'DELAYED', 'HELD BY WORKERS', 'DEAD'],
+      rows.map((row) => [shorten(row.queue, 60), row.ready, cell(row.delayed), cell(row.unacked), cell(row.dead)]),
+      [1, 2, 3, 4],
     ),
   );
 }
@@ -111,16 +122,12 @@ async function backup(destination: string, flags: ConnectionFlags): Promise<void
 }
 
 export function defineQueues(command: Command): void {
-  command.action(() => {
-    throw new UsageError(
-      `lovage queues needs one of: ${command.commands.map((sub) => sub.name()).join(', ')} (lovage queues --help)`,
-    );
-  });
+  defineGroup(command);
   addConnectionOptions(
     command
       .command('list')
       .summary('how much waits in which queue')
-      .description('Shows how many messages are ready, delayed, and held by workers.')
+      .description('Shows how many messages are ready, delayed, held by workers, and parked as dead letters.')
       .argument('[queues...]', 'queues to show; all that the broker knows by default', allNamed),
     { results: false },
   )

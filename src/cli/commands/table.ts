@@ -29,6 +29,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import('./purge.js')).definePurge,
   },
   {
+    name: 'dead',
+    summary: 'list, show, replay and remove messages that could not run',
+    load: async () => (await import('./dead.js')).defineDead,
+  },
+  {
     name: 'completion',
     summary: 'print a completion script for your shell',
     load: async () => (await import('./completion.js')).defineCompletion,
