@@ -36,7 +36,7 @@ export interface TaskRunTimes {
 
 /** Something that a person should know, in words and with figures. */
 export interface Finding {
-  readonly code: 'mixed-queue' | 'endless-retry' | 'blocked-loop' | 'lost-deliveries' | 'abandoned-tasks';
+  readonly code: 'mixed-queue' | 'endless-retry' | 'blocked-loop' | 'lost-deliveries' | 'abandoned-tasks' | 'broker-warning';
   readonly text: string;
 }
 

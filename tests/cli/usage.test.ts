@@ -22,7 +22,7 @@ test('--help lists what is built, and nothing that is not', async () => {
   const commands = [.../^ {2}([a-z]+) /gm[Symbol.matchAll](stdout.split('Commands:')[1]?.split('Environment:')[0] ?? '')].map(
     ([, name]) => name,
   );
-  expect(commands).toEqual(['worker', 'send', 'result', 'queues', 'purge', 'dead', 'completion', 'help']);
+  expect(commands).toEqual(['worker', 'send', 'result', 'queues', 'purge', 'dead', 'report', 'completion', 'help']);
 });
 
 test.each([

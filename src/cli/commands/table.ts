@@ -34,6 +34,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import('./dead.js')).defineDead,
   },
   {
+    name: 'report',
+    summary: 'show what a running worker knows of itself',
+    load: async () => (await import('./report.js')).defineReport,
+  },
+  {
     name: 'completion',
     summary: 'print a completion script for your shell',
     load: async () => (await import('./completion.js')).defineCompletion,

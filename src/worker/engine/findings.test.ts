@@ -12,6 +12,7 @@ function row(task: string, p50Ms: number, runs: number, more: Partial<TaskRunTim
 }
 const nothing: Measured = {
   ...{ slots: 20, tasks: [], endless: [], counters: newCounters(), blocks: 0, longestBlockMs: 0, lostDeliveries: 0 },
+  brokerWarnings: [],
 };
 const codes = (measured: Partial<Measured>): string[] => findings({ ...nothing, ...measured }).map(({ code }) => code);
 
@@ -45,13 +46,21 @@ describe('findings', () => {
   test('endless retries, blocks, lost deliveries and abandoned tasks are each told with their numbers', () => {
     const found = findings({
       ...{ slots: 20, tasks: [row('api.call', 5, 30, { retries: 29 })], endless: ['api.call'], blocks: 3, longestBlockMs: 4_000 },
+      brokerWarnings: ['the server throws keys away'],
       ...{ lostDeliveries: 7, counters: { ...newCounters(), fenced: 2, abandoned: 5 } },
     });
-    expect(found.map(({ code }) => code)).toEqual(['endless-retry', 'blocked-loop', 'lost-deliveries', 'abandoned-tasks']);
+    expect(found.map(({ code }) => code)).toEqual([
+      'endless-retry',
+      'blocked-loop',
+      'lost-deliveries',
+      'broker-warning',
+      'abandoned-tasks',
+    ]);
     expect(found[0]?.text).toContain('29 retries');
     expect(found[1]?.text).toContain('3 times; one does not answer now, for 4s');
     expect(found[2]?.text).toContain('7 deliveries');
-    expect(found[3]?.text).toContain('5 tasks');
+    expect(found[3]?.text).toBe('the server throws keys away');
+    expect(found[4]?.text).toContain('5 tasks');
   });
 
   test('a thousand endless tasks are a handful of sentences', () => {

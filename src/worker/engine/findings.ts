@@ -15,6 +15,8 @@ export interface Measured {
   readonly longestBlockMs: number;
   /** Deliveries that were no longer ours when we looked. */
   readonly lostDeliveries: number;
+  /** What the broker's driver warns of. */
+  readonly brokerWarnings: readonly string[];
 }
 
 /** Runs longer ago say nothing about today's mix. */
@@ -30,6 +32,7 @@ const APART = 20;
 const NOTICED = 0.2;
 /** Names in one sentence. */
 const NAMES = 3;
+const WARNINGS = 10;
 
 export function findings(measured: Measured): Finding[] {
   const { counters, blocks, longestBlockMs, lostDeliveries } = measured;
@@ -58,6 +61,7 @@ export function findings(measured: Measured): Finding[] {
       code: 'lost-deliveries',
       text: `${lostDeliveries} deliveries were no longer this worker's when it looked, and ${counters.fenced} late outcomes were refused: it was cut off from the broker, or stood still, for longer than its lease. Those tasks run again elsewhere; look at the network, or raise --lease`,
     });
+  for (const text of measured.brokerWarnings.slice(0, WARNINGS)) found.push({ code: 'broker-warning', text });
   if (counters.abandoned > 0)
     found.push({
       code: 'abandoned-tasks',

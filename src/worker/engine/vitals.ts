@@ -145,7 +145,7 @@ export class Vitals {
   }
 
   report(): WorkerReport {
-    const { options, counters, active, executors, watchdog, facts } = this.#sources;
+    const { options, counters, active, executors, watchdog, facts, consumer } = this.#sources;
     const reasons = this.notReady();
     const tasks = this.#runTimes.rows();
     const slots = this.#slots();
@@ -169,6 +169,7 @@ export class Vitals {
         blocks: watchdog()?.blocks ?? 0,
         longestBlockMs: watchdog()?.longestBlockMs() ?? 0,
         lostDeliveries: this.#lost,
+        brokerWarnings: consumer()?.warnings?.() ?? [],
       }),
     };
   }
