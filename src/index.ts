@@ -15,6 +15,7 @@ export type { RemoteTaskOptions, TaskOptions } from './app/task-options.js';
 export type { BoundTask, CheckedObjectTask, FnOptions, ObjectTask, RemoteTask, SendRow, Task } from './app/task-types.js';
 export type { ArgumentsAreNotWireSafe, IsWireSafe, ResultIsNotWireSafe, WireScalar, WireValue } from './app/wire-safe.js';
 export type { Worker, WorkerOptions, WorkerStats } from './app/worker-types.js';
+export type { ByteSize } from './core/byte-size.js';
 export type { Duration } from './core/duration.js';
 export type { ErrorCode } from './core/error-codes.js';
 export {

@@ -1,4 +1,5 @@
 /** The public face of a worker. The worker itself lives in `worker/`, which the app must not know; `index.ts` joins them. */
+import type { ByteSize } from '../core/byte-size.js';
 import type { Duration } from '../core/duration.js';
 import type { Logger } from '../core/logger.js';
 import type { WorkerReport } from '../core/worker-report.js';
@@ -14,16 +15,35 @@ export interface WorkerOptions {
    */
   readonly queues?: string | readonly string[] | Readonly<Record<string, number>>;
   /**
-   * Where user code runs: `'threads'` (worker threads; the connections stay on this thread), `'async'` (this thread; the
+   * Where user code runs: `'threads'` (worker threads; the connections stay on this thread), `'processes'` (child processes: real
+   * isolation, a memory limit, recycling), `'async'` (this thread; the
    * connections move to a thread of their own) or `'inline'` (one loop for both: quick, and without that protection).
    * @defaultValue `'threads'` with `module`, else `'async'` (`'inline'` on a `memory:` broker)
    */
-  readonly pool?: 'threads' | 'async' | 'inline';
+  readonly pool?: 'threads' | 'processes' | 'async' | 'inline';
   /** Number of threads. @defaultValue 2 */
   readonly threads?: number;
-  /** How many tasks may run at once in all. @defaultValue the shares of the queues, at least 10 a thread */
+  /** Number of child processes. @defaultValue 2 @remarks Source: Celery `worker_concurrency` of its pool `prefork`. */
+  readonly processes?: number;
+  /**
+   * A child is replaced after so many tasks, whatever became of them: those that it runs end first, and its `onStop` hooks run.
+   * @defaultValue no limit
+   * @remarks Source: Celery `worker_max_tasks_per_child`.
+   */
+  readonly maxTasksPerChild?: number;
+  /**
+   * A child whose resident memory is beyond this after a task is replaced in the same way, for example `'300MiB'`. It must leave room
+   * for the app itself, or each child is replaced after its first task.
+   * @defaultValue no limit
+   * @throws ConfigError `E_CONFIG_RANGE` when it is not a size
+   * @remarks Source: Celery `worker_max_memory_per_child`.
+   */
+  readonly maxMemoryPerChild?: ByteSize;
+  /** Keeps one more child ready, which takes the place of one that is replaced or has died at once. @defaultValue true */
+  readonly spare?: boolean;
+  /** How many tasks may run at once in all. @defaultValue the shares of the queues, at least 10 a thread or process */
   readonly concurrency?: number;
-  /** `import.meta.url` of the module that exports the app: threads load it. */
+  /** `import.meta.url` of the module that exports the app: threads and processes load it. */
   readonly module?: string;
   /** How long running tasks may still finish after a stop. @defaultValue `'25s'` @remarks Source: Celery `worker_soft_shutdown_timeout`. */
   readonly grace?: Duration;

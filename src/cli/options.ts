@@ -4,6 +4,7 @@ import type { App } from '../app/app.js';
 import { type AppConfig, resolveConfig } from '../app/config.js';
 import type { Broker } from '../brokers/broker.js';
 import { openBroker } from '../brokers/from-url.js';
+import { type ByteSize, sizeBytes } from '../core/byte-size.js';
 import { type Duration, durationMs } from '../core/duration.js';
 import { createLogger } from '../core/log-output.js';
 import type { Logger } from '../core/logger.js';
@@ -37,6 +38,16 @@ export function duration(text: string): Duration {
     throw new InvalidArgumentError("It must be a number with its unit, for example '250ms', '10s', '5m' or '2h'.");
   }
   return text as Duration;
+}
+
+/** A size with its unit. */
+export function size(text: string): ByteSize {
+  try {
+    sizeBytes(text, 'it');
+  } catch {
+    throw new InvalidArgumentError("It must be a number with its unit, for example '300MiB' or '1GiB'.");
+  }
+  return text as ByteSize;
 }
 
 /** An id or the name of a queue, which nobody calls ''. */

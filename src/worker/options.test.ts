@@ -56,3 +56,47 @@ describe('worker options', () => {
     expect(() => resolveWorkerOptions(raw)).toThrow(expect.objectContaining({ code }));
   });
 });
+
+describe('pools', () => {
+  test.each([
+    { pool: 'threads', expected: 2 },
+    { pool: 'processes', expected: 2 },
+    { pool: 'async', expected: 1 },
+    { pool: 'inline', expected: 1 },
+  ] as const)('$pool has $expected executors unless told otherwise', ({ pool, expected }) => {
+    expect(resolveWorkerOptions({ pool }).executors).toBe(expected);
+  });
+
+  test('a child is given no more at once than it may run in all: the rest would wait for nothing', () => {
+    const { engine } = resolveWorkerOptions({ pool: 'processes', processes: 4, concurrency: 40, maxTasksPerChild: 3 });
+    expect(engine).toMatchObject({ slotsPerExecutor: 3, tasksPerExecutor: 3 });
+    expect(resolveWorkerOptions({ pool: 'processes', concurrency: 40, maxTasksPerChild: 100 }).engine.slotsPerExecutor).toBe(20);
+  });
+
+  test('the memory of a child is a size, and a spare is there unless it is denied', () => {
+    expect(resolveWorkerOptions({ pool: 'processes', maxMemoryPerChild: '300MiB' })).toMatchObject({
+      childMemoryBytes: 314_572_800,
+      spare: true,
+    });
+    expect(resolveWorkerOptions({ pool: 'processes', spare: false }).spare).toBe(false);
+    expect(resolveWorkerOptions({ pool: 'threads' }).spare).toBe(false);
+    expect(() => resolveWorkerOptions({ pool: 'processes', maxMemoryPerChild: '300' as '300MB' })).toThrow(
+      expect.objectContaining({ code: 'E_CONFIG_RANGE' }),
+    );
+  });
+
+  test.each([
+    { pool: 'processes', threads: 2 },
+    { pool: 'threads', processes: 2 },
+    { processes: 2 },
+    { pool: 'threads', maxTasksPerChild: 2 },
+    { pool: 'async', maxMemoryPerChild: '1GiB' },
+    { pool: 'inline', spare: true },
+  ] as const)('an option of another pool is a conflict: %j', (options) => {
+    expect(() => resolveWorkerOptions(options)).toThrow(expect.objectContaining({ code: 'E_CONFIG_CONFLICT' }));
+  });
+
+  test('a pool that does not exist is refused with those that do', () => {
+    expect(() => resolveWorkerOptions({ pool: 'prefork' as 'threads' })).toThrow(/'threads', 'processes', 'async', 'inline'/);
+  });
+});

@@ -2,10 +2,12 @@
 import { hostname } from 'node:os';
 import { resolve as resolvePath } from 'node:path';
 import type { ConsumedQueue } from '../brokers/broker.js';
+import { type ByteSize, sizeBytes } from '../core/byte-size.js';
 import { type Duration, durationMs } from '../core/duration.js';
 import { ConfigError } from '../core/errors.js';
 
-export type PoolName = 'threads' | 'async' | 'inline';
+export const POOLS = ['threads', 'processes', 'async', 'inline'] as const;
+export type PoolName = (typeof POOLS)[number];
 
 /** One queue to consume; `credit: null` = no share of its own. */
 export interface QueueOption {
@@ -28,6 +30,8 @@ export interface EngineOptions {
   /** `null`: the app's default queue. */
   readonly queues: readonly QueueOption[] | null;
   readonly slotsPerExecutor: number;
+  /** How many runs an executor is given before it is replaced; `null` = no limit. */
+  readonly tasksPerExecutor: number | null;
   readonly leaseMs: number;
   /** For tasks and calls without a limit of their own; `null` = none. */
   readonly softTimeLimitMs: number | null;
@@ -52,6 +56,10 @@ export interface RawWorkerOptions {
   readonly queues?: string | readonly string[] | Readonly<Record<string, number>>;
   readonly pool?: PoolName;
   readonly threads?: number;
+  readonly processes?: number;
+  readonly maxTasksPerChild?: number;
+  readonly maxMemoryPerChild?: ByteSize;
+  readonly spare?: boolean;
   readonly concurrency?: number;
   readonly grace?: Duration;
   readonly lease?: Duration;
@@ -66,9 +74,24 @@ export interface RawWorkerOptions {
 export interface ResolvedWorkerOptions {
   readonly pool: PoolName;
   readonly executors: number;
+  /** Bytes beyond which a child is replaced; `null` = no limit. */
+  readonly childMemoryBytes: number | null;
+  /** Whether one more child stands ready to take the place of another. */
+  readonly spare: boolean;
   readonly graceMs: number;
   readonly engine: EngineOptions;
 }
+
+/** A machine has no more to offer; and each costs memory. */
+const MAX_EXECUTORS = 512;
+
+const OPTIONS_OF_A_POOL = [
+  ['threads', 'threads'],
+  ['processes', 'processes'],
+  ['maxTasksPerChild', 'processes'],
+  ['maxMemoryPerChild', 'processes'],
+  ['spare', 'processes'],
+] as const satisfies readonly (readonly [keyof RawWorkerOptions, PoolName])[];
 
 function positiveInteger(value: number, name: string, most: number): number {
   if (Number.isInteger(value) && value >= 1 && value <= most) return value;
@@ -125,22 +148,32 @@ function nodeName(pattern: string): string {
 /** @throws ConfigError `E_CONFIG_RANGE`, `E_CONFIG_CONFLICT` */
 export function resolveWorkerOptions(raw: RawWorkerOptions): ResolvedWorkerOptions {
   const pool = raw.pool ?? 'threads';
-  if (!['threads', 'async', 'inline'].includes(pool)) {
-    throw new ConfigError('E_CONFIG_RANGE', `pool is ${JSON.stringify(pool)}: use 'threads', 'async' or 'inline'`);
+  if (!POOLS.includes(pool)) {
+    const names = POOLS.map((name) => `'${name}'`).join(', ');
+    throw new ConfigError('E_CONFIG_RANGE', `pool is ${JSON.stringify(pool)}: use one of ${names}`);
   }
-  if (pool !== 'threads' && raw.threads !== undefined) {
-    throw new ConfigError('E_CONFIG_CONFLICT', `threads is for the pool 'threads'; with '${pool}' use concurrency`);
+  for (const [option, owner] of OPTIONS_OF_A_POOL) {
+    if (raw[option] !== undefined && pool !== owner)
+      throw new ConfigError(
+        'E_CONFIG_CONFLICT',
+        `${option} is for the pool '${owner}', and this is '${pool}': set pool, or leave ${option} out`,
+      );
   }
-  const executors = pool === 'threads' ? positiveInteger(raw.threads ?? 2, 'threads', 512) : 1;
+  const executors = pool === 'threads' || pool === 'processes' ? positiveInteger(raw[pool] ?? 2, pool, MAX_EXECUTORS) : 1;
+  const tasksPerExecutor =
+    raw.maxTasksPerChild === undefined ? null : positiveInteger(raw.maxTasksPerChild, 'maxTasksPerChild', 1_000_000_000);
   const queues = raw.queues === undefined ? null : parseQueues(raw.queues);
   const shares = queues?.reduce((sum, queue) => sum + (queue.credit ?? 0), 0) ?? 0;
   const concurrency = positiveInteger(raw.concurrency ?? Math.max(shares, 10 * executors), 'concurrency', 100_000);
-  const slotsPerExecutor = Math.max(1, Math.ceil(concurrency / executors));
+  // More slots than an executor has runs left would only hold messages that others could run.
+  const slotsPerExecutor = Math.min(Math.max(1, Math.ceil(concurrency / executors)), tasksPerExecutor ?? concurrency);
   const leaseMs = durationMs(raw.lease ?? '15s', 'lease');
   if (leaseMs < 1_000) throw new ConfigError('E_CONFIG_RANGE', `lease is ${raw.lease}: it must be at least 1s`);
   return {
     pool,
     executors,
+    childMemoryBytes: raw.maxMemoryPerChild === undefined ? null : sizeBytes(raw.maxMemoryPerChild, 'maxMemoryPerChild'),
+    spare: pool === 'processes' && (raw.spare ?? true),
     graceMs: durationMs(raw.grace ?? '25s', 'grace'),
     engine: {
       name: nodeName(raw.name ?? 'lovage@%h'),
@@ -148,6 +181,7 @@ export function resolveWorkerOptions(raw: RawWorkerOptions): ResolvedWorkerOptio
       resultUrl: raw.results ?? null,
       queues,
       slotsPerExecutor,
+      tasksPerExecutor,
       leaseMs,
       softTimeLimitMs: raw.softTimeLimit === undefined ? null : durationMs(raw.softTimeLimit, 'softTimeLimit'),
       timeLimitMs: raw.timeLimit === undefined ? null : durationMs(raw.timeLimit, 'timeLimit'),

@@ -123,7 +123,18 @@ export type FromExecutor =
   | { readonly type: 'call'; readonly call: number; readonly request: EngineCall }
   | { readonly type: 'cancel-call'; readonly call: number }
   | { readonly type: 'pong' }
+  /** It has grown beyond its limit; said once. */
+  | { readonly type: 'over-memory'; readonly rssBytes: number }
+  | PortLog
   | { readonly type: 'stopped' };
+
+/** A line of a logger that lives on the engine's side. */
+export interface PortLog {
+  readonly type: 'log';
+  readonly level: 'debug' | 'info' | 'warn' | 'error';
+  readonly fields: Readonly<Record<string, unknown>>;
+  readonly message: string | undefined;
+}
 
 /** One end of a port; a MessagePort, a child's channel, or a pair of functions on one loop. */
 export interface PortEnd<Out, In> {

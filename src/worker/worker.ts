@@ -34,6 +34,8 @@ async function startPool(setup: PoolSetup): Promise<RunningPool> {
   switch (setup.options.pool) {
     case 'threads':
       return (await import('./pools/threads.js')).startThreadPool(setup);
+    case 'processes':
+      return (await import('./pools/processes.js')).startProcessPool(setup);
     case 'async':
       return (await import('./pools/async.js')).startAsyncPool(setup);
     case 'inline':
@@ -82,7 +84,9 @@ export async function startWorker(app: App, options: WorkerOptions = {}): Promis
   const resolved = resolveWorkerOptions({ ...raw, pool });
   const logger: Logger = given ?? createLogger({ level: 'info' });
   const source: AppSource =
-    pool === 'threads' && module !== undefined ? { file: fileURLToPath(module), exportName: null } : { app };
+    (pool === 'threads' || pool === 'processes') && module !== undefined
+      ? { file: fileURLToPath(module), exportName: null }
+      : { app };
   let finish!: (end: { readonly exitCode: number }) => void;
   const done = new Promise<{ readonly exitCode: number }>((resolve) => {
     finish = resolve;
@@ -92,7 +96,7 @@ export async function startWorker(app: App, options: WorkerOptions = {}): Promis
     options: resolved,
     source,
     logger,
-    log: { level: given ? 'warn' : 'info', format: 'auto' },
+    log: given ? 'forward' : { level: 'info', format: 'auto' },
     onFatal: (error) => {
       logger.error({ err: error }, 'the worker cannot go on');
       leave();

@@ -1,15 +1,16 @@
 /** `lovage worker`: runs an app file until it is asked to stop. The worker itself is `worker/worker.ts`. */
 import { type Command, Option } from 'commander';
+import type { ByteSize } from '../../core/byte-size.js';
 import type { Duration } from '../../core/duration.js';
 import { codeOf } from '../../core/errors.js';
 import { exitNow } from '../../core/exit-now.js';
 import { createLogger, type LogFormat, type LogLevel } from '../../core/log-output.js';
 import { parseAppFile } from '../../worker/executor/load-app.js';
-import type { PoolName } from '../../worker/options.js';
+import { POOLS, type PoolName } from '../../worker/options.js';
 import { type FileWorkerOptions, runWorkerFromFile } from '../../worker/worker.js';
 import { readConfigFile } from '../config-file.js';
 import { exitCodeOf, REMEDIES, UsageError } from '../exit-codes.js';
-import { appOption, duration, wholeNumber } from '../options.js';
+import { appOption, duration, size, wholeNumber } from '../options.js';
 import { errorOf } from '../output.js';
 
 interface WorkerFlags {
@@ -19,6 +20,10 @@ interface WorkerFlags {
   readonly queues?: string;
   readonly pool: PoolName;
   readonly threads?: number;
+  readonly processes?: number;
+  readonly maxTasksPerChild?: number;
+  readonly maxMemoryPerChild?: ByteSize;
+  readonly spare: boolean;
   readonly concurrency?: number;
   readonly name?: string;
   readonly grace: Duration;
@@ -62,9 +67,22 @@ export function defineWorker(command: Command): void {
       '--queues <list>',
       "queues to consume: 'celery,slow', or with each one's share of the slots 'celery:40,slow:10' (default: the app's default queue)",
     )
-    .addOption(new Option('--pool <pool>', 'where tasks run').choices(['threads', 'async', 'inline']).default('threads'))
+    .addOption(new Option('--pool <pool>', 'where tasks run').choices(POOLS).default('threads'))
     .option('--threads <n>', 'worker threads (pool threads; default: 2)', wholeNumber(1))
-    .option('--concurrency <n>', 'tasks at once in all (default: the shares of the queues, at least 10 a thread)', wholeNumber(1))
+    .option('--processes <n>', 'child processes (pool processes; default: 2)', wholeNumber(1))
+    .option('--max-tasks-per-child <n>', 'replace a child after so many tasks (pool processes; default: never)', wholeNumber(1))
+    .addOption(
+      new Option(
+        '--max-memory-per-child <size>',
+        "replace a child that is larger after a task, for example '300MiB' (pool processes; default: never)",
+      ).argParser(size),
+    )
+    .option('--no-spare', 'keep no child ready to take the place of another (pool processes)')
+    .option(
+      '--concurrency <n>',
+      'tasks at once in all (default: the shares of the queues, at least 10 a thread or process)',
+      wholeNumber(1),
+    )
     .option('--name <name>', 'node name; %h is the host, %p the process id (default: lovage@%h)')
     .addOption(
       new Option('--grace <duration>', 'how long running tasks may finish after TERM or INT').argParser(duration).default('25s'),
@@ -115,6 +133,7 @@ A second signal hurries. Logs go to standard error.
 Examples:
   $ lovage worker --app ./tasks.ts
   $ lovage worker --app ./tasks.ts --queues celery:40,slow:10 --threads 4 --name w1@%h
+  $ lovage worker --app ./tasks.ts --pool processes --processes 4 --max-memory-per-child 300MiB
   $ lovage worker --app ./tasks.ts --pool async --broker redis://localhost:6379/0`,
     )
     .action(async (flags: WorkerFlags) => {
@@ -125,6 +144,8 @@ Examples:
         results = file.results,
         queues,
         threads,
+        processes,
+        spare,
         concurrency,
         name,
         healthPort,
@@ -143,6 +164,9 @@ Examples:
         ...(results === undefined ? {} : { results }),
         ...(queues === undefined ? {} : { queues }),
         ...(threads === undefined ? {} : { threads }),
+        ...(processes === undefined ? {} : { processes }),
+        // Only its denial is a choice: left alone it is the pool's own default.
+        ...(spare ? {} : { spare }),
         ...(concurrency === undefined ? {} : { concurrency }),
         ...(name === undefined ? {} : { name }),
         ...(healthPort === undefined

@@ -7,7 +7,8 @@ import type { WorkerReport } from '../../core/worker-report.js';
 import type { EngineOptions } from '../options.js';
 import type { LogSettings, StopReport, WorkerStats } from '../pools/pool.js';
 import { messagePortEnd } from '../pools/port-ends.js';
-import type { FromExecutor, ToExecutor } from '../port.js';
+import { partLogger } from '../pools/port-log.js';
+import type { FromExecutor, PortLog, ToExecutor } from '../port.js';
 import { Engine } from './engine.js';
 
 /** What the owner tells the thread at its start. */
@@ -24,6 +25,7 @@ export type ToEngineThread =
   | { readonly type: 'stats' | 'report' };
 
 export type FromEngineThread =
+  | PortLog
   | { readonly type: 'started' }
   | { readonly type: 'failed'; readonly code: string; readonly message: string }
   | { readonly type: 'stopped'; readonly report: StopReport }
@@ -33,13 +35,17 @@ export type FromEngineThread =
 const { options, log, executorPort, entered } = workerData as EngineThreadData;
 const owner = parentPort as NonNullable<typeof parentPort>;
 const post = (message: FromEngineThread): void => owner.postMessage(message);
-const logger = createLogger(log);
+const logger = partLogger(log, {}, post);
 const end = { ...messagePortEnd<ToExecutor, FromExecutor>(executorPort), entered: () => entered[0] ?? 0 };
 const engine = new Engine(options, [end], logger, {
   // The executor is the main thread. Nothing ends that but the end of the process, and it cannot be told of it either.
   host: { end: async () => 'stuck' },
   onStuck: (error) => {
-    logger.error({ exitCode: STUCK_EXIT_CODE, code: codeOf(error), remedy: STUCK_REMEDY }, `the worker ended: ${error.message}`);
+    // A logger on the main thread would write this when that thread turns again, and it does not.
+    (log === 'forward' ? createLogger() : logger).error(
+      { exitCode: STUCK_EXIT_CODE, code: codeOf(error), remedy: STUCK_REMEDY },
+      `the worker ended: ${error.message}`,
+    );
     exitNow(STUCK_EXIT_CODE);
   },
 });

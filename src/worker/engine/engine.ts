@@ -12,28 +12,23 @@ import { defaultResultUrl } from '../../results/from-url.js';
 import type { ResultStore } from '../../results/result-store.js';
 import { type EngineOptions, queueCredits } from '../options.js';
 import type { StopReport, WorkerStats } from '../pools/pool.js';
-import type { EngineEnd, ExecutorHello, FromExecutor, PortError, TaskFacts } from '../port.js';
+import { logFromPort } from '../pools/port-log.js';
+import type { EngineEnd, FromExecutor, TaskFacts } from '../port.js';
 import { announceReady } from './announce.js';
 import { Calls } from './calls.js';
 import { openConnections } from './connect.js';
 import { Intake } from './consumer.js';
 import { Credit } from './credit.js';
 import { Executors } from './executors.js';
-import { type ExecutorHost, endOverrun, giveBackLost, type OverrunOptions } from './overrun.js';
+import { endOverrun, giveBackLost, type OverrunOptions } from './overrun.js';
 import { Patience } from './patience.js';
+import { type EngineHost, Roster } from './roster.js';
 import { CLAIM_TTL_MS, Settler } from './settle.js';
 import { shutDown } from './shutdown.js';
 import { type ActiveRun, type EngineCounters, newCounters } from './state.js';
 import { TaskLog } from './task-log.js';
 import { Vitals } from './vitals.js';
 import { Watchdog } from './watchdog.js';
-
-/** What a pool with executors of their own gives the engine. */
-export interface EngineHost {
-  readonly host: ExecutorHost;
-  /** An executor cannot be ended; all else was handed back, and the process must end. */
-  readonly onStuck: (error: Error) => void;
-}
 
 export class Engine {
   readonly counters: EngineCounters = newCounters();
@@ -47,10 +42,6 @@ export class Engine {
   readonly #giveUp = new AbortController();
   readonly #patience = new Patience();
   readonly #credit: Credit;
-  readonly #executorCount: number;
-  readonly #executorStopped = new Set<number>();
-  #readyCount = 0;
-  #ready: { resolve(hello: ExecutorHello): void; reject(error: PortError): void } | null = null;
   #broker: Broker | null = null;
   #store: ResultStore | null = null;
   #consumer: Consumer | null = null;
@@ -59,6 +50,7 @@ export class Engine {
   #calls: Calls | null = null;
   #overrun: OverrunOptions | null = null;
   #watchdog: Watchdog | null = null;
+  readonly #roster: Roster;
   readonly #host: EngineHost | null;
   readonly #vitals: Vitals;
   #stopping: Promise<StopReport> | null = null;
@@ -75,19 +67,26 @@ export class Engine {
     this.#logger = logger;
     this.#host = host;
     this.#clock = clock;
-    this.#executorCount = ends.length;
     this.#taskLog = new TaskLog(logger, clock, async () => (await this.#broker?.deadLetters.count()) ?? 0);
     this.#credit = new Credit({
       consumer: () => (this.#stopping ? null : this.#consumer),
       unsettled: () => this.#settler?.inFlight ?? 0,
       maxUnsettled: options.maxUnsettled,
     });
-    this.#executors = new Executors(
-      options.slotsPerExecutor,
-      (executor, message) => this.#onMessage(executor, message),
-      (run) => this.#onGiven(run),
-    );
-    for (const [index, end] of ends.entries()) this.#executors.attach(index, end);
+    this.#executors = new Executors({
+      slotsEach: options.slotsPerExecutor,
+      runsEach: options.tasksPerExecutor,
+      count: ends.length,
+      onMessage: (executor, message) => this.#onMessage(executor, message),
+      onGiven: (run) => this.#onGiven(run),
+      onSpent: (executor) => this.#roster.spent(executor),
+      onEmpty: (executor) => this.#roster.empty(executor),
+    });
+    this.#roster = new Roster({
+      ...{ executors: this.#executors, facts: this.#facts, logger, count: ends.length },
+      ...{ crew: host?.crew ?? null, maxTasks: options.tasksPerExecutor },
+    });
+    for (const [executor, end] of ends.entries()) this.#executors.attach(executor, end);
     this.#vitals = new Vitals({
       ...{ options, logger, counters: this.counters, active: this.#active, facts: this.#facts, executors: this.#executors },
       ...{ consumer: () => this.#consumer, watchdog: () => this.#watchdog, unsettled: () => this.#settler?.inFlight ?? 0 },
@@ -105,10 +104,7 @@ export class Engine {
 
   /** Waits for the executors, connects, and takes the first tasks. @throws LovageError what kept it from starting */
   async start(): Promise<void> {
-    const ready = new Promise<ExecutorHello>((resolve, reject) => {
-      this.#ready = { resolve, reject };
-    });
-    const [hello] = await Promise.all([ready, this.#vitals.open()]);
+    const [hello] = await Promise.all([this.#roster.ready, this.#vitals.open()]);
     const options = this.#options;
     const { broker, store } = await openConnections({
       brokerUrl: options.brokerUrl ?? hello.brokerUrl,
@@ -158,8 +154,8 @@ export class Engine {
       grant: (queue) => this.#credit.grant(queue, 1),
     });
     this.#watch(settler);
-    for (let index = 0; index < this.#executorCount; index++) this.#executors.open(index);
-    const slots = this.#executorCount * options.slotsPerExecutor;
+    this.#roster.open();
+    const slots = this.#executors.count * options.slotsPerExecutor;
     const queues = queueCredits(options.queues ?? [{ name: hello.defaultQueue, credit: null }], slots);
     for (const queue of queues) await broker.declare(queue.name);
     const starting: Parameters<Intake['arrivals']>[0][number][] = [];
@@ -188,18 +184,21 @@ export class Engine {
     return this.#stopping;
   }
 
-  /** Puts a new executor in the place of one that died; what ran there goes back, with the loss counted. */
-  replaceExecutor(index: number, end: EngineEnd): void {
-    this.#executorStopped.delete(index);
-    this.#watchdog?.forget(index);
-    this.#executors.attach(index, end);
+  /** Adds an executor under a number that none had before. */
+  addExecutor(executor: number, end: EngineEnd): void {
+    this.#executors.attach(executor, end);
   }
 
-  /** The executor's thread or process ended by itself. */
-  executorDied(index: number, reason: string): void {
-    this.#executors.detach(index);
-    this.#executorStopped.add(index);
-    if (this.#overrun) giveBackLost(index, reason, this.#overrun);
+  /** Gives tasks to an executor that was told to wait when it said `ready`. */
+  openExecutor(executor: number): void {
+    this.#executors.open(executor);
+  }
+
+  /** The executor's thread or process has ended: what ran there goes back, with the loss counted. */
+  executorDied(executor: number, reason: string): void {
+    this.#roster.gone(executor);
+    this.#watchdog?.forget(executor);
+    if (this.#overrun) giveBackLost(executor, reason, this.#overrun);
     this.#patience.check();
   }
 
@@ -237,20 +236,12 @@ export class Engine {
       case 'pong':
         this.#watchdog?.pong(executor);
         return;
-      case 'ready': {
-        for (const facts of message.hello.tasks) this.#facts.set(facts.name, facts);
-        this.#readyCount += 1;
-        if (this.#consumer) this.#executors.open(executor);
-        else if (this.#readyCount === this.#executorCount) this.#ready?.resolve(message.hello);
+      case 'log':
+        logFromPort(this.#logger, message);
         return;
-      }
-      case 'broken':
-        this.#ready?.reject(message.error);
-        return;
-      case 'stopped':
-        this.#executorStopped.add(executor);
+      default:
+        this.#roster.hear(executor, message);
         this.#patience.check();
-        return;
     }
   }
 
@@ -308,10 +299,11 @@ export class Engine {
       patience: this.#patience,
       logger: this.#logger,
       giveUp,
-      executorsStopped: () => this.#executorStopped.size >= this.#executorCount,
+      executorsStopped: () => this.#executors.allStopped,
     });
     this.#calls?.close();
     this.#watchdog?.close();
+    this.#roster.close();
     await this.#vitals.close();
     this.#taskLog.flush();
     this.#logger.info({ ...this.counters, ...report }, 'worker stopped');

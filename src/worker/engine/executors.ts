@@ -8,20 +8,43 @@ import type { EngineEnd, FromExecutor, Outcome, RunRequest } from '../port.js';
 import type { ActiveRun } from './state.js';
 
 interface ExecutorSlot {
-  end: EngineEnd | null;
-  /** It has said `ready`. */
-  opened: boolean;
+  readonly end: EngineEnd;
+  /** `starting` until it is opened; `retiring` takes no new runs; `stopped` has run its onStop hooks. */
+  state: 'starting' | 'open' | 'retiring' | 'stopped';
+  /** Runs that it may be given at this moment. */
   free: number;
   /** Runs that it has. */
   busy: number;
+  /** Runs that it may be given until it is spent. */
+  left: number;
+  /** Emptied within the turn. */
   outbox: RunRequest[];
 }
 
+/** What the engine does about its executors. */
+export interface ExecutorsOptions {
+  /** How many work at a time. */
+  readonly count: number;
+  /** Runs at once in each. */
+  readonly slotsEach: number;
+  /** Runs in each until it is spent; `null` = no limit. */
+  readonly runsEach: number | null;
+  onMessage(executor: number, message: FromExecutor): void;
+  /** A run is being given to an executor. */
+  onGiven(run: ActiveRun): void;
+  /** It was given its last run. */
+  onSpent(executor: number): void;
+  /** It was retired, and what it had has ended. */
+  onEmpty(executor: number): void;
+}
+
 export class Executors {
-  readonly #slots: ExecutorSlot[] = [];
-  readonly #slotsEach: number;
-  readonly #onMessage: (executor: number, message: FromExecutor) => void;
-  readonly #onGiven: (run: ActiveRun) => void;
+  readonly #options: ExecutorsOptions;
+  /**
+   * By number. Numbers are never used twice: what a dead executor still says, and answers to what it asked, reach nobody else.
+   * Bounded by what the pool keeps alive: its executors, as many that retire, and a spare.
+   */
+  readonly #slots = new Map<number, ExecutorSlot>();
   /** Runs beyond the free slots: only while a broker gives more than asked for; bounded by its credit. */
   readonly #waiting: ActiveRun[] = [];
   /** The run that needs an executor to itself and waits for one to be empty. One at a time: see `takeAlone`. */
@@ -34,65 +57,86 @@ export class Executors {
   #reserved = -1;
   #flushing = false;
 
-  /** @param onGiven called when a run is given to an executor */
-  constructor(
-    slotsEach: number,
-    onMessage: (executor: number, message: FromExecutor) => void,
-    onGiven: (run: ActiveRun) => void = () => {},
-  ) {
-    this.#slotsEach = slotsEach;
-    this.#onMessage = onMessage;
-    this.#onGiven = onGiven;
+  constructor(options: ExecutorsOptions) {
+    this.#options = options;
   }
 
   get waiting(): number {
     return this.#waiting.length + this.#suspects.length + (this.#waitingAlone ? 1 : 0);
   }
 
+  /** The numbers of those that are here. */
+  numbers(): Iterable<number> {
+    return this.#slots.keys();
+  }
+
+  /** How many work at a time, when none is missing. */
   get count(): number {
-    return this.#slots.length;
+    return this.#options.count;
   }
 
-  /** Those that can run something: they have said `ready` and have not died. */
+  /** How many can run something: they have said `ready` and have not died; without the spare. */
   get alive(): number {
-    return this.#slots.filter((slot) => slot.end !== null && slot.opened).length;
+    let alive = 0;
+    for (const { state } of this.#slots.values()) if (state === 'open' || state === 'retiring') alive += 1;
+    return alive;
   }
 
-  isBusy(index: number): boolean {
-    return (this.#slots[index]?.busy ?? 0) > 0;
+  isBusy(executor: number): boolean {
+    return (this.#slots.get(executor)?.busy ?? 0) > 0;
+  }
+
+  /** Whether each has run its onStop hooks. */
+  get allStopped(): boolean {
+    for (const slot of this.#slots.values()) if (slot.state !== 'stopped') return false;
+    return true;
   }
 
   /** The run whose handler was entered there and has not yielded yet; 0 for none or not known. */
-  entered(index: number): number {
-    return this.#slots[index]?.end?.entered?.() ?? 0;
+  entered(executor: number): number {
+    return this.#slots.get(executor)?.end.entered?.() ?? 0;
   }
 
-  /** Adds an executor, or puts a new one in the place of a dead one. */
-  attach(index: number, end: EngineEnd): void {
-    this.#slots[index] = { end, opened: false, free: 0, busy: 0, outbox: [] };
-    end.onMessage((message) => this.#onMessage(index, message));
+  /** Adds an executor, which takes nothing before it is opened. */
+  attach(executor: number, end: EngineEnd): void {
+    const left = this.#options.runsEach ?? Number.POSITIVE_INFINITY;
+    this.#slots.set(executor, { end, state: 'starting', free: 0, busy: 0, left, outbox: [] });
+    end.onMessage((message) => this.#options.onMessage(executor, message));
   }
 
   /** Opens the slots of an executor that said `ready`. */
-  open(index: number): void {
-    const slot = this.#slots[index];
-    if (!slot) return;
-    slot.opened = true;
-    slot.free = this.#slotsEach;
-    slot.busy = 0;
+  open(executor: number): void {
+    const slot = this.#slots.get(executor);
+    if (slot?.state !== 'starting') return;
+    slot.state = 'open';
+    slot.free = this.#options.slotsEach;
     this.#dispatchAlone();
     this.#dispatchWaiting();
   }
 
-  /** The executor is dead: no run goes there until another is attached in its place. */
-  detach(index: number): void {
-    const slot = this.#slots[index];
-    if (!slot) return;
-    slot.end = null;
+  /** No run goes there any more; `onEmpty` follows once those that it has have ended. False when it is on its way out already. */
+  retire(executor: number): boolean {
+    const slot = this.#slots.get(executor);
+    if (!slot || slot.state === 'retiring' || slot.state === 'stopped') return false;
+    slot.state = 'retiring';
     slot.free = 0;
-    slot.busy = 0;
-    slot.outbox = [];
-    if (this.#reserved === index) this.#aloneMayGo();
+    // It was being emptied for a run alone, which must look for another one.
+    if (this.#reserved === executor && this.#waitingAlone) this.#aloneMayGo();
+    if (slot.busy === 0) this.#options.onEmpty(executor);
+    return true;
+  }
+
+  /** It has run its onStop hooks. */
+  stopped(executor: number): void {
+    const slot = this.#slots.get(executor);
+    if (!slot) return;
+    slot.state = 'stopped';
+    slot.free = 0;
+  }
+
+  /** The executor is gone, or must not be heard any more. */
+  detach(executor: number): void {
+    if (this.#slots.delete(executor) && this.#reserved === executor) this.#aloneMayGo();
   }
 
   /**
@@ -124,12 +168,12 @@ export class Executors {
       this.#dispatchAlone();
       return;
     }
-    const index = this.#freest();
-    if (index < 0) {
+    const executor = this.#freest();
+    if (executor < 0) {
       this.#waiting.push(run);
       return;
     }
-    this.#give(index, run);
+    this.#give(executor, run);
   }
 
   /** The suspects that still wait, who are none any more. */
@@ -137,22 +181,24 @@ export class Executors {
     return this.#suspects.splice(0);
   }
 
-  /** A slot of this executor is free again. */
-  release(index: number): void {
-    const slot = this.#slots[index];
-    if (!slot?.end) return;
-    slot.free += 1;
+  /** A run there has ended. */
+  release(executor: number): void {
+    const slot = this.#slots.get(executor);
+    if (!slot) return;
     slot.busy -= 1;
-    if (this.#reserved === index && slot.busy === 0) this.#aloneMayGo();
+    if (slot.state === 'open') slot.free += 1;
+    if (this.#reserved === executor && slot.busy === 0) this.#aloneMayGo();
+    else if (this.#waitingAlone && this.#reserved < 0) this.#dispatchAlone();
     if (this.#waiting.length > 0) this.#dispatchWaiting();
+    if (slot.state === 'retiring' && slot.busy === 0) this.#options.onEmpty(executor);
   }
 
-  post(index: number, message: Parameters<EngineEnd['post']>[0]): void {
-    this.#slots[index]?.end?.post(message);
+  post(executor: number, message: Parameters<EngineEnd['post']>[0]): void {
+    this.#slots.get(executor)?.end.post(message);
   }
 
   broadcast(message: Parameters<EngineEnd['post']>[0]): void {
-    for (const slot of this.#slots) slot.end?.post(message);
+    for (const slot of this.#slots.values()) slot.end.post(message);
   }
 
   /** Takes back what no executor has seen yet. */
@@ -164,26 +210,25 @@ export class Executors {
   }
 
   closeAll(): void {
-    for (const slot of this.#slots) slot.end?.close();
+    for (const slot of this.#slots.values()) slot.end.close();
   }
 
   #freest(): number {
     let best = -1;
     let most = 0;
-    for (let index = 0; index < this.#slots.length; index++) {
-      const free = this.#slots[index]?.free ?? 0;
-      if (free > most && index !== this.#reserved) {
-        most = free;
-        best = index;
-      }
+    for (const [executor, { free }] of this.#slots) {
+      if (free <= most || executor === this.#reserved) continue;
+      most = free;
+      best = executor;
     }
     return best;
   }
 
-  #give(index: number, run: ActiveRun): void {
-    const slot = this.#slots[index] as ExecutorSlot;
-    run.executor = index;
-    this.#onGiven(run);
+  #give(executor: number, run: ActiveRun): void {
+    const slot = this.#slots.get(executor) as ExecutorSlot;
+    run.executor = executor;
+    this.#options.onGiven(run);
+    slot.left -= 1;
     slot.free -= 1;
     slot.busy += 1;
     const { delivery } = run;
@@ -200,6 +245,7 @@ export class Executors {
       this.#flushing = true;
       queueMicrotask(() => this.#flush());
     }
+    if (slot.left === 0) this.#options.onSpent(executor);
   }
 
   /** The reserved executor is empty or gone: the run that waited for it starts (there or elsewhere), or the one alone has ended. */
@@ -221,42 +267,42 @@ export class Executors {
     const run = this.#waitingAlone;
     if (run === null) return;
     if (this.#reserved < 0) this.#reserved = this.#freest();
-    const slot = this.#slots[this.#reserved];
-    if (!slot?.end || slot.busy > 0 || slot.free === 0) return;
+    const slot = this.#slots.get(this.#reserved);
+    if (!slot || slot.busy > 0 || slot.free === 0) return;
     this.#waitingAlone = null;
     this.#give(this.#reserved, run);
   }
 
   #flush(): void {
     this.#flushing = false;
-    for (const [index, slot] of this.#slots.entries()) {
+    for (const [executor, slot] of this.#slots) {
       if (slot.outbox.length === 0) continue;
       const tasks = slot.outbox;
       slot.outbox = [];
       try {
-        slot.end?.post({ type: 'run', tasks });
+        slot.end.post({ type: 'run', tasks });
       } catch {
-        for (const task of tasks) this.#postAlone(index, task);
+        for (const task of tasks) this.#postAlone(executor, task);
       }
     }
   }
 
-  /** After a batch could not be copied to its thread: the message at fault is parked, its neighbours run. */
-  #postAlone(index: number, task: RunRequest): void {
+  /** After a batch could not be copied to its executor: the message at fault is parked, its neighbours run. */
+  #postAlone(executor: number, task: RunRequest): void {
     try {
-      this.#slots[index]?.end?.post({ type: 'run', tasks: [task] });
+      this.#slots.get(executor)?.end.post({ type: 'run', tasks: [task] });
     } catch (error) {
       const reason = `the message cannot be handed to an executor: ${toError(error).message}`;
       const outcome: Outcome = { run: task.run, kind: 'undecodable', code: 'E_DECODE', reason, runtimeMs: 0, children: [] };
-      this.#onMessage(index, { type: 'outcomes', outcomes: [outcome] });
+      this.#options.onMessage(executor, { type: 'outcomes', outcomes: [outcome] });
     }
   }
 
   #dispatchWaiting(): void {
     while (this.#waiting.length > 0) {
-      const index = this.#freest();
-      if (index < 0) return;
-      this.#give(index, this.#waiting.shift() as ActiveRun);
+      const executor = this.#freest();
+      if (executor < 0) return;
+      this.#give(executor, this.#waiting.shift() as ActiveRun);
     }
   }
 }

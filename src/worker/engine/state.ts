@@ -24,7 +24,7 @@ export interface ActiveRun {
   /** The limits that hold for this run, in milliseconds; `null` = none. */
   readonly softTimeLimitMs: number | null;
   readonly timeLimitMs: number | null;
-  /** Index of the executor it was given to; -1 while it waits for one. */
+  /** Number of the executor it was given to; -1 while it waits for one. */
   executor: number;
   /** Monotonic milliseconds when it was given there, and how long that executor had been blocked in all by then. */
   startedMs: number;

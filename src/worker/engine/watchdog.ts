@@ -41,7 +41,8 @@ export class Watchdog {
   /** Blocks of two seconds and more since the start. */
   blocks = 0;
   readonly #options: WatchdogOptions;
-  readonly #loops: Loop[] = [];
+  /** One entry an executor that lives. */
+  readonly #loops = new Map<number, Loop>();
   #timer: NodeJS.Timeout | null = null;
   #tickedMs = 0;
 
@@ -59,8 +60,8 @@ export class Watchdog {
 
   /** The executor has answered: its loop turns. */
   pong(index: number): void {
-    const loop = this.#loop(index);
-    if (loop.askedMs === null) return;
+    const loop = this.#loops.get(index);
+    if (!loop || loop.askedMs === null) return;
     const blockedMs = performance.now() - loop.askedMs;
     loop.askedMs = null;
     if (blockedMs > SLACK_MS) loop.blockedMs += blockedMs;
@@ -69,23 +70,23 @@ export class Watchdog {
     this.#options.logger.info({ executor: index, blockedMs: Math.round(blockedMs) }, 'the executor answers again');
   }
 
-  /** A new executor is there. */
+  /** The executor is gone. */
   forget(index: number): void {
-    delete this.#loops[index];
+    this.#loops.delete(index);
   }
 
   /** How long executors are not answering at this moment, the longest; 0 when all do. */
   longestBlockMs(): number {
     const nowMs = performance.now();
     let longest = 0;
-    for (const loop of this.#loops) if (loop && loop.askedMs !== null) longest = Math.max(longest, nowMs - loop.askedMs);
+    for (const loop of this.#loops.values()) if (loop.askedMs !== null) longest = Math.max(longest, nowMs - loop.askedMs);
     return longest > SLACK_MS ? longest : 0;
   }
 
   /** Executors that have not answered for two seconds. */
   blocked(): number {
     const nowMs = performance.now();
-    return this.#loops.filter((loop) => loop && loop.askedMs !== null && nowMs - loop.askedMs >= REPORT_MS).length;
+    return [...this.#loops.values()].filter(({ askedMs }) => askedMs !== null && nowMs - askedMs >= REPORT_MS).length;
   }
 
   /** Time for which the loop of this executor has been blocked so far: no task is charged with what others took. */
@@ -99,10 +100,10 @@ export class Watchdog {
   }
 
   #loop(index: number): Loop {
-    let loop = this.#loops[index];
+    let loop = this.#loops.get(index);
     if (!loop) {
       loop = { askedMs: null, reported: false, blockedMs: 0 };
-      this.#loops[index] = loop;
+      this.#loops.set(index, loop);
     }
     return loop;
   }
@@ -117,7 +118,7 @@ export class Watchdog {
       this.close();
       return;
     }
-    for (let index = 0; index < executors.count; index++) {
+    for (const index of executors.numbers()) {
       const loop = this.#loop(index);
       if (stoodStillMs > TICK_MS && loop.askedMs !== null) loop.askedMs += stoodStillMs;
       if (loop.askedMs === null) {

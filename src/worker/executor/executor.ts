@@ -30,6 +30,13 @@ function helloOf(app: App): ExecutorHello {
   };
 }
 
+export interface ExecutorOptions {
+  /** Memory shared with the engine, where there is such: tells which run keeps the loop. */
+  readonly entered?: Int32Array;
+  /** Resident bytes of the process beyond which it asks to be replaced; only where the process is the executor's own. */
+  readonly maxRssBytes?: number | null;
+}
+
 export class Executor {
   readonly #app: App;
   readonly #end: ExecutorEnd;
@@ -38,11 +45,15 @@ export class Executor {
   readonly #running = new Map<number, StartedRun>();
   #outcomes: Outcome[] = [];
   #oldestOutcomeMs = 0;
+  /** `null` = none, or said already. */
+  #maxRssBytes: number | null;
+  #started: Promise<void> = Promise.resolve();
+  #stopping = false;
 
-  /** @param entered memory shared with the engine, where there is such: tells which run keeps the loop */
-  constructor(app: App, end: ExecutorEnd, logger: Logger, entered: Int32Array | null = null) {
+  constructor(app: App, end: ExecutorEnd, logger: Logger, options: ExecutorOptions = {}) {
     this.#app = app;
     this.#end = end;
+    this.#maxRssBytes = options.maxRssBytes ?? null;
     this.#gateway = new PortGateway(end);
     this.#execute = {
       find: (name) => app.registry.get(name),
@@ -51,14 +62,19 @@ export class Executor {
       json: app.config.json,
       postState: (run, state, resultJson) => end.post({ type: 'state', run, state, resultJson }),
       finish: (outcome) => this.#finish(outcome),
-      entered,
+      entered: options.entered ?? null,
     };
   }
 
   /** Runs the onStart hooks and says `ready`, or `broken`. */
-  async start(): Promise<void> {
+  start(): Promise<void> {
     this.#app.attachGateway(this.#gateway);
     this.#end.onMessage((message) => this.#onMessage(message));
+    this.#started = this.#start();
+    return this.#started;
+  }
+
+  async #start(): Promise<void> {
     try {
       await this.#app.runStartHooks();
       this.#end.post({ type: 'ready', hello: helloOf(this.#app) });
@@ -112,9 +128,22 @@ export class Executor {
     const outcomes = this.#outcomes;
     this.#outcomes = [];
     this.#end.post({ type: 'outcomes', outcomes });
+    if (this.#maxRssBytes !== null) this.#weigh(this.#maxRssBytes);
+  }
+
+  /** After each batch of outcomes: a task that leaks is told from one that is large for a while. */
+  #weigh(maxRssBytes: number): void {
+    const rssBytes = process.memoryUsage.rss();
+    if (rssBytes <= maxRssBytes) return;
+    this.#maxRssBytes = null;
+    this.#end.post({ type: 'over-memory', rssBytes });
   }
 
   async #stop(): Promise<void> {
+    // Asked twice when a worker stops while this one retires.
+    if (this.#stopping) return;
+    this.#stopping = true;
+    await this.#started;
     this.#flush();
     try {
       await this.#app.runStopHooks();

@@ -12,6 +12,7 @@ import { loadSource } from '../executor/load-source.js';
 import type { FromExecutor, ToExecutor } from '../port.js';
 import type { PoolSetup, RunningPool, StopReport, WorkerStats } from './pool.js';
 import { messagePortEnd } from './port-ends.js';
+import { logFromPort } from './port-log.js';
 
 export async function startAsyncPool(setup: PoolSetup): Promise<RunningPool> {
   const { options, logger, log } = setup;
@@ -31,7 +32,7 @@ export async function startAsyncPool(setup: PoolSetup): Promise<RunningPool> {
     transferList: [port2],
     name: 'lovage-engine',
   });
-  const executor = new Executor(app, messagePortEnd<FromExecutor, ToExecutor>(port1), logger, entered);
+  const executor = new Executor(app, messagePortEnd<FromExecutor, ToExecutor>(port1), logger, { entered });
   let stopping = false;
   let onStopped: ((report: StopReport) => void) | null = null;
   const statsAsked: ((stats: WorkerStats) => void)[] = [];
@@ -41,7 +42,8 @@ export async function startAsyncPool(setup: PoolSetup): Promise<RunningPool> {
   const started = new Promise<void>((resolve, reject) => {
     let cause = 'it exited';
     thread.on('message', (message: FromEngineThread) => {
-      if (message.type === 'started') resolve();
+      if (message.type === 'log') logFromPort(logger, message);
+      else if (message.type === 'started') resolve();
       else if (message.type === 'failed') reject(new LovageError(message.code as ErrorCode, message.message));
       else if (message.type === 'stopped') onStopped?.(message.report);
       else if (message.type === 'stats') statsAsked.shift()?.(message.stats);

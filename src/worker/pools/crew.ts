@@ -1,12 +1,14 @@
 /**
- * Executors that live in threads or processes of their own: starts them, puts a new one in the place of one that died, and
- * ends those that must end. What a member is (a thread, a child) is its pool's business; when to end one is the engine's.
+ * Executors that live in threads or processes of their own: starts them, puts a new one in the place of one that died or
+ * retires, and ends those that must end. What a member is (a thread, a child) is its pool's business; when to end or retire
+ * one is the engine's.
  */
 import { reconnectDelayMs } from '../../core/backoff.js';
 import { sleep } from '../../core/clock.js';
-import { TaskError } from '../../core/errors.js';
+import { TaskError, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Engine } from '../engine/engine.js';
+import type { ExecutorCrew } from '../engine/roster.js';
 import type { EngineEnd } from '../port.js';
 
 /** One executor as its pool starts it. */
@@ -16,29 +18,54 @@ export interface Member {
   readonly gone: Promise<string>;
   /** Ends it by force; `gone` follows, except from a thread that is inside a native call. */
   kill(): void;
+  /** Ends it when it has nothing to do any more: gently for a moment, then by force. */
+  dismiss(): void;
 }
 
-/** A replacement that dies within this time counts as another failure in a row, and the next one waits longer. */
+export interface CrewOptions {
+  /** How many work. */
+  readonly count: number;
+  /** One more stands ready to take a place. */
+  readonly spare: boolean;
+  /** Starts one under a number that none had before. */
+  readonly spawn: (executor: number) => Member;
+  readonly logger: Logger;
+}
+
+interface Post {
+  readonly member: Member;
+  readonly startedMs: number;
+  role: 'working' | 'spare' | 'retiring';
+  ready: boolean;
+  /** Its end was asked for. */
+  meant: boolean;
+}
+
+/** One that dies within this time counts as another failure in a row, and the next one waits longer. */
 const STABLE_MS = 10_000;
 /** A thread that has not ended this long after it was told to is inside a native call. */
 const KILL_MS = 1_500;
 
-export class Crew {
-  readonly #spawn: (index: number) => Member;
-  readonly #logger: Logger;
-  readonly #members: Member[] = [];
+export class Crew implements ExecutorCrew {
+  readonly #options: CrewOptions;
+  /** By number. At most `count` that work, one spare, and those that retire or have just been ended: see `#places`. */
+  readonly #posts = new Map<number, Post>();
+  #nextNumber = 0;
+  /** Deaths in a row that were not meant. */
+  #failures = 0;
+  /** Runs while nobody is started, because the last ones died. */
+  #pause: NodeJS.Timeout | null = null;
   #engine: Engine | null = null;
   #stopping = false;
   #failStart: ((error: Error) => void) | null = null;
 
-  constructor(count: number, spawn: (index: number) => Member, logger: Logger) {
-    this.#spawn = spawn;
-    this.#logger = logger;
-    for (let index = 0; index < count; index++) this.#enlist(index, 0);
+  constructor(options: CrewOptions) {
+    this.#options = options;
+    while (this.#posts.size < options.count) this.#enlist('working');
   }
 
   get ends(): readonly EngineEnd[] {
-    return this.#members.map(({ end }) => end);
+    return [...this.#posts.values()].map(({ member }) => member.end);
   }
 
   /** Starts the engine on this crew; a member that dies before the engine has started fails the start. */
@@ -50,57 +77,141 @@ export class Crew {
     try {
       await Promise.race([engine.start(), failed]);
       this.#failStart = null;
+      this.#fill();
     } catch (error) {
-      this.#stopping = true;
+      this.stopping();
       await engine.stop(0).catch(() => {});
       await this.close();
       throw error;
     }
   }
 
-  /** Ends one executor by force; another takes its place. `stuck`: it cannot be ended, only the process can. */
-  async end(index: number): Promise<'ended' | 'stuck'> {
-    const member = this.#members[index];
-    if (!member) return 'ended';
-    member.kill();
-    return await Promise.race([member.gone.then(() => 'ended' as const), sleep(KILL_MS).then(() => 'stuck' as const)]);
+  ready(executor: number): boolean {
+    const post = this.#posts.get(executor);
+    if (!post) return false;
+    post.ready = true;
+    return post.role === 'working';
   }
 
-  /** From now on who ends was meant to end. */
+  retiring(executor: number): void {
+    const post = this.#posts.get(executor);
+    if (!post) return;
+    post.role = 'retiring';
+    this.#fill();
+  }
+
+  dismiss(executor: number): void {
+    const post = this.#posts.get(executor);
+    if (!post) return;
+    post.meant = true;
+    post.member.dismiss();
+  }
+
+  /** Ends one executor by force; another takes its place. `stuck`: it cannot be ended, only the process can. */
+  async end(executor: number): Promise<'ended' | 'stuck'> {
+    const post = this.#posts.get(executor);
+    if (!post) return 'ended';
+    post.meant = true;
+    post.member.kill();
+    return this.#gone(post);
+  }
+
+  /** From now on nobody is replaced. */
   stopping(): void {
     this.#stopping = true;
+    if (this.#pause !== null) clearTimeout(this.#pause);
+    this.#pause = null;
   }
 
   /** Ends all; false when one is inside a native call and will not end. */
   async close(): Promise<boolean> {
-    this.#stopping = true;
-    const ends = await Promise.all(this.#members.map((_, index) => this.end(index)));
-    return ends.every((end) => end === 'ended');
+    this.stopping();
+    const ends = [...this.#posts.keys()].map((executor) => {
+      const post = this.#posts.get(executor) as Post;
+      this.dismiss(executor);
+      return this.#gone(post);
+    });
+    return (await Promise.all(ends)).every((end) => end === 'ended');
   }
 
-  #enlist(index: number, failures: number): EngineEnd {
-    const startedMs = performance.now();
-    const member = this.#spawn(index);
-    this.#members[index] = member;
-    void member.gone.then((reason) => {
-      if (this.#stopping) {
-        this.#engine?.executorDied(index, 'stopping');
-        return;
-      }
-      if (this.#failStart || !this.#engine) {
-        this.#failStart?.(new TaskError('E_EXECUTOR_START', `an executor died before it was ready: ${reason}`));
-        return;
-      }
-      this.#logger.error({ executor: index, reason }, 'executor died; starting another');
-      this.#engine.executorDied(index, reason);
-      const failed = performance.now() - startedMs < STABLE_MS ? failures + 1 : 0;
-      setTimeout(
-        () => {
-          if (!this.#stopping) this.#engine?.replaceExecutor(index, this.#enlist(index, failed));
-        },
-        failed === 0 ? 0 : reconnectDelayMs(failed, Math.random()),
-      ).unref();
-    });
-    return member.end;
+  async #gone({ member }: Post): Promise<'ended' | 'stuck'> {
+    return Promise.race([member.gone.then(() => 'ended' as const), sleep(KILL_MS).then(() => 'stuck' as const)]);
+  }
+
+  #count(role: Post['role']): number {
+    let count = 0;
+    for (const post of this.#posts.values()) if (post.role === role) count += 1;
+    return count;
+  }
+
+  /** How many may work now: those that retire leave their places at once, until they are as many as the crew is meant to be. */
+  #places(): number {
+    const { count } = this.#options;
+    return count - Math.max(0, this.#count('retiring') - count);
+  }
+
+  /** Fills every place, and the spare's. */
+  #fill(): void {
+    if (this.#stopping || this.#engine === null || this.#failStart !== null) return;
+    while (this.#count('working') < this.#places()) {
+      const [number, spare] = [...this.#posts].find(([, { role }]) => role === 'spare') ?? [];
+      if (number !== undefined && spare) {
+        spare.role = 'working';
+        if (spare.ready) this.#engine.openExecutor(number);
+      } else if (this.#pause === null) this.#enlist('working');
+      else return;
+    }
+    if (this.#options.spare && this.#pause === null && this.#count('spare') === 0) this.#enlist('spare');
+  }
+
+  #enlist(role: Post['role']): void {
+    const executor = this.#nextNumber++;
+    let member: Member;
+    try {
+      member = this.#options.spawn(executor);
+    } catch (error) {
+      // No memory or no process to be had at this moment: the worker goes on with those that it has.
+      if (this.#engine === null) throw error;
+      this.#options.logger.error({ executor, reason: toError(error).message }, 'an executor could not be started; trying again');
+      this.#failures += 1;
+      this.#rest();
+      return;
+    }
+    const post: Post = { member, role, startedMs: performance.now(), ready: false, meant: false };
+    this.#posts.set(executor, post);
+    this.#engine?.addExecutor(executor, member.end);
+    void member.gone.then((reason) => this.#onGone(executor, post, reason));
+  }
+
+  #onGone(executor: number, post: Post, reason: string): void {
+    const { logger } = this.#options;
+    this.#posts.delete(executor);
+    this.#engine?.executorDied(executor, reason);
+    if (this.#failStart || !this.#engine) {
+      this.#failStart?.(new TaskError('E_EXECUTOR_START', `an executor died before it was ready: ${reason}`));
+      return;
+    }
+    if (!post.meant) logger.error({ executor, reason }, this.#stopping ? 'executor died' : 'executor died; starting another');
+    const stable = post.ready && performance.now() - post.startedMs > STABLE_MS;
+    // One that said itself that it cannot start was ended on purpose, and has failed.
+    if (!post.ready || (!post.meant && !stable)) {
+      this.#failures += 1;
+      this.#rest();
+    } else if (!post.meant) this.#failures = 0;
+    this.#fill();
+  }
+
+  /** Nobody is started for a while; the spare steps in all the same. */
+  #rest(): void {
+    if (this.#stopping) return;
+    if (this.#pause !== null) clearTimeout(this.#pause);
+    this.#pause = setTimeout(
+      () => {
+        this.#pause = null;
+        this.#fill();
+      },
+      reconnectDelayMs(this.#failures, Math.random()),
+    );
+    this.#pause.unref();
   }
 }

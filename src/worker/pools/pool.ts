@@ -1,6 +1,6 @@
 /**
  * The pool seam: where a worker's engine and its executors live. A pool starts both, joins them by ports, and answers
- * for executors that die. Pools: `threads`, `async`, `inline`.
+ * for executors that die. Pools: `threads`, `processes`, `async`, `inline`.
  */
 import type { App } from '../../app/app.js';
 import type { LogFormat, LogLevel } from '../../core/log-output.js';
@@ -12,11 +12,11 @@ import type { ResolvedWorkerOptions } from '../options.js';
 /** The app itself (it lives on this thread), or the file that an executor loads it from. */
 export type AppSource = { readonly app: App } | { readonly file: string; readonly exportName: string | null };
 
-/** How the parts of a worker log; can be cloned. `custom`: the caller's logger, reachable only on its own thread. */
-export interface LogSettings {
-  readonly level: LogLevel;
-  readonly format: LogFormat;
-}
+/**
+ * How the parts of a worker log; can be cloned. `forward`: through the caller's own logger, which lives on its own thread only,
+ * so that the lines of other threads and processes cross the port to it.
+ */
+export type LogSettings = { readonly level: LogLevel; readonly format: LogFormat } | 'forward';
 
 export interface PoolSetup {
   readonly options: ResolvedWorkerOptions;

@@ -19,12 +19,12 @@ export async function startThreadPool(setup: PoolSetup): Promise<RunningPool> {
       "pool 'threads' loads the app in each thread: give `module: import.meta.url` of the file that defines the app, or use pool 'async' or 'inline'",
     );
   }
-  const spawn = (index: number): Member => {
+  const spawn = (executor: number): Member => {
     const entered = new Int32Array(new SharedArrayBuffer(4));
-    const data: ThreadData = { file: source.file, exportName: source.exportName, log, index, entered };
+    const data: ThreadData = { file: source.file, exportName: source.exportName, log, executor, entered };
     const thread = new Thread(new URL('../executor/thread-main.js', import.meta.url), {
       workerData: data,
-      name: `lovage-${index}`,
+      name: `lovage-${executor}`,
     });
     let cause = 'it exited';
     thread.on('error', (error: unknown) => {
@@ -33,13 +33,14 @@ export async function startThreadPool(setup: PoolSetup): Promise<RunningPool> {
     return {
       end: { ...messagePortEnd<ToExecutor, FromExecutor>(thread), entered: () => entered[0] ?? 0 },
       gone: new Promise((resolve) => {
-        thread.once('exit', (code) => resolve(`executor thread ${index} died (code ${code}): ${cause}`));
+        thread.once('exit', (code) => resolve(`executor thread ${executor} died (code ${code}): ${cause}`));
       }),
       kill: () => void thread.terminate(),
+      dismiss: () => void thread.terminate(),
     };
   };
-  const crew = new Crew(options.executors, spawn, logger);
-  const engine = new Engine(options.engine, crew.ends, logger, { host: crew, onStuck: setup.onFatal });
+  const crew = new Crew({ count: options.executors, spare: false, spawn, logger });
+  const engine = new Engine(options.engine, crew.ends, logger, { host: crew, crew, onStuck: setup.onFatal });
   await crew.start(engine);
   return {
     async stop(graceMs) {
