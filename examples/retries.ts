@@ -21,7 +21,7 @@ const charge = app.fn(
     if (status === 404) throw new NonRetryableError('no such customer'); // never tried again, whatever the policy says
     return `status ${status}`;
   },
-  { retry: true, expected: NonRetryableError }, // expected errors are one line in the log, without a stack
+  { retry: true, throws: NonRetryableError }, // expected errors are one line in the log, without a stack
 );
 
 const worker = await app.worker();

@@ -16,6 +16,7 @@ export interface ConfigEntry {
     | 'count'
     | 'choice'
     | 'routes'
+    | 'retry'
     | 'logger'
     | 'middleware';
   /** As people write it; `null`: see `doc`. */
@@ -69,6 +70,13 @@ export const CONFIG_SCHEMA = {
     env: null,
     flag: null,
     doc: "How long results are kept; `false` for ever. Source: Celery's `result_expires`.",
+  },
+  retry: {
+    type: 'retry',
+    default: null,
+    env: null,
+    flag: null,
+    doc: "Retry policy of tasks that name none: `true`, or `{ max, backoff, base, cap, jitter, on, notOn }`; a task's own `retry` counts before it, `false` too. Without it a task's first failure is final.",
   },
   maxMessageSize: {
     type: 'bytes',
@@ -223,6 +231,10 @@ export function checkConfigValue(key: string, entry: ConfigEntry, value: unknown
     case 'routes':
       if (typeof value !== 'object' || value === null || Array.isArray(value))
         throw wrongType(key, value, "an object like { 'reports.*': { queue: 'slow' } }");
+      return;
+    case 'retry':
+      // resolveRetry() checks the rest, with the name of each key.
+      if (typeof value !== 'boolean') checkObject(value, key);
       return;
     case 'middleware':
       if (!Array.isArray(value)) throw wrongType(key, value, 'an array');

@@ -5,7 +5,9 @@ import { createLogger } from '../core/log-output.js';
 import type { Logger } from '../core/logger.js';
 import { defaultResultUrl } from '../results/from-url.js';
 import { CONFIG_SCHEMA, type ConfigEntry, checkConfigValue, checkKeys, checkObject } from './config-schema.js';
+import type { ResolvedRetryPolicy } from './definition.js';
 import { type Middleware, type ResolvedMiddleware, resolveMiddleware } from './middleware.js';
+import { type RetryOptions, resolveRetry } from './retry-policy.js';
 import { checkQueueName, createRouter, type Router, type Routes } from './router.js';
 
 /** The options of `createApp`; see `docs/reference/config.md`. `undefined` counts as not given. */
@@ -22,6 +24,8 @@ export interface AppOptions {
   readonly routes?: Routes | undefined;
   /** How long results are kept; `false` for ever. @defaultValue `'1d'` @remarks Source: Celery setting `result_expires`. */
   readonly resultTtl?: Duration | false | undefined;
+  /** Retry policy of tasks that name none. @defaultValue none: the first failure is final */
+  readonly retry?: boolean | RetryOptions | undefined;
   /** Largest message in bytes. @defaultValue 1 MiB */
   readonly maxMessageSize?: number | undefined;
   /** `'plain'` writes what Celery 5.2 reads. @defaultValue `'tagged'` */
@@ -47,6 +51,8 @@ export interface AppConfig {
   readonly router: Router;
   /** `null`: for ever. */
   readonly resultTtlMs: number | null;
+  /** Of tasks that name none; `null`: the first failure is final. */
+  readonly retry: ResolvedRetryPolicy | null;
   readonly maxMessageSize: number;
   readonly json: 'tagged' | 'plain';
   readonly sendTimeoutMs: number;
@@ -110,6 +116,7 @@ export function resolveConfig(options: AppOptions, env: Readonly<Record<string, 
     routes,
     router: createRouter(routes),
     resultTtlMs: resultTtl === false ? null : durationMs(resultTtl, 'resultTtl'),
+    retry: resolveRetry(value<boolean | RetryOptions | null>('retry') ?? undefined),
     maxMessageSize: value<number>('maxMessageSize'),
     json: value<'tagged' | 'plain'>('json'),
     sendTimeoutMs,

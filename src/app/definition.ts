@@ -42,4 +42,5 @@ export interface TaskDefinition {
   readonly onSuccess: ((result: unknown, context: TaskContext) => unknown) | null;
   readonly onFailure: ((error: unknown, context: TaskContext) => unknown) | null;
   readonly onRetry: ((error: unknown, context: TaskContext) => unknown) | null;
+  readonly onExhausted: ((error: unknown, context: TaskContext) => unknown) | null;
 }

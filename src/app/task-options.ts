@@ -1,6 +1,7 @@
 /** The options of a task (`app.task`, `app.fn`), checked once at its definition. */
 import { type Duration, durationMs } from '../core/duration.js';
 import { ConfigError } from '../core/errors.js';
+import type { AppConfig } from './config.js';
 import { checkKeys, checkObject } from './config-schema.js';
 import type { ResolvedTaskOptions } from './definition.js';
 import { type ErrorMatcher, errorMatcher, type RetryOptions, resolveRetry } from './retry-policy.js';
@@ -19,7 +20,10 @@ export interface RemoteTaskOptions {
 
 /** What every own task can have; `R` is its result. */
 export interface TaskOptions<R = unknown> extends RemoteTaskOptions {
-  /** `true`: 3 retries, exponential from 1 s, at most 10 min, full jitter. Without it the first failure is final. */
+  /**
+   * `true`: 3 retries, exponential from 1 s, at most 10 min, full jitter. `false`: the first failure is final.
+   * @defaultValue the app's `retry`, else `false`
+   */
   readonly retry?: boolean | RetryOptions;
   /** After this `ctx.signal` aborts. @remarks Source: Celery `soft_time_limit`. */
   readonly softTimeLimit?: Duration;
@@ -32,9 +36,11 @@ export interface TaskOptions<R = unknown> extends RemoteTaskOptions {
   /** Store the state STARTED. @defaultValue false @remarks Source: Celery `track_started`. */
   readonly trackStarted?: boolean;
   /** Errors that are expected: logged in one line, without a stack. @remarks Source: Celery `throws`. */
-  readonly expected?: ErrorMatcher | readonly ErrorMatcher[];
+  readonly throws?: ErrorMatcher | readonly ErrorMatcher[];
   /** After a success, before its result is stored. What hooks throw is logged and changes nothing. */
   readonly onSuccess?: (result: R, context: TaskContext) => unknown;
+  /** After the last try of a task whose retries are used up, before `onFailure`: the place to tell a person. Not for errors that are not retried. */
+  readonly onExhausted?: (error: unknown, context: TaskContext) => unknown;
   /** After the last failure. */
   readonly onFailure?: (error: unknown, context: TaskContext) => unknown;
   /** After a failure that is followed by another try. */
@@ -51,10 +57,11 @@ const OWN_KEYS = [
     'ack',
     'resultTtl',
     'trackStarted',
-    'expected',
+    'throws',
     'onSuccess',
     'onFailure',
     'onRetry',
+    'onExhausted',
   ] as const),
 ];
 
@@ -91,14 +98,14 @@ export function checkRemoteOptions(
 }
 
 /**
- * @param resultTtlMs the app's, for tasks that have none
+ * @param defaults the app's, for what the task does not say
  * @throws ConfigError `E_CONFIG_*`, with the task's name
  */
 export function resolveTaskOptions(
   name: string,
   given: TaskOptions<never>,
   known: ReadonlySet<string>,
-  resultTtlMs: number | null,
+  defaults: Pick<AppConfig, 'resultTtlMs' | 'retry'>,
 ): ResolvedTaskOptions {
   checkRemoteOptions(name, given, known);
   const what = `task ${name}`;
@@ -114,24 +121,24 @@ export function resolveTaskOptions(
   if (given.ack !== undefined && given.ack !== 'late' && given.ack !== 'early') {
     throw new ConfigError('E_CONFIG_RANGE', `${what}: ack is ${JSON.stringify(given.ack)}: use 'late' or 'early'`);
   }
-  for (const hook of ['onSuccess', 'onFailure', 'onRetry'] as const) {
+  for (const hook of ['onSuccess', 'onFailure', 'onRetry', 'onExhausted'] as const) {
     if (given[hook] !== undefined && typeof given[hook] !== 'function')
       throw new ConfigError('E_CONFIG_TYPE', `${what}: ${hook} is not a function`);
   }
   return Object.freeze({
     queue: given.queue ?? null,
-    retry: resolveRetry(given.retry),
+    retry: given.retry === undefined ? defaults.retry : resolveRetry(given.retry),
     softTimeLimitMs,
     timeLimitMs,
     ack: given.ack ?? 'late',
     ignoreResult: given.ignoreResult ?? false,
     resultTtlMs:
       given.resultTtl === undefined
-        ? resultTtlMs
+        ? defaults.resultTtlMs
         : given.resultTtl === false
           ? null
           : optionalMs(given.resultTtl, `${what}: resultTtl`),
     trackStarted: given.trackStarted ?? false,
-    isExpected: given.expected === undefined ? () => false : errorMatcher(given.expected, `${what}: expected`),
+    isExpected: given.throws === undefined ? () => false : errorMatcher(given.throws, `${what}: throws`),
   });
 }

@@ -135,7 +135,7 @@ describe('app.fn', () => {
       timeLimit: '2s',
       ack: 'early',
       resultTtl: false,
-      expected: 'E',
+      throws: 'E',
       queue: 'q',
     });
     expect(app.registry.get('plain')?.options).toMatchObject({

@@ -157,6 +157,7 @@ function made(core: TaskCore, options: ResolvedTaskOptions, hooks: AnyTaskOption
     onSuccess: (hooks.onSuccess as TaskDefinition['onSuccess'] | undefined) ?? null,
     onFailure: hooks.onFailure ?? null,
     onRetry: hooks.onRetry ?? null,
+    onExhausted: hooks.onExhausted ?? null,
   };
   const { config } = core.host;
   const setup = {
@@ -179,7 +180,7 @@ export function makeFn(
 ): MadeTask {
   if (typeof handler !== 'function')
     throw new ConfigError('E_CONFIG_TYPE', `task ${name}: app.fn(name, handler) takes a function`);
-  const options = resolveTaskOptions(name, given, FN_OPTION_KEYS, host.config.resultTtlMs);
+  const options = resolveTaskOptions(name, given, FN_OPTION_KEYS, host.config);
   const bind = positionalBinder(name, given.params, handler.length);
   const call = handler as (...args: Args) => unknown;
   const core: TaskCore = {
@@ -205,7 +206,7 @@ export interface AnyObjectTask extends AnyTaskOptions {
 /** `app.task`: one object, as keywords. */
 export function makeObjectTask(host: TaskHost, given: AnyObjectTask): MadeTask {
   const { name, input: inputSchema, output: outputSchema } = given;
-  const options = resolveTaskOptions(name, given, OBJECT_OPTION_KEYS, host.config.resultTtlMs);
+  const options = resolveTaskOptions(name, given, OBJECT_OPTION_KEYS, host.config);
   const call = given.run as (input: unknown, context: TaskContext) => unknown;
   if (typeof call !== 'function') throw new ConfigError('E_CONFIG_TYPE', `task ${name}: run is not a function`);
   for (const [key, schema] of [

@@ -18,7 +18,7 @@ const OPTIONS: TaskDefinition['options'] = {
 };
 
 function definition(execute: TaskDefinition['execute']): TaskDefinition {
-  return { name: 't', options: OPTIONS, execute, onSuccess: null, onFailure: null, onRetry: null };
+  return { name: 't', options: OPTIONS, execute, onSuccess: null, onFailure: null, onRetry: null, onExhausted: null };
 }
 
 function request(call: Partial<TaskCall> = {}): RunRequest {

@@ -5,15 +5,14 @@
  */
 import type { TaskDefinition } from '../../app/definition.js';
 import type { ExecuteMiddleware } from '../../app/middleware.js';
-import { type ActiveRun, activeRun, type RetrySignal } from '../../app/task-context.js';
-import { backoffMs } from '../../core/backoff.js';
+import { type ActiveRun, activeRun } from '../../app/task-context.js';
 import { codeOf, TaskError, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import { encodeException } from '../../wire/exception-info.js';
 import { encodeJson, type JsonMode } from '../../wire/serializers/json.js';
 import { decodeTaskBody, readTaskHeaders, type TaskHeaders } from '../../wire/task-message.js';
 import type { Outcome, RunRequest } from '../port.js';
 import { type PostState, RunContext } from './context.js';
+import { judgeThrown, plainFailure } from './failure.js';
 import { startLimits } from './limits.js';
 
 export interface ExecuteOptions {
@@ -35,9 +34,6 @@ export interface StartedRun {
 }
 
 const NO_CHILDREN: readonly string[] = [];
-/** `ctx.retry()` without a policy: Celery's default of three, one second doubling, with full jitter. */
-const PLAIN_RETRY = { max: 3, backoff: 'exponential', baseMs: 1_000, capMs: 600_000, jitter: 'full' } as const;
-
 /** Starts a run. Returns `null` when it is over already (an undecodable body, a handler that returned at once). */
 export function startRun(request: RunRequest, options: ExecuteOptions): StartedRun | null {
   const startedMs = performance.now();
@@ -72,7 +68,7 @@ export function startRun(request: RunRequest, options: ExecuteOptions): StartedR
       Object.assign(outcome, { run, runtimeMs: performance.now() - startedMs, children: active.children }) as Outcome,
     );
   };
-  const fail = (error: unknown): void => settle(failureOutcome(error, definition, context));
+  const fail = (error: unknown): void => settle(judgeThrown(error, definition, context).outcome);
   const stopLimits = startLimits(request, context, settle);
   const { entered } = options;
   try {
@@ -82,14 +78,14 @@ export function startRun(request: RunRequest, options: ExecuteOptions): StartedR
     if (isPromise(returned)) {
       returned.then(
         (value) => finishValue(value, options.json, definition, context, active, settle, fail),
-        (error: unknown) => runHookThen(definition, context, active, error, fail),
+        (error: unknown) => runHooksThen(error, definition, context, active, settle),
       );
       return over ? null : { context };
     }
     finishValue(returned, options.json, definition, context, active, settle, fail);
   } catch (error) {
     if (entered) entered[0] = 0;
-    runHookThen(definition, context, active, error, fail);
+    runHooksThen(error, definition, context, active, settle);
   }
   return over ? null : { context };
 }
@@ -135,19 +131,23 @@ function finishValue(
   runHook(() => definition.onSuccess?.(value, context), context, active).then(() => settle({ kind: 'success', resultJson }));
 }
 
-/** Runs `onFailure` or `onRetry`, whichever the outcome will be, before the outcome is handed in. */
-function runHookThen(
+/** Runs the hooks of what the outcome will be, before it is handed in. */
+function runHooksThen(
+  thrown: unknown,
   definition: TaskDefinition,
   context: RunContext,
   active: ActiveRun,
-  error: unknown,
-  fail: (error: unknown) => void,
+  settle: (outcome: OutcomeBody) => void,
 ): void {
-  if (definition.onFailure === null && definition.onRetry === null) return fail(error);
-  const kind = failureOutcome(error, definition, context).kind;
-  const hook = kind === 'failure' ? definition.onFailure : kind === 'retry' ? definition.onRetry : null;
-  if (hook === null) return fail(error);
-  runHook(() => hook(error, context), context, active).then(() => fail(error));
+  const { outcome, exhausted } = judgeThrown(thrown, definition, context);
+  const { onFailure, onRetry, onExhausted } = definition;
+  const ofKind = outcome.kind === 'failure' ? onFailure : outcome.kind === 'retry' ? onRetry : null;
+  const hooks = [exhausted ? onExhausted : null, ofKind].filter((hook) => hook !== null);
+  if (hooks.length === 0) return settle(outcome);
+  const runAll = async (): Promise<void> => {
+    for (const hook of hooks) await runHook(() => hook(thrown, context), context, active);
+  };
+  void runAll().then(() => settle(outcome));
 }
 
 /** A hook's own error is logged and changes nothing: the outcome of the task is already known. */
@@ -157,45 +157,6 @@ async function runHook(hook: () => unknown, context: RunContext, active: ActiveR
   } catch (error) {
     context.log.error({ err: toError(error) }, 'a task hook threw; the outcome of the task stands');
   }
-}
-
-/** What a thrown value means: steering (retry, ignore, reject), a hand-back, another try by policy, or failure. */
-function failureOutcome(thrown: unknown, definition: TaskDefinition, context: RunContext): OutcomeBody {
-  const steer = typeof thrown === 'object' && thrown !== null ? (thrown as { steer?: unknown }).steer : undefined;
-  if (steer === 'ignore') return { kind: 'ignored' };
-  if (steer === 'reject') return { kind: 'rejected', requeue: (thrown as { requeue?: unknown }).requeue === true };
-  if (context.aborted === 'shutdown' || context.aborted === 'lease-lost') return { kind: 'handed-back' };
-  const policy = definition.options.retry;
-  const retries = context.attempt - 1;
-  if (steer === 'retry') {
-    const signal = thrown as RetrySignal;
-    const { max, ...backoff } = policy ?? PLAIN_RETRY;
-    if (retries < max) {
-      const because = signal.cause === undefined ? null : encodeException(signal.cause);
-      return {
-        kind: 'retry',
-        delayMs: signal.delayMs ?? backoffMs(backoff, retries + 1, Math.random()),
-        exceptionJson: because?.json ?? null,
-        traceback: because?.traceback ?? null,
-      };
-    }
-    const cause = signal.cause ?? new TaskError('E_MAX_RETRIES', `gave up after ${retries + 1} tries`);
-    return failure(cause, definition);
-  }
-  if (policy !== null && retries < policy.max && codeOf(thrown) !== 'E_ARGUMENTS' && policy.isRetryable(thrown)) {
-    const { json, traceback } = encodeException(thrown);
-    return { kind: 'retry', delayMs: backoffMs(policy, retries + 1, Math.random()), exceptionJson: json, traceback };
-  }
-  return failure(thrown, definition);
-}
-
-function failure(thrown: unknown, definition: TaskDefinition): OutcomeBody {
-  return { ...plainFailure(thrown), expected: definition.options.isExpected(thrown) };
-}
-
-function plainFailure(thrown: unknown): Extract<OutcomeBody, { kind: 'failure' }> {
-  const { json, traceback } = encodeException(thrown);
-  return { kind: 'failure', exceptionJson: json, traceback, expected: false };
 }
 
 /** Until workflows are built, a message that asks for a continuation is parked: running it and forgetting the rest would lose work. */
