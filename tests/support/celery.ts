@@ -108,12 +108,16 @@ export interface PythonApp {
 
 const PYWORKER: PythonApp = { folder: interop, module: 'pyworker', queue: 'python' };
 
-/** A `celery worker`, of `pyworker.py` on queue `python` unless told otherwise; resolves once it says that it is ready. */
+/**
+ * A `celery worker`, of `pyworker.py` on queue `python` unless told otherwise; resolves once it says that it is ready.
+ * @param more environment of the worker
+ */
 export async function startPythonWorker(
   version: '5.2' | '5.6',
   brokerUrl: string,
   resultUrl: string,
   { folder, module, queue }: PythonApp = PYWORKER,
+  more: Readonly<Record<string, string>> = {},
 ): Promise<{ stop(): Promise<void>; log(): string }> {
   const env = {
     ...process.env,
@@ -123,6 +127,7 @@ export async function startPythonWorker(
     CELERY_RESULT_BACKEND: resultUrl,
     PYTHONDONTWRITEBYTECODE: '1',
     C_FORCE_ROOT: '1',
+    ...more,
   };
   const child = spawn(
     PYTHONS[version],
