@@ -2,10 +2,12 @@
 import type { Drill } from './harness/runner.js';
 
 export const DRILLS: Readonly<Record<string, () => Promise<{ readonly drill: Drill }>>> = {
+  'unserialisable-error': () => import('./unserialisable-error.js'),
   'wait-inside-task': () => import('./wait-inside-task.js'),
   'endless-retry': () => import('./endless-retry.js'),
   'time-limits': () => import('./time-limits.js'),
   'kill-nine': () => import('./kill-nine.js'),
   'frozen-worker': () => import('./frozen-worker.js'),
+  'broker-outage': () => import('./broker-outage.js'),
   'rolling-deploy': () => import('./rolling-deploy.js'),
 };
