@@ -7,6 +7,7 @@
  *
  * Nothing is allocated per message but a slot: confirms are counted against a ring, not against promises or timers.
  */
+
 import type { ErrorCode } from '../core/error-codes.js';
 import { type AmqpLink, type ChannelModel, type ConfirmChannel, type Message, retryDelayMs } from './amqp.js';
 import {
@@ -23,6 +24,7 @@ import {
   unroutable,
   unwritable,
 } from './amqp-batch.js';
+import { closeChannel } from './within.js';
 
 export interface PublishBatchOptions {
   readonly timeoutMs: number;
@@ -105,9 +107,7 @@ export class ConfirmPublisher {
     for (const batch of [...this.#active]) this.#abort(batch, 'E_CLOSED', 'the broker was closed');
     const channel = this.#channel;
     this.#channel = undefined;
-    await Promise.resolve()
-      .then(() => channel?.close())
-      .catch(() => undefined); // the connection has gone: nothing left to close
+    await closeChannel(channel);
   }
 
   async #open(model: ChannelModel): Promise<void> {

@@ -11,6 +11,7 @@ import { BrokerError, ConfigError, toError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { guardFrames } from './amqp-frame-guard.js';
 import type { AmqpTarget } from './amqp-url.js';
+import { within } from './within.js';
 
 export type {
   Channel,
@@ -185,13 +186,11 @@ export class AmqpLink {
     const model = this.#model;
     this.#model = undefined;
     if (!model) return;
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<'late'>((resolve) => {
-      timer = setTimeout(() => resolve('late'), timeoutMs);
-    });
-    const goodbye = model.close().catch(() => undefined);
-    if ((await Promise.race([goodbye, late])) === 'late') destroySocket(model, new Error('closed'));
-    clearTimeout(timer);
+    const goodbye = model.close().then(
+      () => true,
+      () => true,
+    );
+    if (!(await within(goodbye, timeoutMs))) destroySocket(model, new Error('closed'));
     for (const listener of [...this.#listeners]) listener.onDown(this.#closedError());
   }
 

@@ -9,6 +9,7 @@
 import { type AmqpLink, type ChannelModel, retryDelayMs } from '../../clients/amqp.js';
 import type { ConfirmPublisher } from '../../clients/amqp-publisher.js';
 import type { SetupChannel } from '../../clients/amqp-setup.js';
+import { closeChannel, within } from '../../clients/within.js';
 import { toError } from '../../core/errors.js';
 import type { Arrival, ConsumeOptions, Consumer, Delivery, Settlement, SettleResult } from '../broker.js';
 import { Claims } from './claims.js';
@@ -21,7 +22,6 @@ import type { Settler } from './settle.js';
 import { subscribeAgain } from './subscribe-again.js';
 import type { Topology } from './topology.js';
 import { Watchdog } from './watchdog.js';
-import { within } from './within.js';
 
 const DECLARE_MS = 10_000;
 
@@ -82,7 +82,7 @@ export class RabbitmqConsumer implements Consumer {
       abandon: (cause) => link.abandon(cause),
       rebuild: (queue) => {
         options.logger.warn({ queue }, 'messages wait in the queue and do not come: making the subscription again');
-        void Promise.resolve(this.#session?.channel.close()).catch(() => undefined); // its `close` event does the rest
+        void closeChannel(this.#session?.channel); // its `close` event does the rest
       },
     });
     this.#firstTry = new Promise((resolve) => (this.#triedOnce = resolve));
@@ -186,7 +186,7 @@ export class RabbitmqConsumer implements Consumer {
     try {
       await Promise.all(this.#options.queues.map((queue) => this.#parts.topology.queue(queue.name, DECLARE_MS)));
       const channel = await model.createChannel();
-      if (this.#phase !== 'running' || this.#parts.link.model !== model) return void channel.close().catch(() => undefined);
+      if (this.#phase !== 'running' || this.#parts.link.model !== model) return void closeChannel(channel);
       const built = new Session(this.#parts.link, channel, this.#parts.timeout, {
         onDelivery: (held) => {
           this.#watchdog.delivered();
@@ -224,10 +224,7 @@ export class RabbitmqConsumer implements Consumer {
       this.#scheduleHanding();
     } catch (error) {
       this.#lose(toError(error), session);
-      const broken = session?.channel;
-      await Promise.resolve()
-        .then(() => broken?.close())
-        .catch(() => undefined);
+      await closeChannel(session?.channel);
       if (this.#parts.link.model === model) this.#retry(model, toError(error));
     }
     this.#triedOnce();

@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { type AmqpLink, type Channel, type ChannelModel, type ConsumeMessage, retryDelayMs } from '../../clients/amqp.js';
+import { closeChannel } from '../../clients/within.js';
 import { toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Broadcast, Subscription } from '../broker.js';
@@ -79,9 +80,7 @@ class Listener implements Subscription {
     const channel = this.#channel;
     this.#channel = undefined;
     // With the subscription the queue goes: it is auto-delete.
-    await Promise.resolve(channel)
-      .then((open) => open?.close())
-      .catch(() => undefined);
+    await closeChannel(channel);
   }
 
   async #build(model: ChannelModel): Promise<void> {
@@ -101,14 +100,12 @@ class Listener implements Subscription {
       await channel.assertQueue(name, { durable: false, exclusive: true, autoDelete: true, arguments: QUEUE_ARGUMENTS });
       await channel.bindQueue(name, this.#exchange, type === 'fanout' ? '' : this.#pattern);
       await channel.consume(name, (message) => this.#receive(message, channel, model), { noAck: true });
-      if (this.#closed) return void channel.close().catch(() => undefined);
+      if (this.#closed) return void closeChannel(channel);
       this.#channel = channel;
       this.#ready();
     } catch (error) {
       this.#failed(toError(error));
-      await Promise.resolve(channel)
-        .then((open) => open?.close())
-        .catch(() => undefined);
+      await closeChannel(channel);
       this.#retry(model, toError(error));
     }
   }
@@ -128,9 +125,7 @@ class Listener implements Subscription {
     if (received === null) {
       // The queue was deleted under us.
       this.#channel = undefined;
-      void Promise.resolve(channel)
-        .then((open) => open?.close())
-        .catch(() => undefined);
+      void closeChannel(channel);
       return this.#retry(model, new Error('the broker cancelled the subscription'));
     }
     const decoded = decode(received);

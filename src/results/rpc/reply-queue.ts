@@ -6,6 +6,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { AmqpLink, Channel, ChannelModel, ConsumeMessage } from '../../clients/amqp.js';
+import { closeChannel } from '../../clients/within.js';
 import { reconnectDelayMs } from '../../core/backoff.js';
 import { BrokerError, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
@@ -124,9 +125,7 @@ export class ReplyQueue {
       // Whoever waits is told why; the next one waits for the next try.
       this.#reject(new BrokerError('E_CONNECTION_LOST', `the reply queue could not be made: ${cause.message}`, { cause }));
       if (!this.#closed) this.#renew();
-      await Promise.resolve(channel)
-        .then((open) => open?.close())
-        .catch(() => undefined);
+      await closeChannel(channel);
       this.#retry(model, cause);
     }
   }
