@@ -75,8 +75,8 @@ export function codeOf(error: unknown): ErrorCode | undefined {
 
 /** Any thrown value as an Error; never throws itself. */
 export function toError(thrown: unknown): Error {
-  if (thrown instanceof Error) return thrown;
   try {
+    if (thrown instanceof Error) return thrown;
     return new Error(typeof thrown === 'string' ? thrown : `thrown value: ${String(thrown)}`, { cause: thrown });
   } catch {
     return new Error('thrown value that cannot be shown');

@@ -16,7 +16,17 @@ export interface Judged {
 /** `ctx.retry()` without a policy: Celery's default of three, one second doubling, with full jitter. */
 const PLAIN_RETRY = { max: 3, backoff: 'exponential', baseMs: 1_000, capMs: 600_000, jitter: 'full' } as const;
 
+/** Never throws: what escapes here has no task to fail, and ends the executor with all that runs beside this one. */
 export function judgeThrown(thrown: unknown, definition: TaskDefinition, context: RunContext): Judged {
+  try {
+    return judge(thrown, definition, context);
+  } catch {
+    // A proxy or a getter that throws when it is looked at. An error that says what can be said of it stands in for it.
+    return judge(new Error(`what the task threw cannot be read: ${encodeException(thrown).message}`), definition, context);
+  }
+}
+
+function judge(thrown: unknown, definition: TaskDefinition, context: RunContext): Judged {
   const steer = typeof thrown === 'object' && thrown !== null ? (thrown as { steer?: unknown }).steer : undefined;
   if (steer === 'ignore') return ended({ kind: 'ignored' });
   if (steer === 'reject') return ended({ kind: 'rejected', requeue: (thrown as { requeue?: unknown }).requeue === true });
