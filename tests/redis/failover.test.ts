@@ -1,4 +1,5 @@
 /** Another server becomes the primary: planned and not, told by sentinels and found out. */
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { Redis } from 'ioredis';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { Broker } from '../../src/brokers/broker.js';
@@ -137,6 +138,54 @@ describe.skipIf(missing !== null)(
         () => `every confirmed send, ${confirmed().filter((id) => !collector.ids.includes(id)).length} are missing`,
       );
     }, 120_000);
+
+    test('behind an address that points elsewhere now: both connections gather on the new server, and wake-ups work', async () => {
+      const servers = [await startRedis(), await startRedis()] as const;
+      let port = servers[0].port;
+      const address = createServer((client) => {
+        const server = connect(port, '127.0.0.1');
+        for (const [from, to] of [
+          [client, server],
+          [server, client],
+        ] as const)
+          from
+            .on('error', () => {})
+            .on('close', () => to.destroy())
+            .pipe(to);
+      });
+      await new Promise<void>((resolve) => address.listen(0, '127.0.0.1', resolve));
+      const [old, fresh] = servers.map((server) => new Redis(server.port, '127.0.0.1', { protocol: 2 })) as [Redis, Redis];
+      try {
+        const consuming = await brokerAt(`redis://127.0.0.1:${(address.address() as AddressInfo).port}/0`);
+        const collector = await Collector.open(consuming, { q: 5 }, { acking: true });
+        await sendIds(await brokerAt(servers[0].url), 'q', ['before']);
+        await collector.got(1);
+        port = servers[1].port;
+        // only the commands lose their connection: the other stays with a server to which nobody pushes any more
+        const own = await old.client('ID');
+        for (const [, id] of ((await old.client('LIST')) as string).matchAll(/^id=(\d+) .*name=lovage:commands /gm))
+          if (Number(id) !== own) await old.client('KILL', 'ID', Number(id));
+        await until(
+          async () => ((await fresh.client('LIST')) as string).includes('name=lovage:listening'),
+          'the other one',
+          BACK_WITHIN_MS,
+        );
+        expect((await old.client('LIST')) as string).not.toContain('name=lovage:listening');
+        await until(async () => ((await fresh.client('LIST')) as string).includes('redir='), 'tracking');
+        const sender = await brokerAt(servers[1].url);
+        for (const id of ['one', 'two']) {
+          await sendIds(sender, 'q', [id]);
+          // far sooner than the next sweep, which is 15 s away
+          await until(() => collector.ids.includes(id), id, 5_000);
+        }
+      } finally {
+        for (const thing of opened.splice(0)) await thing.close();
+        address.close();
+        old.disconnect();
+        fresh.disconnect();
+        for (const server of servers) await server.stop();
+      }
+    }, 60_000);
 
     test('at one address: who was connected waits, says why, and goes on when that server is the primary again', async () => {
       const primary = await startRedis({ args: ['--repl-diskless-sync-delay', '0'] });
