@@ -41,7 +41,7 @@ export const CONFIG_SCHEMA = {
     default: 'file:./.lovage/queue.db',
     env: 'LOVAGE_BROKER_URL',
     flag: '--broker',
-    doc: 'Where messages wait: `memory:`, `file:PATH`, `redis://`, `rediss://`, `amqp://` or `amqps://`.',
+    doc: 'Where messages wait: `memory:`, `file:PATH`, `redis://`, `rediss://`, `sentinel://`, `amqp://` or `amqps://`.',
   },
   results: {
     type: 'url',
