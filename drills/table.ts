@@ -10,4 +10,6 @@ export const DRILLS: Readonly<Record<string, () => Promise<{ readonly drill: Dri
   'frozen-worker': () => import('./frozen-worker.js'),
   'broker-outage': () => import('./broker-outage.js'),
   'rolling-deploy': () => import('./rolling-deploy.js'),
+  'exit-codes': () => import('./exit-codes.js'),
+  'health-checks': () => import('./health-checks.js'),
 };

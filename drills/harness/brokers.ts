@@ -15,8 +15,14 @@ export const BROKER_NAMES: readonly BrokerName[] = ['file', 'redis', 'rabbitmq']
 
 /** What a server can suffer; an embedded file has no server. */
 export interface ServerFaults {
+  readonly port: number;
   kill9(): Promise<void>;
   restart(): Promise<void>;
+  /** SIGSTOP: connections stay open and nothing answers. */
+  pause(): void;
+  resume(): void;
+  /** Takes no more messages because of its memory; `null` where there is no such alarm. */
+  readonly alarm: { raise(): void; clear(): void } | null;
 }
 
 export interface DrillBroker {
@@ -51,7 +57,15 @@ const asText = (value: unknown): string => (value instanceof Uint8Array ? Buffer
 async function openRedis(): Promise<DrillBroker> {
   const server = await startRedis({ durable: true });
   return {
-    ...{ name: 'redis', brokerUrl: server.url, resultUrl: server.url, server },
+    ...{ name: 'redis', brokerUrl: server.url, resultUrl: server.url },
+    server: {
+      port: server.port,
+      kill9: () => server.kill9(),
+      restart: () => server.restart(),
+      pause: () => server.pause(),
+      resume: () => server.resume(),
+      alarm: null,
+    },
     async deadTexts() {
       const client = new Redis(server.url);
       try {
@@ -68,7 +82,18 @@ async function openRedis(): Promise<DrillBroker> {
 async function openRabbitmq(): Promise<DrillBroker> {
   const [server, results] = await Promise.all([startRabbitmq(), startRedis({ durable: true })]);
   return {
-    ...{ name: 'rabbitmq', brokerUrl: server.url, resultUrl: results.url, server },
+    ...{ name: 'rabbitmq', brokerUrl: server.url, resultUrl: results.url },
+    server: {
+      port: server.port,
+      kill9: () => server.kill9(),
+      restart: () => server.restart(),
+      pause: () => server.signal('SIGSTOP'),
+      resume: () => server.signal('SIGCONT'),
+      alarm: {
+        raise: () => void server.ctl('set_vm_memory_high_watermark', '0.0000001'),
+        clear: () => void server.ctl('set_vm_memory_high_watermark', '0.4'),
+      },
+    },
     async deadTexts() {
       const connection = await connectAmqp(server.url);
       try {

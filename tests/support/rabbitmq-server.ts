@@ -21,6 +21,8 @@ export interface RabbitmqServer {
   kill9(): Promise<void>;
   /** Starts the node again on the same ports and data; kills it first if it runs. */
   restart(): Promise<void>;
+  /** Signals the node: SIGSTOP and SIGCONT freeze and thaw it. */
+  signal(name: NodeJS.Signals): void;
   /** Runs `rabbitmqctl` against this node (slow: about a second) and returns what it printed. */
   ctl(...args: string[]): string;
 }
@@ -201,6 +203,9 @@ export async function startRabbitmq(options: RabbitmqServerOptions = {}): Promis
     async restart() {
       await kill9();
       await start();
+    },
+    signal(name) {
+      if (node?.pid) process.kill(-node.pid, name);
     },
     ctl(...args) {
       const run = spawnSync(find('rabbitmqctl')!, ['--quiet', ...args], { env, encoding: 'utf8' });
