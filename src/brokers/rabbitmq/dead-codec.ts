@@ -89,7 +89,7 @@ export function decodeDead(received: Message): DeadLetterContent {
   const parkedAtMs = Date.parse(text(given[DEAD_HEADERS.at]));
   const letter: DeadLetter = {
     id: text(given[DEAD_HEADERS.id]) || idOfBytes(given, content),
-    parkedAtMs: Number.isNaN(parkedAtMs) ? 0 : parkedAtMs,
+    parkedAtMs: Number.isNaN(parkedAtMs) ? deathMs(given) : parkedAtMs,
     queue: text(given[DEAD_HEADERS.queue]) || text(given['x-first-death-queue']),
     code: text(given[DEAD_HEADERS.code]) || 'E_INTERNAL',
     reason: text(given[DEAD_HEADERS.reason]) || 'not parked by Lovage: somebody else put it among the dead letters',
@@ -145,6 +145,13 @@ function unwrap(content: Buffer): { message: WireMessage; raw: Uint8Array } | nu
 /** The id of a letter that has none: equal for equal letters, which are as good as one another. */
 function idOfBytes(headers: Readonly<Record<string, unknown>>, content: Buffer): string {
   return `bytes-${createHash('sha256').update(text(headers['id'])).update(content).digest('hex').slice(0, 24)}`;
+}
+
+/** When the broker itself dead-lettered it; 0 = nobody said. */
+function deathMs(headers: Readonly<Record<string, unknown>>): number {
+  const [death] = (Array.isArray(headers['x-death']) ? headers['x-death'] : []) as { time?: { value?: unknown } }[];
+  const seconds = death?.time?.value;
+  return typeof seconds === 'number' ? seconds * 1_000 : 0;
 }
 
 function text(value: unknown): string {

@@ -5,7 +5,7 @@
  * Facts lie apart from elements, so that a page of a list reads no payload.
  */
 import { randomUUID } from 'node:crypto';
-import { type RedisArg, RedisLinkError, type RedisReply } from '../../clients/redis.js';
+import { type RedisArg, RedisLinkError, type RedisReply, redisErrorCode } from '../../clients/redis.js';
 import { BrokerError } from '../../core/errors.js';
 import { decodeEnvelope, encodeEnvelope, queueKey } from '../../wire/redis-envelope.js';
 import type { DeadFacts, DeadLetter } from '../dead-letters.js';
@@ -81,7 +81,10 @@ export function redisDeadStore(links: RedisLinks, assertOpen: () => void): DeadS
       for (const queue of queues) {
         checkQueueName(queue);
         const binding = bindingOf(keys.prefix, queue, queue, queue);
-        await untilAnswered(timeoutMs, () => commands.call('sadd', binding));
+        await untilAnswered(timeoutMs, () => commands.call('sadd', binding)).catch((error: unknown) => {
+          // Only kombu's own routing reads bindings: a full memory must not keep letters from going back.
+          if (redisErrorCode(error) === undefined) throw error;
+        });
       }
       const flags = await end(
         returns.map((each) => toElement(each, keys.prefix)),
