@@ -11,7 +11,7 @@ import { BrokerError, ConfigError, toError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { guardFrames } from './amqp-frame-guard.js';
 import type { AmqpTarget } from './amqp-url.js';
-import { within } from './within.js';
+import { GOODBYE_MS, within } from './within.js';
 
 export type {
   Channel,
@@ -34,8 +34,6 @@ const MOST_TRIES_AT_ONCE = 4;
 const LONGEST_RETRY_MS = 2_000;
 /** What one turn of the loop may write at once; the default of 16 KiB would end after some 25 messages. */
 const WRITE_BUFFER_BYTES = 256 * 1_024;
-/** How long a polite goodbye may take before the socket is destroyed. */
-const GOODBYE_MS = 2_000;
 
 /**
  * How long to wait before try n, counted from 0. Shorter at most than the general backoff: consuming has to go on within five seconds

@@ -194,8 +194,7 @@ class RabbitmqBroker implements Broker {
     if (this.#closed) return;
     this.#closed = true;
     await Promise.all([...this.#consumers].map((consumer) => consumer.close({ timeoutMs: 1_000 })));
-    await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()));
-    await this.#publisher.close();
+    await Promise.all([...[...this.#subscriptions].map((subscription) => subscription.close()), this.#publisher.close()]);
     await Promise.all([this.#publishLink.close(), this.#consumeLink.close()]);
   }
 
