@@ -12,6 +12,7 @@ import { deferringSuite } from './conformance/deferring.js';
 import { publishingSuite } from './conformance/publishing.js';
 import { queuesSuite } from './conformance/queues.js';
 import { recoverySuite } from './conformance/recovery.js';
+import { replayingSuite } from './conformance/replaying.js';
 import { settlingSuite } from './conformance/settling.js';
 
 export {
@@ -34,6 +35,7 @@ export function brokerConformance(name: string, open: () => Promise<BrokerFixtur
     deferringSuite(suite);
     recoverySuite(suite);
     deadLettersSuite(suite);
+    replayingSuite(suite);
     queuesSuite(suite);
     broadcastingSuite(suite);
   });
