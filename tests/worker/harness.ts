@@ -9,13 +9,16 @@ type Fixture = typeof import('./fixture-app.js');
 export interface Harness {
   readonly tasks: Fixture;
   readonly brokerUrl: string;
+  /** Gone when the harness is closed. */
+  readonly folder: string;
   worker(options?: WorkerOptions): Promise<Worker>;
   /** The ledger's lines. */
   ledger(): string[];
   close(): Promise<void>;
 }
 
-export type PoolName = 'inline' | 'async' | 'threads';
+export const POOLS = ['inline', 'async', 'threads', 'processes'] as const;
+export type PoolName = (typeof POOLS)[number];
 
 /** Each harness loads its own copy of the fixture app, so that tests share nothing. */
 export async function openHarness(pool: PoolName, brokerUrl?: string): Promise<Harness> {
@@ -30,12 +33,13 @@ export async function openHarness(pool: PoolName, brokerUrl?: string): Promise<H
   return {
     tasks,
     brokerUrl: url,
+    folder,
     async worker(options = {}) {
       const worker = await tasks.app.worker({
         pool,
         grace: '1s',
         logger: silent,
-        ...(pool === 'threads' ? { module: module.href } : {}),
+        ...(pool === 'threads' || pool === 'processes' ? { module: module.href } : {}),
         ...options,
       });
       workers.push(worker);

@@ -1,8 +1,9 @@
-/** What a task sees is the same in every pool: one suite, run in each. */
+/** What a task sees is the same in every pool: one suite, run in each. What ends an executor is in `pool-losses.test.ts`. */
+import type { Logger } from 'lovage';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type Harness, openHarness, type PoolName, until } from './harness.js';
+import { type Harness, openHarness, POOLS, type PoolName, until } from './harness.js';
 
-describe.each<PoolName>(['inline', 'async', 'threads'])('pool %s', (pool) => {
+describe.each<PoolName>(POOLS)('pool %s', (pool) => {
   let harness: Harness;
   beforeEach(async () => {
     harness = await openHarness(pool);
@@ -186,12 +187,45 @@ describe.each<PoolName>(['inline', 'async', 'threads'])('pool %s', (pool) => {
     expect(await handle.state()).not.toBe('FAILURE');
   });
 
-  test('onStart and onStop run once an executor', async () => {
+  test('onStart has ended before the first task of its executor, and onStop begins after the last', async () => {
     const worker = await harness.worker();
+    const handles = await harness.tasks.where.sendMany(Array.from({ length: 20 }, () => ({ args: [20] as [number] })));
+    await Promise.all(handles.map((handle) => handle.result({ timeout: '10s' })));
     await worker.close();
-    const executors = pool === 'threads' ? 2 : 1;
-    expect(harness.ledger().filter((line) => line.startsWith('start'))).toHaveLength(executors);
-    expect(harness.ledger().filter((line) => line.startsWith('stop'))).toHaveLength(executors);
+    const byExecutor = new Map<string, string>();
+    for (const line of harness.ledger()) {
+      const [what, who] = line.split(' ') as [string, string];
+      byExecutor.set(who, (byExecutor.get(who) ?? '') + what[0]?.replace('s', what === 'stop' ? 'o' : 's'));
+    }
+    // s = start, e = enter, l = leave, o = stop; a spare has no tasks
+    for (const life of byExecutor.values()) expect(life).toMatch(/^s[el]*o$/);
+    const working = [...byExecutor.values()].filter((life) => life.length > 2);
+    expect(working).toHaveLength(pool === 'threads' || pool === 'processes' ? 2 : 1);
+    expect(byExecutor.size).toBe(working.length + (pool === 'processes' ? 1 : 0));
+  });
+
+  test("ctx.log writes to the worker's logger, with the task's id and name", async () => {
+    const lines: { level: string; fields: Record<string, unknown>; message: string | undefined }[] = [];
+    await harness.worker({ logger: collector(lines) });
+    const handle = await harness.tasks.speak.send('hear me');
+    await handle.result({ timeout: '10s' });
+    const heard = (): typeof lines => lines.filter(({ message }) => message === 'hear me');
+    await until(() => heard().length === 2, 'both lines are there');
+    const [info, warn] = heard();
+    const task = { id: handle.id, task: 't.speak' };
+    expect(info).toMatchObject({ level: 'info', fields: { ...task, n: 1, list: [1, { a: 'b' }], big: 7n } });
+    expect(warn).toMatchObject({ level: 'warn', fields: { ...task, part: 'x' } });
+    const { err } = (warn as (typeof lines)[number]).fields;
+    expect(err).toMatchObject({ name: 'RangeError', message: 'logged', code: 'E_OF_MINE' });
+    expect((err as Error).stack).toContain('fixture-app');
+  });
+
+  test('eight megabytes of arguments, and of a result, pass', async () => {
+    await harness.worker();
+    const text = 'x'.repeat(8_000_000);
+    const handle = await harness.tasks.bulk.send(text);
+    const result = await handle.result({ timeout: '20s' });
+    expect(result === text.toUpperCase()).toBe(true);
   });
 
   test('a task that is acked early is tried again too', async () => {
@@ -211,7 +245,7 @@ describe.each<PoolName>(['inline', 'async', 'threads'])('pool %s', (pool) => {
   });
 });
 
-describe.each<PoolName>(['async', 'threads'])('pool %s keeps the engine apart', (pool) => {
+describe.each<PoolName>(['async', 'threads', 'processes'])('pool %s keeps the engine apart', (pool) => {
   test('a task that spins far beyond its lease runs once', async () => {
     const harness = await openHarness(pool);
     try {
@@ -226,20 +260,14 @@ describe.each<PoolName>(['async', 'threads'])('pool %s keeps the engine apart', 
   });
 });
 
-test('a task that kills its thread is parked after three losses, and its neighbours run', async () => {
-  const harness = await openHarness('threads');
-  try {
-    await harness.worker();
-    const killer = await harness.tasks.killer.send();
-    const neighbours = await harness.tasks.add.sendMany(
-      Array.from({ length: 20 }, (_, index) => ({ args: [index, 1] as [number, number] })),
-    );
-    await expect(killer.result({ timeout: '15s' })).rejects.toMatchObject({ type: 'WorkerLostError' });
-    expect(await Promise.all(neighbours.map((handle) => handle.result({ timeout: '10s' })))).toEqual(
-      Array.from({ length: 20 }, (_, index) => index + 1),
-    );
-    expect(harness.ledger().filter((line) => line.startsWith('killer'))).toHaveLength(3);
-  } finally {
-    await harness.close();
-  }
-});
+/** A logger that keeps what it is told, fields of its children included. */
+function collector(lines: { level: string; fields: Record<string, unknown>; message: string | undefined }[], base = {}): Logger {
+  const at =
+    (level: string) =>
+    (fields: object, message?: string): void =>
+      void lines.push({ level, fields: { ...base, ...fields }, message });
+  return {
+    ...{ debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') },
+    child: (fields) => collector(lines, { ...base, ...fields }),
+  };
+}

@@ -1,0 +1,144 @@
+import { describe, expect, test } from 'vitest';
+import type { EngineEnd, FromExecutor, ToExecutor } from '../port.js';
+import { Executors } from './executors.js';
+import type { ActiveRun } from './state.js';
+
+interface World {
+  readonly executors: Executors;
+  /** What happened, in order. */
+  readonly events: string[];
+  /** Runs that each executor was sent. */
+  readonly sent: Record<number, number[]>;
+  attach(...numbers: number[]): void;
+}
+
+function world(options: { slotsEach: number; runsEach?: number }): World {
+  const events: string[] = [];
+  const sent: Record<number, number[]> = {};
+  const executors: Executors = new Executors({
+    count: 2,
+    slotsEach: options.slotsEach,
+    runsEach: options.runsEach ?? null,
+    onMessage: (executor, message: FromExecutor) => void events.push(`${message.type} ${executor}`),
+    onGiven: () => {},
+    onSpent: (executor) => {
+      events.push(`spent ${executor}`);
+      executors.retire(executor);
+    },
+    onEmpty: (executor) => void events.push(`empty ${executor}`),
+  });
+  const end = (executor: number): EngineEnd => ({
+    post: (message: ToExecutor) => {
+      if (message.type === 'run') sent[executor] = [...(sent[executor] ?? []), ...message.tasks.map(({ run }) => run)];
+    },
+    onMessage: () => {},
+    close: () => {},
+  });
+  return {
+    executors,
+    events,
+    sent,
+    attach(...numbers) {
+      for (const number of numbers) executors.attach(number, end(number));
+    },
+  };
+}
+
+function run(number: number, alone = false): ActiveRun {
+  const delivery = { queue: 'q', redelivered: false };
+  return { run: number, delivery, message: {}, headers: { task: 't' }, alone, executor: -1 } as unknown as ActiveRun;
+}
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+describe('an executor that retires', () => {
+  test('gets nothing new, keeps what it has, and is empty once that has ended', async () => {
+    const { executors, events, sent, attach } = world({ slotsEach: 2 });
+    attach(0, 1);
+    executors.open(0);
+    executors.dispatch(run(1));
+    expect(executors.retire(0)).toBe(true);
+    expect(executors.retire(0)).toBe(false);
+    executors.dispatch(run(2));
+    await turn();
+    expect(sent).toEqual({ 0: [1] });
+    executors.open(1);
+    await turn();
+    expect(sent).toEqual({ 0: [1], 1: [2] });
+    expect(events).toEqual([]);
+    executors.release(0);
+    expect(events).toEqual(['empty 0']);
+    executors.stopped(0);
+    expect(executors.allStopped).toBe(false);
+    executors.detach(0);
+    executors.stopped(1);
+    expect(executors.allStopped).toBe(true);
+  });
+
+  test('is empty at once when it has nothing', () => {
+    const { executors, events, attach } = world({ slotsEach: 2 });
+    attach(0);
+    executors.retire(0);
+    expect(events).toEqual(['empty 0']);
+  });
+
+  test('gives up the run alone that it was being emptied for: another one starts it', async () => {
+    const { executors, sent, attach } = world({ slotsEach: 1 });
+    attach(0);
+    executors.open(0);
+    executors.dispatch(run(1));
+    expect(executors.takeAlone()).toBe(true);
+    executors.dispatch(run(2, true));
+    executors.retire(0);
+    attach(1);
+    executors.open(1);
+    await turn();
+    expect(sent).toEqual({ 0: [1], 1: [2] });
+  });
+});
+
+describe('an executor with a number of runs', () => {
+  test('is spent with the last of them, and the next run waits for another', async () => {
+    const { executors, events, sent, attach } = world({ slotsEach: 2, runsEach: 3 });
+    attach(0);
+    executors.open(0);
+    for (const number of [1, 2, 3, 4]) executors.dispatch(run(number));
+    expect(events).toEqual([]);
+    executors.release(0);
+    expect(events).toEqual(['spent 0']);
+    expect(executors.waiting).toBe(1);
+    executors.release(0);
+    executors.release(0);
+    expect(events).toEqual(['spent 0', 'empty 0']);
+    attach(1);
+    executors.open(1);
+    await turn();
+    expect(sent).toEqual({ 0: [1, 2, 3], 1: [4] });
+  });
+});
+
+test('a run alone that found every slot taken starts when one executor is empty', async () => {
+  const { executors, sent, attach } = world({ slotsEach: 1 });
+  attach(0, 1);
+  executors.open(0);
+  executors.open(1);
+  executors.dispatch(run(1));
+  executors.dispatch(run(2));
+  executors.takeAlone();
+  executors.dispatch(run(3, true));
+  executors.release(1);
+  await turn();
+  expect(sent).toEqual({ 0: [1], 1: [2, 3] });
+});
+
+test('a number that is gone is heard no more, and given nothing', async () => {
+  const { executors, sent, attach } = world({ slotsEach: 1 });
+  attach(0);
+  executors.open(0);
+  executors.detach(0);
+  executors.open(0);
+  executors.dispatch(run(1));
+  await turn();
+  expect(sent).toEqual({});
+  expect(executors.waiting).toBe(1);
+  expect([...executors.numbers()]).toEqual([]);
+});
