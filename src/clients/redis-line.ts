@@ -39,8 +39,9 @@ export class RedisLine implements RedisLink {
   /** `null` where the user may not ask for it. */
   server: ServerFacts | null = null;
   identity: Identity | null = null;
-  /** Monotonic milliseconds of the last bytes. */
-  lastHeardMs = performance.now();
+  /** Monotonic milliseconds of the last whole answer: bytes alone prove nothing. */
+  lastAnswerMs = performance.now();
+  #heardMs = performance.now();
   /** What the library or the watch told last. */
   lastError: Error | null = null;
   readonly #options: RedisLineOptions;
@@ -68,7 +69,7 @@ export class RedisLine implements RedisLink {
     });
     redis.once('connect', () =>
       redis.stream.on('data', (chunk: Buffer) => {
-        this.lastHeardMs = performance.now();
+        this.#heardMs = performance.now();
         this.#watch.heard(chunk.length);
       }),
     );
@@ -153,7 +154,9 @@ export class RedisLine implements RedisLink {
     const isWritable = redis.status === 'ready' && redis.stream?.writable;
     this.#watch.sent(bytes);
     try {
-      return (await redis.sendCommand(command)) as RedisReply;
+      const reply = (await redis.sendCommand(command)) as RedisReply;
+      this.lastAnswerMs = this.#heardMs;
+      return reply;
     } catch (error) {
       const code = redisErrorCode(error);
       if (code !== undefined && !NOT_NOW.has(code)) throw error;

@@ -19,7 +19,7 @@ const TRICKLE_BYTES = 1_024;
 /** A timer that fires so late was held up by our own process; what came meanwhile is not read yet. */
 const LATE_MS = 250;
 /** How often a connection with heartbeats is looked at; this costs no command. */
-const LOOK_MS = 2_000;
+const LOOK_MS = 500;
 
 export interface LinkWatchOptions {
   /** Time without a sign of life after which `ping` is called; `null` for now none. Asked anew each time. */
@@ -93,9 +93,12 @@ export class LinkWatch {
     const nowMs = performance.now();
     const wasLate = nowMs - this.#dueMs > LATE_MS;
     this.#dueMs = Infinity;
-    if (wasLate) this.#armBy(nowMs + LATE_MS);
-    else if (this.#unanswered > 0) this.#judge(nowMs);
-    else this.#beat(nowMs);
+    if (wasLate) return this.#armBy(nowMs + LATE_MS);
+    // Without heartbeats nothing is due before the next command is sent.
+    const everyMs = this.#options.heartbeatMs();
+    if (everyMs !== null) this.#armBy(nowMs + LOOK_MS);
+    if (this.#unanswered > 0) this.#judge(nowMs);
+    else if (everyMs !== null && nowMs - this.#heardMs >= everyMs) this.#options.ping();
   }
 
   #judge(nowMs: number): void {
@@ -114,14 +117,6 @@ export class LinkWatch {
       this.#trickle = { sinceMs: nowMs, answers: this.#answers, bytesIn: this.#bytesIn };
     }
     this.#armBy(Math.min(silentSinceMs + limitMs, this.#trickle.sinceMs + TRICKLE_MS));
-  }
-
-  #beat(nowMs: number): void {
-    const everyMs = this.#options.heartbeatMs();
-    // Without heartbeats nothing is due before the next command is sent.
-    if (everyMs === null) return;
-    if (nowMs - this.#heardMs >= everyMs) this.#options.ping();
-    this.#armBy(nowMs + LOOK_MS);
   }
 
   #dead(why: string): void {

@@ -82,9 +82,9 @@ export class RedisConnection implements RedisLink {
     return this.#stop.signal.aborted;
   }
 
-  /** Monotonic milliseconds of the last bytes from a server that could be used. */
+  /** Monotonic milliseconds of the last answer of a server that could be used. */
   get lastAliveMs(): number {
-    return this.#line?.lastHeardMs ?? this.#lastAliveMs;
+    return this.#line?.lastAnswerMs ?? this.#lastAliveMs;
   }
 
   /** Starts connecting if that has not happened yet. */
@@ -179,7 +179,7 @@ export class RedisConnection implements RedisLink {
   #drop(line: RedisLine, cause: Error): void {
     if (this.#line !== line) return;
     this.#line = null;
-    this.#lastAliveMs = line.lastHeardMs;
+    this.#lastAliveMs = line.lastAnswerMs;
     this.#lastError = cause;
     setImmediate(() => line.disconnect());
     if (!this.isClosed) this.#options.onLost?.(cause);

@@ -24,7 +24,7 @@ export interface LinkListener {
  * replaced, within five seconds. An idle worker may send ten commands a minute: four are sweeps, which are signs of life
  * on their own, and four are asked of the listening connection, whose death nobody would notice otherwise.
  */
-const WORKING_BEAT_MS = 2_000;
+const WORKING_BEAT_MS = 1_500;
 const IDLE_BEAT_MS = 15_000;
 const IDLE_COMMANDS_BEAT_MS = 20_000;
 /** So long after the last message there is work, for that purpose. */
