@@ -118,6 +118,13 @@ async function play(kit: Kit, minutes: number): Promise<void> {
     kit.figure('soak: repeated runs, each explained', verdict.duplicates);
     kit.figure('soak: memory at the end', samples.at(-1)?.rssMiB ?? 0, 'MiB');
     kit.figure('soak: handles', typical);
+    kit.figure(
+      'soak: least memory of each minute',
+      floors(samples)
+        .map(({ rssMiB }) => Math.round(rssMiB))
+        .join(' '),
+      'MiB',
+    );
   } finally {
     await scene.close();
   }
