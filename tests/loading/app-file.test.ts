@@ -1,5 +1,5 @@
 /**
- * App files of every kind on every supported Node, on the main thread and in a worker thread. Each case runs the built
+ * App files of every kind on every supported Node: on the main thread, in a worker thread, in a child process. Each case runs the built
  * package in a process of its own, on a copy of the fixture in a project that has `lovage` in its node_modules.
  */
 import { execFile } from 'node:child_process';
@@ -41,7 +41,7 @@ interface Found {
   readonly message?: string;
 }
 
-async function load(binary: string, mode: 'main' | 'thread', file: string, root: string = ROOT): Promise<Found> {
+async function load(binary: string, mode: 'main' | 'thread' | 'process', file: string, root: string = ROOT): Promise<Found> {
   const { stdout } = await run(binary, [PROBE, root, mode, file], {
     cwd: project,
     env: { PATH: process.env.PATH ?? '' },
@@ -66,7 +66,7 @@ const FIXTURES = [
 ] as const;
 
 describe.each(nodes)('on Node $version', ({ binary }) => {
-  describe.each(['main', 'thread'] as const)('%s', (mode) => {
+  describe.each(['main', 'thread', 'process'] as const)('%s', (mode) => {
     test.each(FIXTURES)('loads an app file with $kind, and with one copy of lovage', async ({ kind, file, answer }) => {
       expect(await load(binary, mode, join(project, file))).toEqual({ name: kind, answer, sameCopy: true });
     });

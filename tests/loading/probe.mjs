@@ -1,6 +1,7 @@
-// Loads one app file in a plain Node process, on the main thread or in a worker thread, and prints what it found as one
-// JSON line. Plain JavaScript because it must run on every Node without a loader. Arguments: package root, mode, app file.
-import { pathToFileURL } from 'node:url';
+// Loads one app file in a plain Node process, on the main thread, in a worker thread or in a child process, and prints what
+// it found as one JSON line. Plain JavaScript because it must run on every Node without a loader. Arguments: package root, mode, app file.
+import { fork } from 'node:child_process';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 
 async function probe(root, file) {
@@ -20,7 +21,15 @@ async function probe(root, file) {
 if (isMainThread) {
   const [root, mode, file] = process.argv.slice(2);
   if (mode === 'main') {
-    console.log(JSON.stringify(await probe(root, file)));
+    const found = await probe(root, file);
+    if (process.send) process.send(found);
+    else console.log(JSON.stringify(found));
+  } else if (mode === 'process') {
+    const child = fork(fileURLToPath(import.meta.url), [root, 'main', file], { serialization: 'advanced' });
+    child.once('message', (found) => {
+      console.log(JSON.stringify(found));
+      child.disconnect();
+    });
   } else {
     const thread = new Worker(new URL(import.meta.url), { workerData: [root, file] });
     thread.once('message', (found) => console.log(JSON.stringify(found)));

@@ -137,6 +137,8 @@ export class Roster {
 
   #onBroken(executor: number, error: PortError): void {
     this.#broken(error);
+    // A stop does not wait for it.
+    this.#options.executors.stopped(executor);
     if (!this.#opened) return;
     this.#options.logger.error({ executor, code: error.code, error: error.message }, 'a new executor could not start');
     void this.#options.crew?.end(executor);
