@@ -119,8 +119,10 @@ export async function openRedisSide(server: RedisServer): Promise<Side> {
       await redis.lpush(`${prefix}${QUEUE}`, bytes);
     },
     async parked() {
+      // in this order: a letter that is parked in between has its element, and is seen the next time
+      const facts = await redis.hgetall(`${prefix}lovage:dead:facts`);
       const elements = await redis.hgetallBuffer(`${prefix}lovage:dead`);
-      return Object.entries(await redis.hgetall(`${prefix}lovage:dead:facts`)).map(([id, json]) => {
+      return Object.entries(facts).map(([id, json]) => {
         const { queue, code, reason } = JSON.parse(json) as RedisDeadFacts;
         return { raw: elements[id] ?? Buffer.alloc(0), queue, code, reason };
       });
