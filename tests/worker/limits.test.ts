@@ -55,7 +55,7 @@ async function expectInnocent(handles: readonly { result(options: { timeout: '60
 const rows = Array.from({ length: INNOCENTS }, (_, index) => ({ args: [`n${index}`] as [string] }));
 const timeLimit = { code: 'E_TASK_FAILED', type: 'TimeLimitExceeded' };
 
-describe.each(['threads', 'async'])('pool %s', (pool) => {
+describe.each(['threads', 'processes', 'async'])('pool %s', (pool) => {
   test('a task that listens to its signal ends by its soft limit', async () => {
     worker = await start(pool);
     const handle = await tasks.polite.send();
@@ -90,11 +90,17 @@ describe.each(['threads', 'async'])('pool %s', (pool) => {
   });
 });
 
-describe('pool threads', () => {
-  test.each(['loop', 'lateLoop', 'regex', 'atomics'] as const)(
+const LOOPS = ['loop', 'lateLoop', 'regex', 'atomics'] as const;
+
+describe.each([
+  ['threads', LOOPS],
+  // A child can be ended whatever it does.
+  ['processes', ['loop', 'shell', 'hash']],
+] as const)('pool %s', (pool, names) => {
+  test.each(names)(
     'a task that does not yield (%s) is ended by its hard limit, and its neighbours lose no attempt',
     async (name) => {
-      worker = await start('threads');
+      worker = await start(pool);
       const innocent = await tasks.innocent.sendMany(rows);
       await worker.until(() => ledger().filter((line) => line.startsWith('innocent')).length === INNOCENTS);
       const culprit = await tasks[name].send();
