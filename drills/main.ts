@@ -5,10 +5,11 @@
  */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { formatTable, printLine, printNote } from '../src/cli/output.js';
+import { printLine, printNote } from '../src/cli/output.js';
 import { BROKER_NAMES, type BrokerName } from './harness/brokers.js';
 import { commitHash, type Drill, type DrillResult, runDrill } from './harness/runner.js';
 import { keepResult, keptResult, resultFolder, writePage } from './results.js';
+import { show } from './show.js';
 import { DRILLS } from './table.js';
 
 const { values: flags, positionals } = parseArgs({
@@ -42,20 +43,6 @@ const size = flags.full ? 'full' : 'quick';
 const commit = commitHash();
 const seed = flags.seed ?? commit.slice(0, 12);
 const folder = resultFolder(size);
-
-function show(result: DrillResult): void {
-  const rows = result.claims.map(({ sentence, measured, bound, holds }) => [
-    sentence,
-    String(measured),
-    bound,
-    holds ? 'holds' : 'BROKEN',
-  ]);
-  printLine(`\n${formatTable(['CLAIM', 'MEASURED', 'BOUND', ''], rows, [1, 2])}`);
-  for (const { name, value, unit } of result.figures)
-    printLine(`  ${name}: ${typeof value === 'number' ? Math.round(value * 100) / 100 : value} ${unit}`);
-  if (result.error !== null) printLine(`  the drill itself failed: ${result.error}`);
-  printLine(`${result.drill} on ${result.broker}: ${result.ok ? 'green' : 'RED'} in ${result.seconds} s, seed ${result.seed}`);
-}
 
 async function brokersOf(drill: Drill): Promise<readonly BrokerName[]> {
   return drill.brokers.filter((broker) => flags.broker.length === 0 || flags.broker.includes(broker));

@@ -33,15 +33,38 @@ export interface Verdict {
   readonly interrupted: number;
 }
 
+/** What is particular to a broker. */
+export interface JudgeOptions {
+  /**
+   * One process writes at a time, and one that is stopped (SIGSTOP) in the middle of a write keeps all others waiting: an
+   * embedded file. Their runs are settled only after it goes on.
+   */
+  readonly oneWriter?: boolean;
+}
+
 /** Between the end of a run and its settlement lie a result write and an ack, each retried through an outage. */
 const SETTLE_MS = 2_000;
 
-/** Whether a fault can have taken this run's delivery away before the next run began. */
-function explains(fault: Fault, run: Run, next: Run): boolean {
+const isOn = (fault: Fault, worker: string): boolean =>
+  [worker, 'broker', `network:${worker}`, `network:${worker.split('.')[0]}`].includes(fault.target);
+
+/** Until when the delivery of a run may still have been unsettled. */
+function openUntilMs(run: Run, faults: readonly Fault[], { oneWriter }: JudgeOptions): number {
+  if (run.endMs === null) return Number.POSITIVE_INFINITY;
+  let until = run.endMs + SETTLE_MS;
+  if (oneWriter)
+    for (const { kind, fromMs, toMs } of faults)
+      if (kind === 'stop' && fromMs <= until && toMs >= run.endMs) until = toMs + SETTLE_MS;
+  return until;
+}
+
+/** Whether a fault explains that a try which ran as `run` ran again as `next`. */
+function explains(fault: Fault, run: Run, next: Run, openUntil: number): boolean {
   if (fault.target === `task:${run.id}`) return true; // two messages of one id, and the sender could not know
-  const hits = fault.target === run.worker || fault.target === 'broker' || fault.target === `network:${run.worker}`;
-  const until = Math.min(next.startMs, run.endMs === null ? Number.POSITIVE_INFINITY : run.endMs + SETTLE_MS);
-  return hits && fault.fromMs <= until && fault.toMs >= run.startMs;
+  // It took the delivery away from the worker that had it …
+  if (isOn(fault, run.worker) && fault.fromMs <= Math.min(next.startMs, openUntil) && fault.toMs >= run.startMs) return true;
+  // … or the worker that had it was cut off before it could begin, and began when it came to, or before it knew.
+  return isOn(fault, next.worker) && fault.fromMs <= run.startMs && fault.toMs + SETTLE_MS >= next.startMs;
 }
 
 /** When the system could begin to run it again: at the kill, or when the last broker fault that overlaps the wait was over. */
@@ -53,7 +76,7 @@ function couldStartMs(kill: Fault, next: Run, faults: readonly Fault[]): number 
   return from;
 }
 
-export function judge(view: LedgerView, accounted: Accounted = {}): Verdict {
+export function judge(view: LedgerView, accounted: Accounted = {}, options: JudgeOptions = {}): Verdict {
   const { parked = new Set(), expired = new Set(), revoked = new Set() } = accounted;
   const unexplained: Run[] = [];
   const strangers: string[] = [];
@@ -62,11 +85,19 @@ export function judge(view: LedgerView, accounted: Accounted = {}): Verdict {
   let slowestRerunMs: number | null = null;
   for (const [id, runs] of view.runs) {
     if (!view.sent.has(id)) strangers.push(id);
+    const repeated = new Set<number>();
     for (const [index, next] of runs.entries()) {
       const before = runs.slice(0, index).filter((run) => run.attempt === next.attempt);
       if (before.length === 0) continue;
       duplicates += 1;
-      if (!before.some((run) => view.faults.some((fault) => explains(fault, run, next)))) unexplained.push(next);
+      // A try that ran twice for a reason may each time have been followed by another try.
+      const inherited = runs.some((run) => repeated.has(run.attempt) && run.attempt < next.attempt);
+      const isExplained = before.some((run) => {
+        const openUntil = openUntilMs(run, view.faults, options);
+        return view.faults.some((fault) => explains(fault, run, next, openUntil));
+      });
+      if (inherited || isExplained) repeated.add(next.attempt);
+      else unexplained.push(next);
     }
     for (const [index, run] of runs.entries()) {
       const kill = view.faults.find((fault) => fault.kind === 'kill' && fault.target === run.worker);

@@ -18,7 +18,7 @@ export interface Run {
   endMs: number | null;
 }
 
-/** Something that was done to the system, and to whom: a worker's label, `broker`, `network:<label>`, or `task:<id>` for what was sent again after an unclear answer. */
+/** Something that was done to the system, and to whom: a worker's label, `broker`, `network:<label>` (of one start, or `network:w2` for all of a worker's), or `task:<id>` for what was sent again after an unclear answer. */
 export interface Fault {
   readonly kind: string;
   readonly target: string;

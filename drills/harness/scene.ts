@@ -68,6 +68,7 @@ export class Scene {
    */
   async settled(idleMs: number, more = nothingMore, totalMs = 600_000): Promise<Verdict> {
     const { ledger } = this;
+    const options = { oneWriter: this.#kit.broker.name === 'file' };
     const account = async (): Promise<Accounted> => {
       const view = ledger.read();
       const open = [...view.sent.keys()].filter((id) => !view.executed.has(id));
@@ -79,13 +80,13 @@ export class Scene {
         const view = ledger.read();
         // Dead letters are looked at only for the last few: each look costs the broker a command.
         if (view.sent.size - view.executed.size > 200) return false;
-        verdict = judge(view, view.executed.size >= view.sent.size ? {} : await account());
+        verdict = judge(view, view.executed.size >= view.sent.size ? {} : await account(), options);
         return verdict.lost.length === 0;
       },
       () => ledger.read().lines,
       { idleMs, totalMs },
     );
-    verdict = judge(ledger.read(), await account());
+    verdict = judge(ledger.read(), await account(), options);
     if (verdict.lost.length > 0) {
       this.#kit.say(`lost: ${verdict.lost.slice(0, 20).join(' ')}`);
       for (const fleet of this.#fleets) this.#kit.say(fleet.tails());

@@ -1,0 +1,159 @@
+/**
+ * The chaos rig: three workers, a sender, a broker, each behind a network of its own, and faults drawn from a seed while
+ * thousands of tasks go through. In the end everything is healed, and the ledger must balance: what was sent was executed,
+ * parked or has expired, and whatever ran twice ran twice because of a fault that is on record.
+ */
+import { type FaultProxy, startFaultProxy } from '../../tests/support/fault-proxy.js';
+import type { DrillBroker } from '../harness/brokers.js';
+import type { Accounted } from '../harness/judge.js';
+import type { Drill } from '../harness/runner.js';
+import { type Kit, Scene } from '../harness/scene.js';
+import type { Sender } from '../harness/sender.js';
+import { pause, until, untilOrStuck } from '../harness/wait.js';
+import type { Fleet } from '../harness/workers.js';
+import { Faults } from './faults.js';
+import { type Planned, plannedTasks, timeline, type Victim, WORKERS } from './timeline.js';
+
+const LEASE = '3s';
+/** RabbitMQ notices a silent client after two of these. */
+const HEARTBEAT_S = 2;
+const BATCH = 50;
+/** Slow enough for faults to meet work: 20 s for the quick size of 2,000, 80 s for 20,000. */
+const tasksPerSecond = (count: number): number => Math.max(100, count / 80);
+const BACKLOG = 600;
+/** Nothing happened for so long after everything was healed: what is missing is lost. */
+const IDLE_MS = 45_000;
+
+/** A proxy in front of the broker for each victim. Results go through the same one where store and broker are one. */
+async function openNetworks({ server }: DrillBroker): Promise<Map<Victim, FaultProxy>> {
+  const networks = new Map<Victim, FaultProxy>();
+  if (!server) return networks;
+  for (const victim of ['sender', ...Array.from({ length: WORKERS }, (_, index) => index)] as const)
+    networks.set(victim, await startFaultProxy({ target: { host: '127.0.0.1', port: server.port } }));
+  return networks;
+}
+
+function through(
+  proxy: FaultProxy | undefined,
+  { name, brokerUrl, resultUrl }: DrillBroker,
+): { broker: string; results: string } {
+  if (!proxy) return { broker: brokerUrl, results: resultUrl };
+  const broker = `${proxy.url(brokerUrl)}${name === 'rabbitmq' ? `?heartbeat=${HEARTBEAT_S}` : ''}`;
+  return { broker, results: resultUrl === brokerUrl ? broker : resultUrl };
+}
+
+/** Sends everything, at the pace at which it is done. Returns the ids of tasks that may end otherwise than by running. */
+async function sendAll(scene: Scene, tasks: readonly Planned[]): Promise<{ expiring: string[]; killers: string[] }> {
+  const expiring: string[] = [];
+  const killers: string[] = [];
+  const startedMs = performance.now();
+  for (let sent = 0; sent < tasks.length; sent += BATCH) {
+    await pause(startedMs + (sent / tasksPerSecond(tasks.length)) * 1_000 - performance.now());
+    const batch = tasks.slice(sent, sent + BATCH);
+    for (const name of new Set(batch.map(({ task }) => task))) {
+      const rows = batch.filter(({ task }) => task === name);
+      const ids = await scene.sender.sendMany(name, rows as never);
+      expiring.push(...ids.filter((_, index) => rows[index]?.options?.expires !== undefined));
+      if (name === 'drill.killer') killers.push(...ids);
+    }
+    await until(
+      () => scene.ledger.read().sent.size - scene.ledger.read().executed.size < BACKLOG,
+      'the backlog shrinks',
+      300_000,
+    );
+  }
+  return { expiring, killers };
+}
+
+/** Which of these have expired. RabbitMQ drops expired messages itself, and nobody hears of it: unknown to the store counts there. */
+async function expiredOf(kit: Kit, sender: Sender, ids: readonly string[]): Promise<Set<string>> {
+  const states = await Promise.all(ids.map((id) => sender.handle(id).state()));
+  const isOver = (state: string | undefined): boolean =>
+    state === 'REVOKED' || (kit.broker.name === 'rabbitmq' && state === 'PENDING');
+  return new Set(ids.filter((_, index) => isOver(states[index])));
+}
+
+/** Tasks that ran to their end and whose result, in the end, is not SUCCESS. */
+async function withoutSuccess(scene: Scene): Promise<string[]> {
+  let open = [...scene.ledger.read().executed];
+  await untilOrStuck(
+    async () => {
+      const still: string[] = [];
+      for (let index = 0; index < open.length; index += 500) {
+        const ids = open.slice(index, index + 500);
+        const states = await Promise.all(ids.map((id) => scene.sender.handle(id).state()));
+        still.push(...ids.filter((_, at) => states[at] !== 'SUCCESS'));
+      }
+      open = still;
+      return open.length === 0;
+    },
+    () => `${open.length} ${scene.ledger.read().lines}`,
+    { idleMs: IDLE_MS, totalMs: 90_000 },
+  );
+  return open;
+}
+
+/** Ends of workers that neither a fault nor the task that kills its process explains. */
+function strangeEnds(scene: Scene, fleet: Fleet, killers: readonly string[]): string {
+  const { runs } = scene.ledger.read();
+  const byKiller = new Set(killers.flatMap((id) => (runs.get(id) ?? []).map(({ worker }) => worker)));
+  const strange = fleet.crashes.filter(({ label }) => !byKiller.has(label));
+  return strange.map(({ label, how }) => `${label}: ${how}`).join(', ') || 'none';
+}
+
+async function play(kit: Kit, count: number): Promise<void> {
+  const networks = await openNetworks(kit.broker);
+  const ours = through(networks.get('sender'), kit.broker);
+  const scene = new Scene({ ...kit, broker: { ...kit.broker, brokerUrl: ours.broker, resultUrl: ours.results } }, 'chaos', LEASE);
+  try {
+    const urls = (worker: number): { broker: string; results: string } => through(networks.get(worker - 1), kit.broker);
+    const fleet = await scene.fleet({ count: WORKERS, threads: 2, concurrency: 12, urls });
+    const faults = new Faults({ ledger: scene.ledger, fleet, server: kit.broker.server, networks });
+    const startedMs = Date.now();
+    let allSent = false;
+    const isOver = (): boolean => allSent && scene.ledger.read().executed.size >= count * 0.9;
+    const tasks = plannedTasks(kit.random.fork('tasks'), count);
+    const [{ expiring, killers }] = await Promise.all([
+      sendAll(scene, tasks).finally(() => {
+        allSent = true;
+      }),
+      faults.play(timeline(kit.random.fork('faults'), kit.broker.name), isOver),
+    ]);
+    const more = async (): Promise<Accounted> => {
+      const { executed } = scene.ledger.read();
+      return {
+        expired: await expiredOf(
+          kit,
+          scene.sender,
+          expiring.filter((id) => !executed.has(id)),
+        ),
+      };
+    };
+    const verdict = await scene.settled(IDLE_MS, more, 150_000);
+    const unsuccessful = await withoutSuccess(scene);
+    scene.claimNothingLost('chaos', verdict);
+    kit.claim('executed tasks whose result is not SUCCESS', unsuccessful.length, { equals: 0 });
+    kit.claim('tasks parked: the one that kills its process', verdict.parked, { equals: 1 });
+    kit.claim('workers that ended without a fault or a killer', strangeEnds(scene, fleet, killers), { equals: 'none' });
+    kit.claim('exit codes when asked to stop', [...new Set(await fleet.close())].join(' '), { equals: '0' });
+    kit.figure('tasks', verdict.sent);
+    kit.figure('expired', verdict.expired);
+    kit.figure('repeated runs, each explained', verdict.duplicates);
+    kit.figure('sends repeated by the client', scene.sender.repeated);
+    kit.figure('faults', [...faults.done].map(([name, times]) => `${times} ${name}`).join(', '));
+    kit.figure('duration', Math.round((Date.now() - startedMs) / 1_000), 's');
+  } finally {
+    await Promise.all([...networks.values()].map((proxy) => proxy.pass()));
+    await scene.close();
+    await Promise.all([...networks.values()].map((proxy) => proxy.close()));
+  }
+}
+
+export function chaos(tasks: number): Drill {
+  return {
+    name: 'chaos',
+    scenario: `Three workers, ${tasks} tasks, and faults drawn from a seed: workers killed, stopped and deployed, networks that reset, refuse, swallow, stall, crawl and cut, the broker killed and paused.`,
+    brokers: ['file', 'redis', 'rabbitmq'],
+    run: (kit) => play(kit, tasks),
+  };
+}
