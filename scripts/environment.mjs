@@ -71,12 +71,13 @@ export function celeryVenvIsCurrent() {
   return existsSync(stamp) && readFileSync(stamp, 'utf8') === CELERY_PACKAGES.join('\n') && existsSync(CELERIES[1]?.python ?? '');
 }
 
-/** @typedef {'redis' | 'rabbitmq' | 'celery-system' | 'celery-5.6'} Need */
+/** @typedef {'redis' | 'rabbitmq' | 'supervisord' | 'celery-system' | 'celery-5.6'} Need */
 
 /** @type {Record<Need, () => string | null>} */
 const PROBES = {
   redis: () => (findProgram('redis-server') ? null : 'redis-server is not installed'),
   rabbitmq: () => (findProgram('rabbitmq-server') ? null : 'rabbitmq-server is not installed'),
+  supervisord: () => (findProgram('supervisord') ? null : 'supervisord is not installed'),
   'celery-system': () => {
     const fault = missingModules(SYSTEM_PYTHON, ['celery', 'redis', 'dateutil', 'tzlocal']);
     return fault ? `the system's Python has no working Celery (${fault})` : null;

@@ -40,7 +40,7 @@ export const SUITES = [
 ];
 
 /**
- * What a test file needs of the machine, told by its path: `redis`, `rabbitmq` or `interop` as a word in it.
+ * What a test file needs of the machine, told by its path: `redis`, `rabbitmq`, `supervisord` or `interop` as a word in it.
  * @param {string} file
  * @returns {readonly Need[]}
  */
@@ -50,6 +50,7 @@ export function needsOf(file) {
   if (words.has('interop')) return ['redis', 'rabbitmq', 'celery-system'];
   return [
     ...(words.has('redis') ? /** @type {const} */ (['redis']) : []),
+    ...(words.has('supervisord') ? /** @type {const} */ (['supervisord']) : []),
     ...(words.has('rabbitmq') ? /** @type {const} */ (['rabbitmq']) : []),
   ];
 }

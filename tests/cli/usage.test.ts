@@ -33,6 +33,7 @@ test.each([
   'queues peek',
   'queues backup',
   'purge',
+  'report',
   'dead list',
   'dead show',
   'dead replay',
