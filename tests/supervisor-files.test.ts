@@ -112,8 +112,9 @@ test("Docker's check looks at the age of the file that the worker writes", () =>
   expect(dockerfile).toContain(`stat -c %Y ${file}`);
 });
 
-test.runIf(findProgram('systemd-analyze'))('systemd finds nothing wrong with the unit but the paths of the example', () => {
-  const { stdout, stderr } = spawnSync('systemd-analyze', ['verify', join(FOLDER, 'lovage-worker.service')], {
+const analyze = findProgram('systemd-analyze');
+test.runIf(analyze)('systemd finds nothing wrong with the unit but the paths of the example', () => {
+  const { stdout, stderr } = spawnSync(analyze as string, ['verify', join(FOLDER, 'lovage-worker.service')], {
     encoding: 'utf8',
   });
   const said = `${stdout}${stderr}`.split('\n').filter((line) => line.includes('lovage-worker'));

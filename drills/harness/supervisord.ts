@@ -10,6 +10,8 @@ import { findProgram } from '../../scripts/environment.mjs';
 import { until } from './wait.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const SUPERVISORD = findProgram('supervisord') ?? '';
+const CONTROL = findProgram('supervisorctl') ?? '';
 const EXAMPLE = join(ROOT, 'examples/supervisors/supervisord.conf');
 
 export interface Program {
@@ -32,13 +34,13 @@ export class Supervisord {
   private constructor(folder: string, config: string) {
     this.#folder = folder;
     this.#config = config;
-    this.#child = spawn(findProgram('supervisord') ?? 'supervisord', ['-n', '-c', config], { cwd: folder, stdio: 'ignore' });
+    this.#child = spawn(SUPERVISORD, ['-n', '-c', config], { cwd: folder, stdio: 'ignore' });
     process.once('exit', this.#kill);
   }
 
   /** @throws Error when supervisord is not installed */
   static async start(folder: string, programs: readonly Program[]): Promise<Supervisord> {
-    if (findProgram('supervisord') === null) throw new Error('supervisord is not installed (npm run setup:servers)');
+    if (SUPERVISORD === '') throw new Error('supervisord is not installed (npm run setup:servers)');
     const config = join(folder, 'supervisord.conf');
     const example = readFileSync(EXAMPLE, 'utf8');
     const sections = programs.map(({ name, command }) =>
@@ -82,13 +84,13 @@ export class Supervisord {
 
   /** RUNNING, STOPPED, EXITED, BACKOFF, FATAL, … */
   state(name: string): string {
-    const { stdout } = spawnSync('supervisorctl', ['-c', this.#config, 'status', name], { encoding: 'utf8' });
+    const { stdout } = spawnSync(CONTROL, ['-c', this.#config, 'status', name], { encoding: 'utf8' });
     return stdout.trim().split(/\s+/)[1] ?? '';
   }
 
   /** Asks a program to stop, as an operator does, and waits until it has. */
   stop(name: string): void {
-    execFileSync('supervisorctl', ['-c', this.#config, 'stop', name], { stdio: 'ignore' });
+    execFileSync(CONTROL, ['-c', this.#config, 'stop', name], { stdio: 'ignore' });
   }
 
   /** TERM, which stops all programs first. */

@@ -7,7 +7,7 @@ import { ConfigError, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 
 /** How old the file of a healthy worker gets at most, a second or so more when the disk is slow. */
-export const HEARTBEAT_MS = 5_000;
+const HEARTBEAT_MS = 5_000;
 
 export class HeartbeatFile {
   readonly #path: string;
