@@ -42,7 +42,7 @@ const { values: flags } = parseArgs({
   },
 });
 const BROKERS = ['file', 'redis', 'rabbitmq'] as const;
-const POOLS = ['threads', 'async', 'inline'] as const;
+const POOLS = ['threads', 'processes', 'async', 'inline'] as const;
 const brokers = BROKERS.filter((broker) => !flags.broker || flags.broker.includes(broker));
 const pools = POOLS.filter((pool) => !flags.pool || flags.pool.includes(pool));
 const wanted = (figure: string): boolean => !flags.figure || flags.figure.some((name) => figure.startsWith(name));

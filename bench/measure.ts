@@ -1,6 +1,6 @@
 /** What is measured, one function a figure. Each returns plain numbers; `main.ts` puts them beside the raw limits. */
 import { spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type * as BenchApp from './app.js';
 
@@ -128,13 +128,28 @@ export async function latency(env: Env, pool: string, samples: number): Promise<
   }
 }
 
-/** Resident MiB of a process. */
-export function rssMiB(pid: number): number {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1_024;
+/** A process and its children, as pool `processes` has them. */
+function family(pid: number): number[] {
+  const children = readdirSync('/proc').filter((name) => {
+    try {
+      return /^\d+$/.test(name) && Number(readFileSync(`/proc/${name}/stat`, 'utf8').split(') ')[1]?.split(' ')[1]) === pid;
+    } catch {
+      return false; // it ended while we looked
+    }
+  });
+  return [pid, ...children.map(Number)];
 }
 
-/** Milliseconds of processor time that a process has used. */
+/** Resident MiB of a process and its children. */
+export function rssMiB(pid: number): number {
+  const each = family(pid).map((one) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${one}/status`, 'utf8'))?.[1]));
+  return each.reduce((sum, kibibytes) => sum + kibibytes, 0) / 1_024;
+}
+
+/** Milliseconds of processor time that a process and its children have used. */
 export function cpuMs(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
-  return (Number(fields[11]) + Number(fields[12])) * 10;
+  return family(pid).reduce((sum, one) => {
+    const fields = readFileSync(`/proc/${one}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+    return sum + (Number(fields[11]) + Number(fields[12])) * 10;
+  }, 0);
 }

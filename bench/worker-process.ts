@@ -15,9 +15,9 @@ const logger: Logger = {
 };
 const [pool, concurrency, warmUp, count] = process.argv.slice(2) as [string, string, string, string];
 const worker = await app.worker({
-  pool: pool as 'threads' | 'async' | 'inline',
+  pool: pool as 'threads' | 'processes' | 'async' | 'inline',
   concurrency: Number(concurrency),
-  ...(pool === 'threads' ? { module: new URL('./app.ts', import.meta.url).href } : {}),
+  ...(pool === 'threads' || pool === 'processes' ? { module: new URL('./app.ts', import.meta.url).href } : {}),
   logger,
 });
 

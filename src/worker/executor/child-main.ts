@@ -40,6 +40,15 @@ process.on('uncaughtException', (error: unknown) => {
   process.exit(1);
 });
 
+try {
+  const app = await loadSource({ file: data.file, exportName: data.exportName });
+  await new Executor(app, end, logger, { maxRssBytes: data.maxRssBytes }).start();
+} catch (thrown) {
+  const error = toError(thrown);
+  end.post({ type: 'broken', error: { code: codeOf(error) ?? 'E_APP_FILE', message: error.message, stack: error.stack ?? '' } });
+}
+
+// Only now: it must not delay the first task, and is up by the time that one can block this thread for long.
 const watch = new Thread(new URL('./parent-watch.js', import.meta.url), {
   // The user's loaders and flags are for the user's code.
   execArgv: [],
@@ -49,11 +58,3 @@ const watch = new Thread(new URL('./parent-watch.js', import.meta.url), {
 });
 watch.on('error', (error) => logger.warn({ err: error }, 'an executor cannot watch its parent'));
 watch.unref();
-
-try {
-  const app = await loadSource({ file: data.file, exportName: data.exportName });
-  await new Executor(app, end, logger, { maxRssBytes: data.maxRssBytes }).start();
-} catch (thrown) {
-  const error = toError(thrown);
-  end.post({ type: 'broken', error: { code: codeOf(error) ?? 'E_APP_FILE', message: error.message, stack: error.stack ?? '' } });
-}

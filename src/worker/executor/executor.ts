@@ -127,11 +127,12 @@ export class Executor {
     if (this.#outcomes.length === 0) return;
     const outcomes = this.#outcomes;
     this.#outcomes = [];
-    this.#end.post({ type: 'outcomes', outcomes });
+    // Before the outcomes: they make room, and the next tasks would come here.
     if (this.#maxRssBytes !== null) this.#weigh(this.#maxRssBytes);
+    this.#end.post({ type: 'outcomes', outcomes });
   }
 
-  /** After each batch of outcomes: a task that leaks is told from one that is large for a while. */
+  /** With each batch of outcomes: what counts is what is left after tasks. */
   #weigh(maxRssBytes: number): void {
     const rssBytes = process.memoryUsage.rss();
     if (rssBytes <= maxRssBytes) return;
