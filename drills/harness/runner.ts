@@ -51,6 +51,8 @@ export interface RunOptions {
   readonly size: 'quick' | 'full';
   readonly seed: string;
   readonly say: (text: string) => void;
+  /** Keep ledger and logs of a red run, for whoever looks for the cause. Default true. */
+  readonly keepRed?: boolean;
 }
 
 /** The commit that is tested; drills take their seed from it, so that each commit tries something else and can be repeated. */
@@ -70,7 +72,10 @@ export function commitHash(): string {
 export const isGreen = (claims: readonly Claim[], error: string | null): boolean =>
   error === null && claims.length > 0 && claims.every(({ holds }) => holds);
 
-export async function runDrill(drill: Drill, { broker: name, size, seed, say }: RunOptions): Promise<DrillResult> {
+export async function runDrill(
+  drill: Drill,
+  { broker: name, size, seed, say, keepRed = true }: RunOptions,
+): Promise<DrillResult> {
   const folder = mkdtempSync(join(tmpdir(), `lovage-drill-${drill.name}-`));
   const startedMs = Date.now();
   const claims: Claim[] = [];
@@ -91,7 +96,7 @@ export async function runDrill(drill: Drill, { broker: name, size, seed, say }: 
     await broker.close();
   }
   const ok = isGreen(claims, error);
-  if (ok) rmSync(folder, { recursive: true, force: true });
+  if (ok || !keepRed) rmSync(folder, { recursive: true, force: true });
   else say(`ledger and logs are kept in ${folder}`);
   return {
     ...{

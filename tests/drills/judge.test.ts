@@ -1,0 +1,114 @@
+import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { judge, type Verdict } from '../../drills/harness/judge.js';
+import { Ledger } from '../../drills/harness/ledger.js';
+
+let folder: string;
+let ledger: Ledger;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'lovage-judge-'));
+  ledger = new Ledger(join(folder, 'ledger'));
+});
+afterEach(() => {
+  ledger.close();
+  rmSync(folder, { recursive: true });
+});
+
+/** Lines as tasks write them, from other processes. */
+function written(...lines: string[]): Verdict {
+  appendFileSync(ledger.file, lines.map((line) => `${line}\n`).join(''));
+  return judge(ledger.read());
+}
+
+const twice = ['sent a 1', 'start a 1 w1.1 1000', 'end a 1 w1.1 2000', 'start a 1 w2.1 3000', 'end a 1 w2.1 4000'];
+
+test('what was sent and ran is neither lost nor repeated', () => {
+  ledger.sent(['a', 'b']);
+  expect(written('start a 1 w1.1 10', 'end a 1 w1.1 20', 'start b 1 w1.1 10', 'end b 1 w1.1 20')).toMatchObject({
+    ...{ sent: 2, executed: 2, lost: [], strangers: [], duplicates: 0, unexplained: [], interrupted: 0, slowestRerunMs: null },
+  });
+});
+
+test('what began and never ended is lost, and so is what only failed', () => {
+  expect(written('sent a 1', 'sent b 1', 'start a 1 w1.1 10', 'start b 1 w1.1 10', 'fail b 1 w1.1 20').lost).toEqual(['a', 'b']);
+});
+
+test('what was parked, revoked or has expired is not lost, and counts once', () => {
+  for (const id of ['a', 'b', 'c', 'd']) written(`sent ${id} 1`);
+  written('start a 1 w1.1 10', 'end a 1 w1.1 20');
+  const accounted = { parked: new Set(['a', 'b']), expired: new Set(['c']), revoked: new Set(['d']) };
+  expect(judge(ledger.read(), accounted)).toMatchObject({ executed: 1, parked: 1, expired: 1, revoked: 1, lost: [] });
+});
+
+test('a task that nobody sent is a stranger', () => {
+  expect(written('start x 1 w1.1 10', 'end x 1 w1.1 20').strangers).toEqual(['x']);
+});
+
+test('another try is no repetition', () => {
+  expect(written('sent a 1', 'start a 1 w1.1 10', 'fail a 1 w1.1 20', 'start a 2 w1.1 30', 'end a 2 w1.1 40')).toMatchObject({
+    ...{ duplicates: 0, executed: 1, lost: [] },
+  });
+});
+
+test('a repetition without a fault is not explained', () => {
+  expect(written(...twice)).toMatchObject({ duplicates: 1, unexplained: [{ worker: 'w2.1' }] });
+});
+
+test.each([
+  ['a kill during the run', 'fault kill w1.1 1500 1500'],
+  ['a kill before its result can have been settled', 'fault kill w1.1 2900 2900'],
+  ['a stop that was over before', 'fault stop w1.1 1100 1200'],
+  ['an outage of the broker', 'fault broker-kill broker 1900 2500'],
+  ['a network of that start', 'fault reset network:w1.1 1500 1500'],
+  ['a network of that worker, whatever its start', 'fault reset network:w1 1500 1500'],
+  ['a send that was repeated', 'fault resend task:a 1 5'],
+  ['the second worker, stopped before the first began and now late', 'fault stop w2.1 900 2950'],
+])('a repetition is explained by %s', (_, fault) => {
+  expect(written(...twice, fault)).toMatchObject({ duplicates: 1, unexplained: [] });
+});
+
+test.each([
+  ['another worker', 'fault kill w3.1 1500 1500'],
+  ['another start of that worker', 'fault kill w1.2 1500 1500'],
+  ['a network of another worker', 'fault reset network:w11 1500 1500'],
+  ['a fault that was over before the run', 'fault stop w1.1 100 900'],
+  ['a kill after the repetition', 'fault kill w1.1 3500 3500'],
+  ['the second worker, stopped only after the first had begun', 'fault stop w2.1 1500 2950'],
+  ['a send of another task that was repeated', 'fault resend task:b 1 5'],
+])('a repetition is not explained by %s', (_, fault) => {
+  expect(written(...twice, fault)).toMatchObject({ duplicates: 1, unexplained: [{ id: 'a' }] });
+});
+
+test('a kill long after the end explains nothing, unless a stopped writer kept the result waiting', () => {
+  written('sent a 1', 'start a 1 w1.1 1000', 'end a 1 w1.1 2000', 'start a 1 w2.1 9000', 'end a 1 w2.1 9001');
+  expect(written('fault stop w3.1 1900 8000', 'fault kill w1.1 7000 7000').unexplained).toHaveLength(1);
+  expect(judge(ledger.read(), {}, { oneWriter: true }).unexplained).toHaveLength(0);
+});
+
+test('a try that was repeated for a reason may be followed by two others', () => {
+  const verdict = written(
+    ...['sent a 1', 'start a 1 w1.1 10', 'fail a 1 w1.1 20', 'fault kill w1.1 21 21', 'start a 1 w2.1 30', 'fail a 1 w2.1 40'],
+    ...['start a 2 w2.1 50', 'end a 2 w2.1 60', 'start a 2 w3.1 70', 'end a 2 w3.1 80'],
+  );
+  expect(verdict).toMatchObject({ duplicates: 2, unexplained: [] });
+});
+
+test('the time to the new start counts from the kill, or from the end of an outage that came between', () => {
+  const lines = ['sent a 1', 'start a 1 w1.1 1000', 'fault kill w1.1 2000 2010', 'start a 1 w2.1 9010', 'end a 1 w2.1 9020'];
+  expect(written(...lines)).toMatchObject({ interrupted: 1, slowestRerunMs: 7_000 });
+  expect(written('fault broker-kill broker 3000 8000').slowestRerunMs).toBe(1_010);
+});
+
+test('a half-written last line waits for its end', () => {
+  appendFileSync(ledger.file, 'sent a 1\nsta');
+  expect(ledger.read().runs.size).toBe(0);
+  appendFileSync(ledger.file, 'rt a 1 w1.1 10\n');
+  expect(ledger.read().runs.get('a')).toMatchObject([{ worker: 'w1.1', endMs: null }]);
+});
+
+test('a line that nobody writes is an error, not an oversight', () => {
+  appendFileSync(ledger.file, 'ended a\n');
+  expect(() => ledger.read()).toThrow('a line that nobody writes');
+});
