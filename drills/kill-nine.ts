@@ -2,6 +2,8 @@
  * Drill 11: workers, and the broker, die in the middle of everything (SIGKILL), and nothing is lost. Tasks write to the
  * ledger; the ledger decides.
  */
+import { fileURLToPath } from 'node:url';
+import { hasCelery, startPythonWorker } from '../tests/support/celery.js';
 import type { Drill } from './harness/runner.js';
 import { type Kit, Scene } from './harness/scene.js';
 import { pause, until } from './harness/wait.js';
@@ -65,9 +67,31 @@ async function sendAll(kit: Kit, scene: Scene, count: number): Promise<void> {
   }
 }
 
-async function playKills(kit: Kit, queue: string, name: string, sizes: Sizes): Promise<void> {
-  const scene = new Scene(kit, queue, LEASE);
+const PYTHON = { folder: fileURLToPath(new URL('./apps/', import.meta.url)), module: 'append_python' };
+
+type CeleryVersion = '5.2' | '5.6';
+
+/** A Celery worker on the same queue; nobody harms it. */
+async function startPython(kit: Kit, scene: Scene, version: CeleryVersion): Promise<{ stop(): Promise<void> }> {
+  const { brokerUrl, resultUrl } = kit.broker;
+  // It inherits this process' environment.
+  process.env['LOVAGE_DRILL_LEDGER'] = scene.ledger.file;
+  process.env['LOVAGE_DRILL_WORKER'] = PYTHON_LABEL;
   try {
+    return await startPythonWorker(version, brokerUrl, resultUrl, { ...PYTHON, queue: scene.queue });
+  } finally {
+    delete process.env['LOVAGE_DRILL_LEDGER'];
+    delete process.env['LOVAGE_DRILL_WORKER'];
+  }
+}
+
+const PYTHON_LABEL = 'py';
+
+async function playKills(kit: Kit, queue: string, name: string, sizes: Sizes, version?: CeleryVersion): Promise<void> {
+  const scene = new Scene(kit, queue, LEASE);
+  let python: { stop(): Promise<void> } | null = null;
+  try {
+    if (version) python = await startPython(kit, scene, version);
     const fleet = await scene.fleet({ count: 3, concurrency: 10 });
     const startedMs = Date.now();
     await Promise.all([sendAll(kit, scene, sizes.tasks), killWorkers(kit, scene, fleet, sizes), killBroker(kit, scene, sizes)]);
@@ -83,11 +107,16 @@ async function playKills(kit: Kit, queue: string, name: string, sizes: Sizes): P
       'ms',
     );
     kit.claim(`${name}: workers that ended by themselves`, fleet.crashes.length, { equals: 0 });
+    if (version) {
+      const byPython = [...scene.ledger.read().runs.values()].flat().filter(({ worker }) => worker === PYTHON_LABEL);
+      kit.claim(`${name}: tasks that Python ran`, byPython.length, { atLeast: 1 });
+    }
     kit.figure(`${name}: tasks`, verdict.sent);
     kit.figure(`${name}: repeated runs, each explained`, verdict.duplicates);
     kit.figure(`${name}: sends repeated by the client`, scene.sender.repeated);
     kit.figure(`${name}: duration`, (Date.now() - startedMs) / 1_000, 's');
   } finally {
+    await python?.stop();
     await scene.close();
   }
 }
@@ -131,12 +160,18 @@ async function playKiller(kit: Kit): Promise<void> {
 export const drill: Drill = {
   name: 'kill-nine',
   scenario:
-    'Workers are killed with -9 at random moments while tasks are sent and run; again with the broker killed and restarted meanwhile; and one task among 50 kills its own process.',
+    'Workers are killed with -9 at random moments while tasks are sent and run; again with the broker killed and restarted meanwhile; again with Celery workers on the same queue; and one task among 50 kills its own process.',
   brokers: ['file', 'redis', 'rabbitmq'],
   async run(kit) {
     const sizes = SIZES[kit.size];
     await playKills(kit, 'kills', 'workers killed', { ...sizes, outages: 0 });
-    if (kit.broker.server) await playKills(kit, 'outages', 'workers and broker killed', sizes);
+    if (kit.broker.server) {
+      await playKills(kit, 'outages', 'workers and broker killed', sizes);
+      for (const version of (['5.6', '5.2'] as const).filter(hasCelery).slice(0, kit.size === 'full' ? 2 : 1)) {
+        const name = `workers killed beside Celery ${version}`;
+        await playKills(kit, `beside-python-${version}`, name, { ...sizes, outages: 0 }, version);
+      }
+    }
     await playKiller(kit);
   },
 };

@@ -61,8 +61,9 @@ function openUntilMs(run: Run, faults: readonly Fault[], { oneWriter }: JudgeOpt
 /** Whether a fault explains that a try which ran as `run` ran again as `next`. */
 function explains(fault: Fault, run: Run, next: Run, openUntil: number): boolean {
   if (fault.target === `task:${run.id}`) return true; // two messages of one id, and the sender could not know
-  // It took the delivery away from the worker that had it …
-  if (isOn(fault, run.worker) && fault.fromMs <= Math.min(next.startMs, openUntil) && fault.toMs >= run.startMs) return true;
+  // It took the delivery away from the worker that had it, also one that began just after it came to …
+  const inTime = fault.fromMs <= Math.min(next.startMs, openUntil) && fault.toMs + SETTLE_MS >= run.startMs;
+  if (isOn(fault, run.worker) && inTime) return true;
   // … or the worker that had it was cut off before it could begin, and began when it came to, or before it knew.
   return isOn(fault, next.worker) && fault.fromMs <= run.startMs && fault.toMs + SETTLE_MS >= next.startMs;
 }

@@ -22,7 +22,7 @@ function written(...lines: string[]): Verdict {
   return judge(ledger.read());
 }
 
-const twice = ['sent a 1', 'start a 1 w1.1 1000', 'end a 1 w1.1 2000', 'start a 1 w2.1 3000', 'end a 1 w2.1 4000'];
+const twice = ['sent a 1', 'start a 1 w1.1 11000', 'end a 1 w1.1 12000', 'start a 1 w2.1 13000', 'end a 1 w2.1 14000'];
 
 test('what was sent and ran is neither lost nor repeated', () => {
   ledger.sent(['a', 'b']);
@@ -57,25 +57,26 @@ test('a repetition without a fault is not explained', () => {
 });
 
 test.each([
-  ['a kill during the run', 'fault kill w1.1 1500 1500'],
-  ['a kill before its result can have been settled', 'fault kill w1.1 2900 2900'],
-  ['a stop that was over before', 'fault stop w1.1 1100 1200'],
-  ['an outage of the broker', 'fault broker-kill broker 1900 2500'],
-  ['a network of that start', 'fault reset network:w1.1 1500 1500'],
-  ['a network of that worker, whatever its start', 'fault reset network:w1 1500 1500'],
+  ['a kill during the run', 'fault kill w1.1 11500 11500'],
+  ['a kill before its result can have been settled', 'fault kill w1.1 12900 12900'],
+  ['a stop that was over before', 'fault stop w1.1 11100 11200'],
+  ['a stop that had just ended when it began', 'fault stop w1.1 5000 10990'],
+  ['an outage of the broker', 'fault broker-kill broker 11900 12500'],
+  ['a network of that start', 'fault reset network:w1.1 11500 11500'],
+  ['a network of that worker, whatever its start', 'fault reset network:w1 11500 11500'],
   ['a send that was repeated', 'fault resend task:a 1 5'],
-  ['the second worker, stopped before the first began and now late', 'fault stop w2.1 900 2950'],
+  ['the second worker, stopped before the first began and now late', 'fault stop w2.1 10900 12950'],
 ])('a repetition is explained by %s', (_, fault) => {
   expect(written(...twice, fault)).toMatchObject({ duplicates: 1, unexplained: [] });
 });
 
 test.each([
-  ['another worker', 'fault kill w3.1 1500 1500'],
-  ['another start of that worker', 'fault kill w1.2 1500 1500'],
-  ['a network of another worker', 'fault reset network:w11 1500 1500'],
-  ['a fault that was over before the run', 'fault stop w1.1 100 900'],
-  ['a kill after the repetition', 'fault kill w1.1 3500 3500'],
-  ['the second worker, stopped only after the first had begun', 'fault stop w2.1 1500 2950'],
+  ['another worker', 'fault kill w3.1 11500 11500'],
+  ['another start of that worker', 'fault kill w1.2 11500 11500'],
+  ['a network of another worker', 'fault reset network:w11 11500 11500'],
+  ['a fault that was over long before the run', 'fault stop w1.1 5000 8900'],
+  ['a kill after the repetition', 'fault kill w1.1 13500 13500'],
+  ['the second worker, stopped only after the first had begun', 'fault stop w2.1 11500 12950'],
   ['a send of another task that was repeated', 'fault resend task:b 1 5'],
 ])('a repetition is not explained by %s', (_, fault) => {
   expect(written(...twice, fault)).toMatchObject({ duplicates: 1, unexplained: [{ id: 'a' }] });

@@ -1,0 +1,3 @@
+import { quickDrills } from './run-quick.js';
+
+await quickDrills('file');
