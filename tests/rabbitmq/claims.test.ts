@@ -238,10 +238,10 @@ onPrivateNode(
       const acked = new Set<string>();
       const collector = await Collector.open(broker, { [queue]: 60 }, { leaseMs: 1_000 });
       await collector.atLeast(60);
-      // Breaks at many moments of the claim rounds, which come every 80 ms or so from half a second on.
+      // Breaks at many moments of the first claims of a connection, which come some 750 ms after it stands.
       for (let round = 0; round < 6; round += 1) {
         const before = collector.lost.length;
-        await new Promise((resolve) => setTimeout(resolve, 480 + round * 23));
+        await new Promise((resolve) => setTimeout(resolve, 700 + round * 40));
         proxy.cut();
         await until(() => collector.lost.length > before, 'the deliveries to be lost');
         collector.consumer.grant(queue, collector.lost.length - before);

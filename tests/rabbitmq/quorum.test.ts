@@ -42,6 +42,22 @@ onPrivateNode('RabbitMQ quorum queues', (node) => {
   const droppedCount = (dropped: string): Promise<number> =>
     node.raw(async (channel) => (await channel.checkQueue(dropped)).messageCount);
 
+  test('what a quorum queue has confirmed survives kill -9 of the broker, also when the queue was made a moment before', async () => {
+    const { broker } = await node.open('?queue_type=quorum');
+    const queue = uniqueQueue('young');
+    await sendIds(broker, queue, ['now']);
+    await node.server.restart();
+    expect(await drain((await node.open()).broker, queue, 1, 30_000)).toEqual(['now']);
+  }, 90_000);
+
+  test('so does the first delayed message of a broker, for which the delay ladder was made', async () => {
+    const { broker } = await node.open();
+    const queue = uniqueQueue('first-delay');
+    await send(broker, [outgoing(queue, 'later', { notBeforeMs: Date.now() + 1_500 })]);
+    await node.server.restart();
+    expect(await drain((await node.open()).broker, queue, 1, 30_000)).toEqual(['later']);
+  }, 90_000);
+
   test('queues of ours have no delivery limit, and are declared as Celery declares them', async () => {
     const { broker } = await node.open('?queue_type=quorum');
     const queue = uniqueQueue('ours');

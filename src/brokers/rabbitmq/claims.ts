@@ -12,11 +12,12 @@
 import { randomUUID } from 'node:crypto';
 import type { AmqpOutgoing } from '../../clients/amqp-batch.js';
 import type { ConfirmPublisher } from '../../clients/amqp-publisher.js';
+import { sleep } from '../../core/clock.js';
 import { toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { encodeClaim } from './codec.js';
 import type { Held, Session } from './session.js';
-import type { Topology } from './topology.js';
+import { QUORUM_MATURES_MS, type Topology } from './topology.js';
 
 const DECLARE_MS = 10_000;
 const LONGEST_LOOK_MS = 30_000;
@@ -49,6 +50,8 @@ export class Claims {
   /** Deliveries that no copy can carry; told of once. Weak: they go with the delivery. */
   readonly #impossible = new WeakSet<Held>();
   readonly #stopped = new AbortController();
+  /** No new claims: a queue that is still maturing is not waited for. */
+  readonly #finished = new AbortController();
   readonly #timer: NodeJS.Timeout;
   #looking: Promise<void> | undefined;
   #emptied: (() => void) | undefined;
@@ -64,6 +67,7 @@ export class Claims {
   /** Begins no more claims, and resolves when those under way have come to their end: a copy must not outlive the delivery. */
   async finish(): Promise<void> {
     clearInterval(this.#timer);
+    this.#finished.abort(new Error('the worker closes'));
     await this.#looking;
     if (this.#pending.size > 0) await new Promise<void>((resolve) => (this.#emptied = resolve));
   }
@@ -71,6 +75,7 @@ export class Claims {
   /** The channel has gone, and every delivery with it: nothing more may be published. */
   stop(): void {
     clearInterval(this.#timer);
+    this.#finished.abort(new Error('the channel has gone'));
     this.#stopped.abort();
     this.#pending.clear();
     this.#emptied?.();
@@ -95,7 +100,8 @@ export class Claims {
     try {
       await this.#claim(due);
     } catch (error) {
-      if (session.open) logger.warn({ error: toError(error).message }, 'deliveries could not be claimed, trying again');
+      if (session.open && !this.#finished.signal.aborted)
+        logger.warn({ error: toError(error).message }, 'deliveries could not be claimed, trying again');
     }
   }
 
@@ -139,8 +145,10 @@ export class Claims {
   }
 
   async #makeQueue(source: string): Promise<string> {
-    const { session, topology, leaseMs } = this.#options;
+    const { session, topology, leaseMs, afterMs } = this.#options;
     const name = await topology.claims(source, leaseMs, DECLARE_MS);
+    // A copy in a queue that the broker forgets with its next crash would be lost, and the original has gone by then.
+    await sleep(Math.min(QUORUM_MATURES_MS, afterMs / 2), this.#finished.signal);
     await session.receiveCopies(name, {
       onCopy: (deliveryTag, id) => this.#onCopy(deliveryTag, id),
       // Somebody deleted it, and the copies in it: everything that was claimed there is claimed anew at the next look.

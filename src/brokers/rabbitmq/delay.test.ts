@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { topicMatcher } from '../topic-pattern.js';
-import { delayBinding, delayBits, delayRoute, delayWord, ladder, stage } from './delay.js';
+import { delayBinding, delayBits, delayRoute, delayWord, LAST_STAGE, ladder, stages } from './delay.js';
 
 interface Recorded {
   readonly exchanges: readonly { readonly name: string; readonly type: string; readonly durable: boolean }[];
@@ -62,7 +62,14 @@ describe('the delay ladder', () => {
   test('is declared from its end to its start, so that nothing can fall through a step that is missing', () => {
     const names = ladder().flatMap((part) => (part.kind === 'exchange' ? [part.name] : []));
     expect(names).toEqual(['celery_delayed_delivery', ...Array.from({ length: 28 }, (_, level) => `celery_delayed_${level}`)]);
-    expect(stage(200).map((part) => part.kind)).toEqual(['exchange', 'queue', 'bind-queue']);
+    const queues = stages().flatMap((part) => (part.kind === 'queue' ? [part.name] : []));
+    expect(queues).toEqual(Array.from({ length: 9 }, (_, tenth) => `lovage_delayed_${(tenth + 1) * 100}ms`));
+    expect(queues.at(-1)).toBe(LAST_STAGE);
+    expect(
+      stages()
+        .map((part) => part.kind)
+        .slice(0, 3),
+    ).toEqual(['exchange', 'queue', 'bind-queue']);
   });
 
   test('is what a Celery 5.6 worker declares', () => {

@@ -22,8 +22,12 @@ const ANY_BITS = '*.'.repeat(DELAY_LEVELS);
 export interface DelayRoute {
   readonly exchange: string;
   readonly routingKey: string;
-  /** The stage of tenths that must exist first; `null` = none. */
+  /** The tenths of a second that the stage in front holds; `null` = there is none in front. */
   readonly stageMs: number | null;
+}
+
+function stageName(stageMs: number): string {
+  return `lovage_delayed_${stageMs}ms`;
 }
 
 /** What has to exist, in order. */
@@ -63,8 +67,6 @@ export function delayRoute(delayMs: number, queue: string): DelayRoute {
     : { exchange: stageName(stageMs), routingKey, stageMs };
 }
 
-const stageName = (stageMs: number): string => `lovage_delayed_${stageMs}ms`;
-
 function holding(ttlMs: number, next: string): AmqpArguments {
   return {
     'x-queue-type': 'quorum',
@@ -92,12 +94,19 @@ export function ladder(): readonly Declaration[] {
   return parts;
 }
 
-/** Our stage for a part of a second: every key goes through it, unchanged, to the top of the ladder. */
-export function stage(stageMs: number): readonly Declaration[] {
-  const name = stageName(stageMs);
-  return [
-    { kind: 'exchange', name, type: 'fanout' },
-    { kind: 'queue', name, arguments: holding(stageMs, `celery_delayed_${DELAY_LEVELS - 1}`) },
-    { kind: 'bind-queue', queue: name, exchange: name, key: '' },
-  ];
+/** Our stages for the parts of a second: every key goes through one, unchanged, to the top of the ladder. */
+export function stages(): readonly Declaration[] {
+  const parts: Declaration[] = [];
+  for (let stageMs = STEP_MS; stageMs < 1_000; stageMs += STEP_MS) {
+    const name = stageName(stageMs);
+    parts.push(
+      { kind: 'exchange', name, type: 'fanout' },
+      { kind: 'queue', name, arguments: holding(stageMs, `celery_delayed_${DELAY_LEVELS - 1}`) },
+      { kind: 'bind-queue', queue: name, exchange: name, key: '' },
+    );
+  }
+  return parts;
 }
+
+/** The queue that is declared last. */
+export const LAST_STAGE = stageName(1_000 - STEP_MS);

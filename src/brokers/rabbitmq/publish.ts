@@ -14,7 +14,6 @@ import type { Topology } from './topology.js';
 interface Needed {
   readonly queue: string;
   readonly delayed: boolean;
-  readonly stageMs: number | null;
 }
 
 /** Publishes to queues that are made as needed, within one deadline for everything. */
@@ -30,37 +29,49 @@ export class QueuePublisher {
   /** One result a message, in order. Never rejects. */
   async publish(messages: readonly OutgoingMessage[], options: PublishOptions): Promise<readonly PublishResult[]> {
     const deadlineMs = performance.now() + options.timeoutMs;
-    const nowMs = Date.now();
-    const outgoing = new Array<AmqpOutgoing>(messages.length);
-    let missing: Map<string, Needed> | undefined;
-    for (let index = 0; index < messages.length; index += 1) {
-      const { to, message, priority, notBeforeMs } = messages[index]!;
-      if (to.exchange) {
-        outgoing[index] = {
-          exchange: to.exchange,
-          routingKey: to.routingKey ?? to.queue,
-          ...encodeForQueue(message, priority, 'queue'),
-        };
-      } else if (notBeforeMs !== undefined && notBeforeMs > nowMs) {
-        const { exchange, routingKey, stageMs } = delayRoute(notBeforeMs - nowMs + 1, to.queue);
-        if (!this.#topology.hasDelay(to.queue, stageMs))
-          (missing ??= new Map()).set(`${stageMs} ${to.queue}`, { queue: to.queue, delayed: true, stageMs });
-        outgoing[index] = { exchange, routingKey, ...encodeForQueue(message, priority, 'delay') };
-      } else {
-        if (!this.#topology.hasQueue(to.queue))
-          (missing ??= new Map()).set(to.queue, { queue: to.queue, delayed: false, stageMs: null });
-        outgoing[index] = { exchange: '', routingKey: to.queue, ...encodeForQueue(message, priority, 'queue') };
-      }
-    }
-    if (missing) {
-      const failure = await this.#declareAll([...missing.values()], deadlineMs, options.signal);
+    const missing = this.#missing(messages);
+    if (missing.length > 0) {
+      const failure = await this.#declareAll(missing, deadlineMs, options.signal);
       if (failure) return messages.map((message) => publishError(failure, message));
     }
+    const outgoing = this.#routed(messages);
     let failures = await this.#publisher.publish(outgoing, { timeoutMs: deadlineMs - performance.now(), signal: options.signal });
     if (failures.every((failure) => failure === null)) return failures as readonly null[];
     if (failures.some((failure) => failure?.missing))
       failures = await this.#again(messages, outgoing, failures, deadlineMs, options.signal);
     return failures.map((failure, index) => (failure === null ? null : publishError(failure, messages[index]!)));
+  }
+
+  /** What must be declared before these can be sent. */
+  #missing(messages: readonly OutgoingMessage[]): readonly Needed[] {
+    let missing: Map<string, Needed> | undefined;
+    const nowMs = Date.now();
+    for (const { to, notBeforeMs } of messages) {
+      if (to.exchange) continue;
+      const delayed = notBeforeMs !== undefined && notBeforeMs > nowMs;
+      if (delayed ? this.#topology.hasDelay(to.queue) : this.#topology.hasQueue(to.queue)) continue;
+      (missing ??= new Map()).set(`${delayed} ${to.queue}`, { queue: to.queue, delayed });
+    }
+    return missing ? [...missing.values()] : [];
+  }
+
+  /** Where each goes; asked after all declarations, which may have taken seconds of a delay. */
+  #routed(messages: readonly OutgoingMessage[]): readonly AmqpOutgoing[] {
+    const outgoing = new Array<AmqpOutgoing>(messages.length);
+    const nowMs = Date.now();
+    for (let index = 0; index < messages.length; index += 1) {
+      const { to, message, priority, notBeforeMs } = messages[index]!;
+      if (to.exchange) {
+        const routingKey = to.routingKey ?? to.queue;
+        outgoing[index] = { exchange: to.exchange, routingKey, ...encodeForQueue(message, priority, 'queue') };
+      } else if (notBeforeMs !== undefined && notBeforeMs > nowMs) {
+        const { exchange, routingKey } = delayRoute(notBeforeMs - nowMs + 1, to.queue);
+        outgoing[index] = { exchange, routingKey, ...encodeForQueue(message, priority, 'delay') };
+      } else {
+        outgoing[index] = { exchange: '', routingKey: to.queue, ...encodeForQueue(message, priority, 'queue') };
+      }
+    }
+    return outgoing;
   }
 
   /** Null when all stands; otherwise why nothing could be sent. */
@@ -70,11 +81,11 @@ export class QueuePublisher {
     signal: AbortSignal | undefined,
   ): Promise<PublishFailure | null> {
     const work = async (): Promise<null> => {
-      for (const { queue, delayed, stageMs } of missing) {
+      for (const { queue, delayed } of missing) {
         for (;;) {
           const leftMs = Math.max(deadlineMs - performance.now(), 1);
           try {
-            await (delayed ? this.#topology.delay(queue, stageMs, leftMs) : this.#topology.queue(queue, leftMs));
+            await (delayed ? this.#topology.delay(queue, leftMs) : this.#topology.queue(queue, leftMs));
             break;
           } catch (error) {
             // We may have joined a declaration whose own deadline ended, or whose connection broke: ours has not.
@@ -118,12 +129,7 @@ export class QueuePublisher {
     for (const index of retry) {
       const { queue } = messages[index]!.to;
       const { exchange } = outgoing[index]!;
-      const stageMs = /^lovage_delayed_(\d+)ms$/.exec(exchange)?.[1];
-      queues.set(`${exchange} ${queue}`, {
-        queue,
-        delayed: exchange !== '',
-        stageMs: stageMs === undefined ? null : Number(stageMs),
-      });
+      queues.set(`${exchange} ${queue}`, { queue, delayed: exchange !== '' });
     }
     const merged = [...failures];
     const failure = await this.#declareAll([...queues.values()], deadlineMs, signal);

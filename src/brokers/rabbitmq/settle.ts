@@ -121,8 +121,11 @@ export class Settler {
       if (!this.#topology.hasQueue(queue)) await this.#topology.queue(queue, TRY_MS);
       return { exchange: '', routingKey: queue, ...encodeForQueue(message, undefined, 'queue') };
     }
-    const { exchange, routingKey, stageMs } = delayRoute(delayMs + 1, queue);
-    if (!this.#topology.hasDelay(queue, stageMs)) await this.#topology.delay(queue, stageMs, TRY_MS);
+    if (!this.#topology.hasDelay(queue)) {
+      await this.#topology.delay(queue, TRY_MS);
+      return this.#later(message, untilMs, queue); // that may have taken seconds
+    }
+    const { exchange, routingKey } = delayRoute(delayMs + 1, queue);
     return { exchange, routingKey, ...encodeForQueue(message, undefined, 'delay') };
   }
 }

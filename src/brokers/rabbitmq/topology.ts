@@ -13,9 +13,10 @@ import {
   type SetupChannel,
 } from '../../clients/amqp-setup.js';
 import type { AmqpUrlOptions } from '../../clients/amqp-url.js';
+import { sleep } from '../../core/clock.js';
 import { BrokerError, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import { DELIVERY_EXCHANGE, type Declaration, delayBinding, ladder, stage } from './delay.js';
+import { DELIVERY_EXCHANGE, type Declaration, delayBinding, LAST_STAGE, ladder, stages } from './delay.js';
 
 export type ExchangeKind = 'direct' | 'fanout' | 'topic';
 export type AmqpArguments = Readonly<Record<string, string | number>>;
@@ -28,6 +29,12 @@ export const DEAD_QUEUE = 'lovage.dead';
  * it could turn out that its queue was deleted; so that is looked after again from time to time.
  */
 const DELAY_TRUSTED_MS = 30_000;
+
+/**
+ * RabbitMQ remembers a new quorum queue on disk half a second after it was made. A broker that is killed before has the queue's name
+ * afterwards and nothing behind it: what it had confirmed is lost, and who publishes or consumes waits for ever (seen on 3.10).
+ */
+export const QUORUM_MATURES_MS = 1_000;
 
 /** A claim queue that nobody uses any more is removed after this. Its messages leave after seconds, so it is empty then. */
 const CLAIMS_UNUSED_MS = 86_400_000;
@@ -71,8 +78,8 @@ export class Topology {
   }
 
   /** True if a delayed message would find its way to the queue. */
-  hasDelay(queue: string, stageMs: number | null): boolean {
-    if (this.#done.get(`d:${queue}`) !== true || (stageMs !== null && this.#done.get(`s:${stageMs}`) !== true)) return false;
+  hasDelay(queue: string): boolean {
+    if (this.#done.get(`d:${queue}`) !== true) return false;
     return performance.now() - (this.#delayedAtMs.get(queue) ?? 0) < DELAY_TRUSTED_MS;
   }
 
@@ -85,7 +92,9 @@ export class Topology {
   /** The queue, its direct exchange of the same name and their binding, as Celery declares them. */
   queue(queue: string, timeoutMs: number): Promise<void> {
     return this.#once(`q:${queue}`, async () => {
-      const declared = await this.#declare({ kind: 'queue', name: queue, arguments: this.#queueArguments() }, timeoutMs);
+      const declare = (): Promise<'declared' | 'adopted'> =>
+        this.#declare({ kind: 'queue', name: queue, arguments: this.#queueArguments() }, timeoutMs);
+      const declared = this.#options.queueType === 'quorum' ? await this.#matured(queue, declare, timeoutMs) : await declare();
       if (declared === 'adopted') this.#logger.info({ queue }, 'queue exists with other arguments and is used as it is');
       if (this.#queues.size < REMEMBERED) this.#queues.add(queue);
       // An exchange of that name with another type belongs to somebody: then the default exchange alone reaches the queue.
@@ -95,11 +104,12 @@ export class Topology {
     });
   }
 
-  /** The way from the delay ladder to this queue, and the stage for tenths of a second if one is needed. */
-  async delay(queue: string, stageMs: number | null, timeoutMs: number): Promise<void> {
-    await this.#once('ladder', () => this.#all(ladder(), timeoutMs));
-    if (stageMs !== null) await this.#once(`s:${stageMs}`, () => this.#all(stage(stageMs), timeoutMs));
-    if (this.#done.get(`d:${queue}`) === true && !this.hasDelay(queue, null))
+  /** The delay ladder, and the way from it to this queue. */
+  async delay(queue: string, timeoutMs: number): Promise<void> {
+    await this.#once('ladder', () =>
+      this.#matured(LAST_STAGE, () => this.#all([...ladder(), ...stages()], timeoutMs), timeoutMs),
+    );
+    if (this.#done.get(`d:${queue}`) === true && !this.hasDelay(queue))
       for (const key of [`q:${queue}`, `d:${queue}`]) this.#done.delete(key);
     await this.queue(queue, timeoutMs);
     await this.#once(`d:${queue}`, async () => {
@@ -160,6 +170,22 @@ export class Topology {
     );
     this.#done.set(key, running);
     return running;
+  }
+
+  /** Declares quorum queues, of which `last` is the last; waits until they would survive a crash of the broker, if they were new. */
+  async #matured<T>(last: string, declare: () => Promise<T>, timeoutMs: number): Promise<T> {
+    const existed = await this.#setup()
+      .run(timeoutMs, (channel) => channel.checkQueue(last))
+      .then(
+        () => true,
+        (error: unknown) => {
+          if (amqpCode(error) === AMQP_NOT_FOUND) return false;
+          throw declarationError(error, 'queue', last);
+        },
+      );
+    const declared = await declare();
+    if (!existed) await sleep(QUORUM_MATURES_MS);
+    return declared;
   }
 
   async #all(declarations: readonly Declaration[], timeoutMs: number): Promise<void> {
