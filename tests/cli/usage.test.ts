@@ -64,7 +64,7 @@ describe('wrong usage exits 2 and says what to do', () => {
     [['send', 'a', '--eta', '2030-01-01T00:00:00Z', '--countdown', '5s'], /cannot be used with/],
     [['send', 'a', '--header', 'novalue'], /name=value/],
     [['worker'], /needs an app file: --app/],
-    [['worker', '--app', 'x.ts', '--pool', 'fibers'], /Allowed choices are threads, async, inline/],
+    [['worker', '--app', 'x.ts', '--pool', 'fibers'], /Allowed choices are threads, processes, async, inline/],
     [['worker', '--app', 'x.ts', '--threads', '0'], /whole number from 1/],
     [['queues'], /needs one of: list, peek, backup/],
     [['queues', 'peek'], /missing required argument 'queue'/],

@@ -1,3 +1,4 @@
+/** How the ledger is judged: what is lost, what ran twice, and what explains it. */
 import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,3 +1,4 @@
+/** The page of the drills says what the kept results say. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import type { DrillResult } from '../../drills/harness/runner.js';

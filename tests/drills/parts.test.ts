@@ -1,3 +1,4 @@
+/** The parts of the drills that decide: seeds, timelines, claims. */
 import { expect, test } from 'vitest';
 import { type ChaosEvent, plannedTasks, type Timed, timeline, WORKERS } from '../../drills/chaos/timeline.js';
 import type { BrokerName } from '../../drills/harness/brokers.js';

@@ -1,3 +1,4 @@
+/** The quick drills on RabbitMQ. */
 import { quickDrills } from './run-quick.js';
 
 await quickDrills('rabbitmq');

@@ -3,8 +3,7 @@
  * It knows no protocol; it only carries, holds or loses bytes. Faults hold for connections open now and for new ones.
  *
  * A byte that was swallowed cannot come back, so a direction that lost one stays silent until its connection is closed,
- * also after `pass()`: as when a firewall forgets a connection. `stall()` is the milder fault: everything arrives later.
- * While the network is silent it carries no closing either: the other side must find out by itself.
+ * also after `pass()`, as when a firewall forgets a connection; `stall()` is milder. Silence carries no closing either.
  */
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
@@ -317,6 +316,5 @@ class TcpProxy implements FaultProxy {
 /** Starts a proxy on a free port of 127.0.0.1. */
 export async function startFaultProxy(options: FaultProxyOptions): Promise<FaultProxy> {
   const proxy = new TcpProxy(options);
-  await proxy.listen();
-  return proxy;
+  return proxy.listen().then(() => proxy);
 }

@@ -1,3 +1,4 @@
+/** A stop on the file broker; the cases are in shutdown-cases.ts. */
 import { join } from 'node:path';
 import { shutdownSuite } from './shutdown-cases.js';
 

@@ -1,3 +1,4 @@
+/** A stop on RabbitMQ, whose silence is a network that swallows everything; the cases are in shutdown-cases.ts. */
 import { startFaultProxy } from '../support/fault-proxy.js';
 import { startRabbitmq } from '../support/rabbitmq-server.js';
 import { startRedis } from '../support/redis-server.js';

@@ -1,3 +1,4 @@
+/** A stop on Redis, whose silence is a stopped server; the cases are in shutdown-cases.ts. */
 import { startRedis } from '../support/redis-server.js';
 import { shutdownSuite } from './shutdown-cases.js';
 
