@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { askHealth, notReady } from '../support/health-client.js';
 import { openHarness, type PoolName, until } from './harness.js';
 
-const POOLS: readonly PoolName[] = ['inline', 'async', 'threads'];
+const POOLS: readonly PoolName[] = ['inline', 'async', 'threads', 'processes'];
 
 async function portOf(worker: Worker): Promise<number> {
   const { health } = await worker.report();
