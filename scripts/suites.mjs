@@ -23,20 +23,20 @@ export const SUITES = [
   { name: 'unit', folders: [], limitMinutes: 6, otherNodes: false, required: true },
   { name: 'types', folders: ['tests/types/'], limitMinutes: 3, otherNodes: false, required: true },
   { name: 'smoke', folders: ['tests/smoke/'], limitMinutes: 2, otherNodes: true, required: true },
-  { name: 'conformance', folders: ['tests/conformance/'], limitMinutes: 6, otherNodes: true, required: true },
+  { name: 'conformance', folders: ['tests/conformance/'], limitMinutes: 8, otherNodes: true, required: true },
   {
     name: 'drivers',
     folders: ['tests/file/', 'tests/redis/', 'tests/rabbitmq/'],
-    limitMinutes: 6,
+    limitMinutes: 10,
     otherNodes: false,
     required: true,
   },
   { name: 'bad-input', folders: ['tests/bad-input/'], limitMinutes: 6, otherNodes: false, required: true },
-  { name: 'worker', folders: ['tests/worker/'], limitMinutes: 4, otherNodes: false, required: true },
-  { name: 'cli', folders: ['tests/cli/', 'tests/loading/'], limitMinutes: 5, otherNodes: false, required: true },
+  { name: 'worker', folders: ['tests/worker/'], limitMinutes: 10, otherNodes: false, required: true },
+  { name: 'cli', folders: ['tests/cli/', 'tests/loading/'], limitMinutes: 8, otherNodes: false, required: true },
   { name: 'examples', folders: ['tests/examples', 'tests/demo/'], limitMinutes: 3, otherNodes: false, required: true },
   { name: 'interop', folders: ['tests/interop/'], limitMinutes: 10, otherNodes: false, required: true, parts: ['celery-5.6'] },
-  { name: 'drills', folders: ['tests/drills/'], limitMinutes: 10, otherNodes: false, required: false },
+  { name: 'drills', folders: ['tests/drills/'], limitMinutes: 12, otherNodes: false, required: true },
 ];
 
 /**
