@@ -1,3 +1,4 @@
+/** What each fault of the proxy does to connections that are open, and to new ones. */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';

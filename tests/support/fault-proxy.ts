@@ -7,16 +7,14 @@
  */
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
-/** Which bytes. */
 export type Flow = 'from-server' | 'to-server';
 
 export interface FaultProxy {
   readonly port: number;
-  /** Connections that clients hold open through the proxy now. */
+  /** Connections that clients hold open through the proxy now, … */
   readonly connections: number;
-  /** All connections accepted so far. */
+  /** … all that were accepted so far, and bytes swallowed so far. */
   readonly accepted: number;
-  /** Bytes swallowed so far. */
   readonly swallowed: number;
   /** The same URL through the proxy: host and port are replaced. */
   url(original: string): string;
@@ -53,7 +51,6 @@ type Mode =
   | { readonly kind: 'delay'; readonly ms: number }
   | { readonly kind: 'cut'; left: number };
 
-/** One direction of one connection. */
 interface Direction {
   readonly flow: Flow;
   readonly source: Socket;
