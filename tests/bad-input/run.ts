@@ -58,7 +58,7 @@ export function badInputSuite(open: () => Promise<Side>, name: Side['name']): vo
     return fate === null ? [] : [{ row, fate, title: `${row.name}: ${ends}, and the next task runs` }];
   });
 
-  describe.each(['threads', 'async'] as const)(`bad input on ${name}, pool %s`, (pool) => {
+  describe.each(['threads', 'processes', 'async'] as const)(`bad input on ${name}, pool %s`, (pool) => {
     const project = new Project();
     let side: Side;
     let worker: RunningCli;

@@ -43,7 +43,7 @@ export interface RosterOptions {
 }
 
 /** What is heard here. */
-export type RosterMessage = Extract<FromExecutor, { type: 'ready' | 'broken' | 'over-memory' | 'stopped' }>;
+type RosterMessage = Extract<FromExecutor, { type: 'ready' | 'broken' | 'over-memory' | 'stopped' }>;
 
 /** The onStop hooks of a retired executor may take this long; then it is ended by force. Its tasks are long over by then. */
 const HOOKS_MS = 30_000;

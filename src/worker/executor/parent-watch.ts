@@ -5,7 +5,7 @@
 import { Socket } from 'node:net';
 
 /** The pipe's number, as the pool has laid it (`pools/processes.ts`). */
-export const LIFELINE_FD = 4;
+const LIFELINE_FD = 4;
 /** What the main thread may take to exit by itself. */
 const EXIT_MS = 500;
 
