@@ -53,10 +53,41 @@ test('an unknown path is 404 and names the known ones; another method is 405', a
   expect((await ask(server, '/livez', 'POST')).status).toBe(405);
 });
 
-test('headers beyond 8 KiB are refused, and the next check is answered', async () => {
+/** What comes back for raw bytes, until the server closes. */
+function say(server: HealthServer, ...parts: readonly string[]): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = connect(server.address.port, '127.0.0.1');
+    let heard = '';
+    socket.on('error', () => {});
+    socket.on('data', (chunk) => {
+      heard += chunk.toString();
+    });
+    socket.once('close', () => resolve(heard));
+    for (const part of parts) setImmediate(() => socket.write(part));
+  });
+}
+
+test('a request may come in pieces, with a body, in HTTP/1.0', async () => {
   const server = await start();
-  const refused = await ask(server, '/livez', 'GET', { 'x-large': 'x'.repeat(20_000) }).catch(() => null);
-  expect(refused?.status).not.toBe(200);
+  expect(await say(server, 'GET /li', 'vez HT', 'TP/1.0\r\nhost: x\r', '\n\r\n')).toMatch(
+    /^HTTP\/1\.1 200 OK\r\n[\s\S]*\r\n\r\n\{"alive":true\}\n$/,
+  );
+  expect(await say(server, 'POST /livez HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc')).toMatch(
+    /^HTTP\/1\.1 405 [\s\S]*allow: GET, HEAD/,
+  );
+});
+
+test('what is no HTTP is refused', async () => {
+  const server = await start();
+  for (const nonsense of ['\r\n\r\n', 'hello\r\n\r\n', 'GET /livez\r\n\r\n', 'GET  HTTP/1.1\r\n\r\n', '\u0000\u0001\r\n\r\n'])
+    expect(await say(server, nonsense)).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/);
+  expect((await ask(server, '/livez')).status).toBe(200);
+});
+
+test('a request beyond 8 KiB is refused, and the next check is answered', async () => {
+  const server = await start();
+  expect((await ask(server, '/livez', 'GET', { 'x-large': 'x'.repeat(20_000) })).status).toBe(431);
+  expect(await say(server, `GET /${'x'.repeat(9_000)}`)).toMatch(/^HTTP\/1\.1 431 /);
   expect((await ask(server, '/livez')).status).toBe(200);
 });
 
