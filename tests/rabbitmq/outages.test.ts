@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import type { Broker } from '../../src/brokers/broker.js';
 import { openRabbitmqBroker } from '../../src/brokers/rabbitmq/index.js';
 import { silentLogger } from '../../src/core/logger.js';
-import { Collector, idOf, outgoing, uniqueQueue, until } from '../../src/testing/conformance/broker-kit.js';
+import { Collector, expectDepth, idOf, outgoing, uniqueQueue, until } from '../../src/testing/conformance/broker-kit.js';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.js';
 import { onPrivateNode } from './private-node.js';
 
@@ -17,6 +17,7 @@ const SILENCE_MS = process.env['LOVAGE_FULL'] === '1' ? 30_000 : 15_000;
 /** A worker and a sender, each through a network of its own; every message is numbered. */
 class Traffic {
   readonly sent = new Set<string>();
+  /** Arrived and acknowledged. Whether the broker has read the acknowledgement is not known of each: its answer may be lost. */
   readonly done = new Set<string>();
   /** Monotonic time of the last message that was acknowledged. */
   doneMs = 0;
@@ -24,6 +25,7 @@ class Traffic {
   readonly queue: string;
   readonly #sender: Broker;
   #going = true;
+  #sending = true;
   #looked = 0;
   #loops: Promise<unknown> = Promise.resolve();
 
@@ -47,13 +49,15 @@ class Traffic {
     await until(() => this.doneMs > fromMs, 'messages to flow', patienceMs);
   }
 
-  /** Sends no more, and insists that everything that was confirmed is done. */
+  /** Sends no more, and insists that everything that was confirmed is done and has left the queue. */
   async finish(): Promise<void> {
+    this.#sending = false;
     await until(
       () => [...this.sent].every((id) => this.done.has(id)),
       () => `all to be done, ${[...this.sent].filter((id) => !this.done.has(id)).length} of ${this.sent.size} are not`,
       20_000,
     );
+    await expectDepth(this.#sender, this.queue, { ready: 0 });
     this.stop();
     await this.#loops;
   }
@@ -63,7 +67,7 @@ class Traffic {
   }
 
   async #send(): Promise<void> {
-    for (let number = 1; this.#going; number += 1) {
+    for (let number = 1; this.#going && this.#sending; number += 1) {
       const id = `${this.queue}.${number}`;
       const [failure] = await this.#sender.publish([outgoing(this.queue, id)], { timeoutMs: 1_000 }).catch(() => [undefined]);
       if (failure === null) this.sent.add(id);
@@ -77,11 +81,8 @@ class Traffic {
       const next = collector.arrivals.slice(this.#looked);
       this.#looked += next.length;
       const results = await collector.settle(...next.map((arrival) => ({ kind: 'ack', arrival }) as const));
-      results.forEach((result, index) => {
-        if (result !== 'held') return;
-        this.done.add(idOf(next[index]!));
-        this.doneMs = performance.now();
-      });
+      for (const arrival of next) this.done.add(idOf(arrival));
+      if (results.includes('held')) this.doneMs = performance.now();
       if (next.length > 0) collector.consumer.grant(this.queue, next.length);
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
