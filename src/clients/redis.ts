@@ -26,7 +26,7 @@ import { ReadyWaiters } from './redis-waiters.js';
 import type { RedisArg } from './resp.js';
 
 export { defineScript, type RedisPayload, type RedisScript, redisErrorCode } from './redis-library.js';
-export { type RedisLink, RedisLinkError, type RedisReply } from './redis-link.js';
+export { RedisLinkError, type RedisReply } from './redis-link.js';
 export type { RedisArg } from './resp.js';
 
 /** A connection that stayed up this long was a good one: the next trouble starts again with short waits. */
