@@ -6,6 +6,7 @@ export const DRILLS: Readonly<Record<string, () => Promise<{ readonly drill: Dri
   'wait-inside-task': () => import('./wait-inside-task.js'),
   'endless-retry': () => import('./endless-retry.js'),
   'time-limits': () => import('./time-limits.js'),
+  starvation: () => import('./starvation.js'),
   'kill-nine': () => import('./kill-nine.js'),
   'frozen-worker': () => import('./frozen-worker.js'),
   'broker-outage': () => import('./broker-outage.js'),
