@@ -122,12 +122,11 @@ onPrivateNode(
       const broker = await openRabbitmqBroker({ url, logger: silentLogger, role: 'engine' });
       try {
         const queue = uniqueQueue('newer');
-        await sendIds(broker, queue, ['long']);
         const collector = await Collector.open(broker, { [queue]: 1 });
+        const consumer = rows('list_consumers', 'queue_name', 'arguments').find(({ queue_name }) => queue_name === queue);
+        expect(consumer?.['arguments']).toEqual([['x-consumer-timeout', 'signedint', 604_800_000]]);
+        await sendIds(broker, queue, ['long']);
         await collector.got(1);
-        expect(
-          rows('list_consumers', 'queue_name', 'arguments').find(({ queue_name }) => queue_name === queue)?.['arguments'],
-        ).toEqual([['x-consumer-timeout', 'signedint', 604_800_000]]);
         await until(() => collector.lost.length > 0, 'the timeout to strike');
         collector.consumer.grant(queue, 1);
         await collector.got(2, BACK_WITHIN_MS);

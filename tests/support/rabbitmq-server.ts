@@ -5,7 +5,7 @@
  * A small shell watches the pipe to this process: when the test process goes in any way (also by SIGKILL), the node goes too.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -191,7 +191,11 @@ export async function startRabbitmq(options: RabbitmqServerOptions = {}): Promis
     await ended(epmd);
     watchdog.kill('SIGKILL');
     await ended(watchdog);
-    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+    // Each minute the node starts a small Erlang of its own session to see whether epmd runs; one that outlives the node writes a
+    // cookie into its home. A home of another name it does not find.
+    const gone = `${folder}-gone`;
+    if (existsSync(folder)) renameSync(folder, gone);
+    rmSync(gone, { recursive: true, force: true, maxRetries: 5 });
   }
 
   await start();

@@ -33,12 +33,33 @@ export class QueuePublisher {
     if (missing.length > 0) {
       const failure = await this.#declareAll(missing, deadlineMs, options.signal);
       if (failure) return messages.map((message) => publishError(failure, message));
+      // Declaring may have outlasted several delays: what is due by now goes out in the order of its times.
+      const order = byTime(messages);
+      if (order) {
+        const sorted = await this.#send(
+          order.map((index) => messages[index]!),
+          deadlineMs,
+          options.signal,
+        );
+        const results = new Array<PublishResult>(messages.length).fill(null);
+        order.forEach((index, position) => (results[index] = sorted[position]!));
+        return results;
+      }
     }
+    return this.#send(messages, deadlineMs, options.signal);
+  }
+
+  /** Everything is declared, as far as is known. */
+  async #send(
+    messages: readonly OutgoingMessage[],
+    deadlineMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<readonly PublishResult[]> {
     const outgoing = this.#routed(messages);
-    let failures = await this.#publisher.publish(outgoing, { timeoutMs: deadlineMs - performance.now(), signal: options.signal });
+    let failures = await this.#publisher.publish(outgoing, { timeoutMs: deadlineMs - performance.now(), signal });
     if (failures.every((failure) => failure === null)) return failures as readonly null[];
     if (failures.some((failure) => failure?.missing))
-      failures = await this.#again(messages, outgoing, failures, deadlineMs, options.signal);
+      failures = await this.#again(messages, outgoing, failures, deadlineMs, signal);
     return failures.map((failure, index) => (failure === null ? null : publishError(failure, messages[index]!)));
   }
 
@@ -142,6 +163,13 @@ export class QueuePublisher {
     retry.forEach((index, position) => (merged[index] = second[position] ?? null));
     return merged;
   }
+}
+
+/** Indexes in the order in which the messages are due; `null` if that is the order that they have. */
+function byTime(messages: readonly OutgoingMessage[]): readonly number[] | null {
+  const dueMs = (index: number): number => messages[index]!.notBeforeMs ?? 0;
+  const order = messages.map((_, index) => index).sort((a, b) => dueMs(a) - dueMs(b) || a - b);
+  return order.every((index, position) => index === position) ? null : order;
 }
 
 function publishError(failure: PublishFailure, { to, message }: OutgoingMessage): PublishError {
