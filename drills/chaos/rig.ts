@@ -6,6 +6,7 @@
 import { type FaultProxy, startFaultProxy } from '../../tests/support/fault-proxy.js';
 import type { DrillBroker } from '../harness/brokers.js';
 import type { Accounted } from '../harness/judge.js';
+import type { Run } from '../harness/ledger.js';
 import type { Drill } from '../harness/runner.js';
 import { type Kit, Scene } from '../harness/scene.js';
 import type { Sender } from '../harness/sender.js';
@@ -85,8 +86,13 @@ async function expiredOf(kit: Kit, sender: Sender, ids: readonly string[]): Prom
  * Tasks that ran to their end and whose result, in the end, is not SUCCESS. One whose worker died between its end and its
  * result is delivered again, and may have expired by then.
  */
-async function withoutSuccess(kit: Kit, scene: Scene, expiring: ReadonlySet<string>): Promise<string[]> {
-  let open = [...scene.ledger.read().executed];
+async function withoutSuccess(
+  kit: Kit,
+  scene: Scene,
+  expiring: ReadonlySet<string>,
+  parked: ReadonlySet<string>,
+): Promise<string[]> {
+  let open = [...scene.ledger.read().executed].filter((id) => !parked.has(id));
   await untilOrStuck(
     async () => {
       const states = await statesOf(scene.sender, open);
@@ -99,6 +105,19 @@ async function withoutSuccess(kit: Kit, scene: Scene, expiring: ReadonlySet<stri
   );
   for (const id of open.slice(0, 10)) kit.say(`no SUCCESS: ${id} ${await scene.sender.handle(id).state()}`);
   return open;
+}
+
+/** After so many deaths of workers under it a task is poison. */
+const POISON = 3;
+
+/** How often a worker died while it ran this task, or between its end and its settlement. */
+function deathsUnder(scene: Scene, id: string): number {
+  const { runs, faults } = scene.ledger.read();
+  const died = ({ worker, startMs, endMs }: Run): boolean =>
+    faults.some(
+      ({ kind, target, toMs }) => kind === 'kill' && target === worker && toMs >= startMs && toMs <= (endMs ?? toMs) + 2_000,
+    );
+  return (runs.get(id) ?? []).filter(died).length;
 }
 
 /** Ends of workers that neither a fault nor the task that kills its process explains. */
@@ -138,13 +157,20 @@ async function play(kit: Kit, count: number): Promise<void> {
       };
     };
     const verdict = await scene.settled(IDLE_MS, more, 150_000);
-    const unsuccessful = await withoutSuccess(kit, scene, new Set(expiring));
+    const parked = await scene.parked();
+    const unjust = [...parked].filter((id) => deathsUnder(scene, id) < POISON);
+    for (const id of unjust) kit.say(`parked after ${deathsUnder(scene, id)} deaths under it: ${id}`);
+    const unsuccessful = await withoutSuccess(kit, scene, new Set(expiring), parked);
     scene.claimNothingLost('chaos', verdict);
     kit.claim('executed tasks whose result is not SUCCESS', unsuccessful.length, { equals: 0 });
-    kit.claim('tasks parked: the one that kills its process', verdict.parked, { equals: 1 });
+    kit.claim('the task that kills its process is parked', killers.length > 0 && killers.every((id) => parked.has(id)), {
+      equals: true,
+    });
+    kit.claim(`tasks parked without ${POISON} deaths of workers that ran them`, unjust.length, { equals: 0 });
     kit.claim('workers that ended without a fault or a killer', strangeEnds(scene, fleet, killers), { equals: 'none' });
     kit.claim('exit codes when asked to stop', [...new Set(await fleet.close())].join(' '), { equals: '0' });
     kit.figure('tasks', verdict.sent);
+    kit.figure('parked', parked.size);
     kit.figure('expired', verdict.expired);
     kit.figure('repeated runs, each explained', verdict.duplicates);
     kit.figure('sends repeated by the client', scene.sender.repeated);
