@@ -56,7 +56,7 @@ async function playEnds(kit: Kit): Promise<void> {
 async function playCrowd(kit: Kit): Promise<void> {
   const scene = new Scene(kit, 'crowd', '5s');
   try {
-    const fleet = await scene.fleet({ count: 2, app: APP, threads: 2, concurrency: 100 });
+    const fleet = await scene.fleet({ count: 2, app: APP, executors: 2, concurrency: 100 });
     const { sender, ledger } = scene;
     const port = await deadPort();
     const waits: number[] = [];

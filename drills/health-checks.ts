@@ -202,7 +202,7 @@ export const drill: Drill = {
     const traffic = await watchTraffic(kit.broker);
     try {
       const fleet = await scene.fleet({
-        ...{ count: WORKERS, threads: 1, concurrency: SLOTS, flags: ['--health-port', '0'] },
+        ...{ count: WORKERS, concurrency: SLOTS, flags: ['--health-port', '0'] },
         urls: () => ({ broker: traffic.brokerUrl, results: kit.broker.resultUrl }),
       });
       const ports = portsOf(fleet);

@@ -68,7 +68,7 @@ async function play(kit: Kit, minutes: number): Promise<void> {
   const scene = new Scene(kit, 'soak', '5s');
   const random = kit.random.fork('tasks');
   try {
-    const fleet = await scene.fleet({ count: 1, threads: 2, concurrency: 50 });
+    const fleet = await scene.fleet({ count: 1, executors: 2, concurrency: 50 });
     const pid = fleet.workers[0]?.pid ?? 0;
     const endMs = performance.now() + minutes * 60_000;
     const samples: Sample[] = [];

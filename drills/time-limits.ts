@@ -44,8 +44,7 @@ async function play(kit: Kit, pool: Pool, kind: Kind): Promise<void> {
   const name = `${pool}, ${kind}`;
   const scene = new Scene(kit, `limits-${pool}-${kind}`, '5s');
   try {
-    const one = pool === 'async' ? [] : [`--${pool}`, '1'];
-    const fleet = await scene.fleet({ count: 1, app: APP, concurrency: 30, flags: ['--pool', pool, ...one] });
+    const fleet = await scene.fleet({ count: 1, app: APP, concurrency: 30, pool });
     const label = fleet.workers[0]?.label ?? '';
     const innocent = await scene.sender.sendMany(
       'endless.append',

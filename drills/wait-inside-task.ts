@@ -18,7 +18,7 @@ export const drill: Drill = {
   async run(kit) {
     const scene = new Scene(kit, 'waiting', '5s');
     try {
-      const fleet = await scene.fleet({ count: 1, app: APP, threads: 1, concurrency: 1 });
+      const fleet = await scene.fleet({ count: 1, app: APP, concurrency: 1 });
       const { ledger, sender } = scene;
       const waiting = await sender.send('waiting.inside', 20);
       const failure = await sender

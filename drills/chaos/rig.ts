@@ -134,7 +134,7 @@ async function play(kit: Kit, count: number): Promise<void> {
   const scene = new Scene({ ...kit, broker: { ...kit.broker, brokerUrl: ours.broker, resultUrl: ours.results } }, 'chaos', LEASE);
   try {
     const urls = (worker: number): { broker: string; results: string } => through(networks.get(worker - 1), kit.broker);
-    const fleet = await scene.fleet({ count: WORKERS, threads: 2, concurrency: 12, urls });
+    const fleet = await scene.fleet({ count: WORKERS, executors: 2, concurrency: 12, urls });
     const faults = new Faults({ ledger: scene.ledger, fleet, server: kit.broker.server, networks });
     const startedMs = Date.now();
     let allSent = false;

@@ -26,7 +26,10 @@ export interface FleetOptions {
   /** URLs for each worker by its number from 1: a worker may have a network of its own. */
   urls(worker: number): { readonly broker: string; readonly results: string };
   readonly app?: string;
-  readonly threads?: number;
+  /** Where its tasks run. Default `threads`. */
+  readonly pool?: 'threads' | 'processes' | 'async' | 'inline';
+  /** Threads or child processes. Default 1. */
+  readonly executors?: number;
   /** Tasks at once in each worker. Default 10. */
   readonly concurrency?: number;
   readonly grace?: string;
@@ -162,7 +165,8 @@ export class Fleet {
       lease,
       urls,
       app = TASKS,
-      threads = 1,
+      pool = 'threads',
+      executors = 1,
       concurrency = 10,
       grace = '10s',
       flags = [],
@@ -171,12 +175,13 @@ export class Fleet {
     const logFile = join(folder, `${queue}-${label}.log`);
     const { broker, results } = urls(number);
     const log = openSync(logFile, 'a');
-    const pool = ['--pool', 'threads', '--threads', String(threads), '--concurrency', String(concurrency)];
+    const several = pool === 'threads' || pool === 'processes' ? [`--${pool}`, String(executors)] : [];
+    const place = ['--pool', pool, ...several, '--concurrency', String(concurrency)];
     const child = spawn(
       process.execPath,
       [
         ...[LOVAGE, 'worker', '--app', app, '--broker', broker, '--results', results, '--queues', queue],
-        ...[...pool, '--lease', lease, '--grace', grace, '--name', `${label}@%h`, '--log-format', 'json', ...flags],
+        ...[...place, '--lease', lease, '--grace', grace, '--name', `${label}@%h`, '--log-format', 'json', ...flags],
       ],
       {
         stdio: ['ignore', log, log],
