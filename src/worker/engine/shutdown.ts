@@ -16,6 +16,8 @@ import type { ActiveRun, EngineCounters } from './state.js';
 /** After the grace: how long aborted tasks may take to end, the hand-back to be confirmed, and the rest to close. */
 const ABORT_MS = 600;
 const HAND_BACK_MS = 700;
+/** When the grace was not used up there is more time for that. */
+const LONGEST_HAND_BACK_MS = 2_000;
 const CLOSE_MS = 400;
 
 export interface ShutdownOptions {
@@ -58,7 +60,9 @@ export async function shutDown(options: ShutdownOptions): Promise<StopReport> {
   let report: StopReport = { handedBack: counters.handedBack, handBackFailed: false };
   if (consumer) {
     try {
-      const handedBack = await consumer.close({ timeoutMs: HAND_BACK_MS });
+      const leftMs = deadlineMs - performance.now();
+      const timeoutMs = Math.max(HAND_BACK_MS, Math.min(leftMs, LONGEST_HAND_BACK_MS));
+      const handedBack = await consumer.close({ timeoutMs });
       report = { handedBack: handedBack + counters.handedBack, handBackFailed: handedBack < unfinished };
     } catch (error) {
       report = { handedBack: counters.handedBack, handBackFailed: true };
