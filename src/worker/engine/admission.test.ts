@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Delivery } from '../../brokers/broker.js';
 import type { WireMessage } from '../../wire/message.js';
-import { EPOCH_HEADER, LOSSES_HEADER, RESENT_HEADER, UNKNOWN_SINCE_HEADER } from '../../wire/own-headers.js';
+import { EPOCH_HEADER, LOSSES_HEADER, RESENT_HEADER, SUSPECT_HEADER, UNKNOWN_SINCE_HEADER } from '../../wire/own-headers.js';
 import { encodeTaskMessage } from '../../wire/task-message.js';
 import type { TaskFacts } from '../port.js';
 import { admit, withHeader } from './admission.js';
@@ -67,6 +67,19 @@ describe('admission', () => {
   test('an unknown task is parked once patience is over', () => {
     const given = withHeader(message({ task: 'unknown' }), UNKNOWN_SINCE_HEADER, NOW - 600_000);
     expect(admit(delivery(given), context)).toMatchObject({ kind: 'park', code: 'E_NOT_REGISTERED' });
+  });
+
+  test.each([
+    [0, false],
+    [1, false],
+    [2, true],
+  ])('after %i losses it is %s that a task runs alone', (losses, alone) => {
+    expect(admit(delivery(message(), { losses }), context)).toMatchObject({ kind: 'run', alone });
+    expect(admit(delivery(withHeader(message(), LOSSES_HEADER, losses)), context)).toMatchObject({ kind: 'run', alone });
+  });
+
+  test('a task that may have kept its executor from answering runs alone', () => {
+    expect(admit(delivery(withHeader(message(), SUSPECT_HEADER, true)), context)).toMatchObject({ kind: 'run', alone: true });
   });
 
   test('a task that three workers died of is parked, wherever the losses were counted', () => {

@@ -10,6 +10,8 @@ import { EPOCH_HEADER, LOSSES_HEADER, RESENT_HEADER, SUSPECT_HEADER, UNKNOWN_SIN
 import { readTaskHeaders, type TaskHeaders, upgradeProtocol1 } from '../../wire/task-message.js';
 import type { TaskFacts } from '../port.js';
 
+/** A first loss may be anybody's fault: the task runs again as usual. From the second on it runs alone, which tells whose it was. */
+const ALONE_FROM = 2;
 /** After so many losses a message is parked as poison. */
 export const MAX_LOSSES = 3;
 
@@ -116,7 +118,7 @@ export function admit(delivery: Delivery, context: AdmissionContext): Verdict {
   if (losses >= MAX_LOSSES) {
     return { kind: 'park', headers, code: 'E_WORKER_LOST', reason: lossesTold(delivery, losses) };
   }
-  const alone = losses > 0 || message.headers[SUSPECT_HEADER] === true;
+  const alone = losses >= ALONE_FROM || message.headers[SUSPECT_HEADER] === true;
   const claim = delivery.redelivered || losses > 0 || message.headers[RESENT_HEADER] === true;
   return { kind: 'run', headers, message, facts, claim, epoch: countOf(message.headers[EPOCH_HEADER]), alone };
 }

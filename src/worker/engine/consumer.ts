@@ -197,6 +197,13 @@ export class Intake {
   }
 
   #start(run: ActiveRun): void {
+    // Its lease may have lapsed since it came (a stopped process, a slow claim): somebody else has it or will.
+    if (!run.settled && !this.#options.consumer().holds(run.delivery.tag)) {
+      const { id, task } = run.headers;
+      this.#options.logger.warn({ id, task }, 'the lease had lapsed before the task could start: left to others');
+      this.#endUnstarted(run);
+      return;
+    }
     this.#options.active.set(run.run, run);
     this.#options.executors.dispatch(run);
     if (run.facts.trackStarted)

@@ -248,7 +248,13 @@ export class Engine {
   #onLost(tags: ReadonlySet<string>): void {
     this.#vitals.lost(tags.size);
     const runs: number[] = [];
-    for (const run of this.#active.values()) if (!run.settled && tags.has(run.delivery.tag)) runs.push(run.run);
+    for (const run of this.#active.values()) {
+      if (run.settled || !tags.has(run.delivery.tag)) continue;
+      if (this.#executors.withdraw(run)) {
+        this.#active.delete(run.run);
+        this.#credit.grant(run.delivery.queue, 1);
+      } else runs.push(run.run);
+    }
     if (runs.length > 0) this.#executors.broadcast({ type: 'abort', runs, reason: 'lease-lost' });
   }
 

@@ -50,6 +50,40 @@ function run(number: number, alone = false): ActiveRun {
 }
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
+describe('a run whose lease has lapsed', () => {
+  test('is withdrawn while it waits for a slot, and cannot be once it was given away', async () => {
+    const { executors, sent, attach } = world({ slotsEach: 1 });
+    attach(0);
+    const [first, second, third] = [run(1), run(2), run(3)];
+    executors.open(0);
+    for (const each of [first, second, third]) executors.dispatch(each);
+    expect(executors.withdraw(first)).toBe(false);
+    expect(executors.withdraw(second)).toBe(true);
+    expect(executors.withdraw(second)).toBe(false);
+    executors.release(0);
+    await turn();
+    expect(sent).toEqual({ 0: [1, 3] });
+  });
+
+  test('leaves the place of a run alone to the next', async () => {
+    const { executors, sent, attach } = world({ slotsEach: 2 });
+    attach(0);
+    executors.open(0);
+    executors.dispatch(run(1));
+    expect(executors.takeAlone()).toBe(true);
+    const alone = run(2, true);
+    executors.dispatch(alone);
+    // the executor is being emptied for it
+    executors.dispatch(run(3));
+    await turn();
+    expect(sent).toEqual({ 0: [1] });
+    expect(executors.withdraw(alone)).toBe(true);
+    await turn();
+    expect(sent).toEqual({ 0: [1, 3] });
+    expect(executors.takeAlone()).toBe(true);
+  });
+});
+
 describe('an executor that retires', () => {
   test('gets nothing new, keeps what it has, and is empty once that has ended', async () => {
     const { executors, events, sent, attach } = world({ slotsEach: 2 });

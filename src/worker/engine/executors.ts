@@ -4,39 +4,9 @@
  * Next stop: `worker/executor/execute.ts`, across the port.
  */
 import { toError } from '../../core/errors.js';
-import type { EngineEnd, FromExecutor, Outcome, RunRequest } from '../port.js';
+import type { EngineEnd, Outcome, RunRequest } from '../port.js';
+import type { ExecutorSlot, ExecutorsOptions } from './executor-slot.js';
 import type { ActiveRun } from './state.js';
-
-interface ExecutorSlot {
-  readonly end: EngineEnd;
-  /** `starting` until it is opened; `retiring` takes no new runs; `stopped` has run its onStop hooks. */
-  state: 'starting' | 'open' | 'retiring' | 'stopped';
-  /** Runs that it may be given at this moment. */
-  free: number;
-  /** Runs that it has. */
-  busy: number;
-  /** Runs that it may be given until it is spent. */
-  left: number;
-  /** Emptied within the turn. */
-  outbox: RunRequest[];
-}
-
-/** What the engine does about its executors. */
-export interface ExecutorsOptions {
-  /** How many work at a time. */
-  readonly count: number;
-  /** Runs at once in each. */
-  readonly slotsEach: number;
-  /** Runs in each until it is spent; `null` = no limit. */
-  readonly runsEach: number | null;
-  onMessage(executor: number, message: FromExecutor): void;
-  /** A run is being given to an executor. */
-  onGiven(run: ActiveRun): void;
-  /** It was given its last run. */
-  onSpent(executor: number): void;
-  /** It was retired, and what it had has ended. */
-  onEmpty(executor: number): void;
-}
 
 export class Executors {
   readonly #options: ExecutorsOptions;
@@ -179,6 +149,24 @@ export class Executors {
   /** The suspects that still wait, who are none any more. */
   takeSuspects(): ActiveRun[] {
     return this.#suspects.splice(0);
+  }
+
+  /** Takes back a run that still waits for a slot; false when it does not. */
+  withdraw(run: ActiveRun): boolean {
+    if (this.#waitingAlone === run) {
+      this.#waitingAlone = null;
+      this.#reserved = -1;
+      this.leaveAlone();
+      this.#dispatchWaiting();
+      return true;
+    }
+    for (const waiting of [this.#waiting, this.#suspects]) {
+      const place = waiting.indexOf(run);
+      if (place < 0) continue;
+      waiting.splice(place, 1);
+      return true;
+    }
+    return false;
   }
 
   /** A run there has ended. */
