@@ -1,4 +1,4 @@
-/** A result that Redis refuses (its key holds something else) keeps none of its neighbours waiting, and is not lost. */
+/** A result that Redis refuses (its key holds something else) keeps none of its neighbours waiting; its message is parked and can be replayed. */
 
 import { Redis } from 'ioredis';
 import { type App, createApp } from 'lovage';
@@ -48,7 +48,7 @@ app.fn('t.later', async (n) => { await (end ??= new Promise((resolve) => setTime
     await server?.stop();
   });
 
-  test('of 18 that end at once 17 arrive, and the last one once its key is free', async () => {
+  test('of 18 that end at once 17 arrive; the last one is parked, and arrives once its key is free and it was replayed', async () => {
     const later = app.remote<[n: number], number>('t.later');
     const handles = await later.sendMany(Array.from({ length: 18 }, (_, index) => ({ args: [index] as [number] })));
     const [stuck, ...others] = handles;
@@ -56,8 +56,14 @@ app.fn('t.later', async (n) => { await (end ??= new Promise((resolve) => setTime
     await redis.lpush(key, 'not a result');
     const arrived = await Promise.all(others.map((handle) => handle.result({ timeout: '15s' })));
     expect(arrived).toEqual(others.map((_, index) => index + 1));
-    await worker.until('results could not be stored');
+    await worker.until('its message is parked');
+    while ((await redis.hlen('unacked')) > 0) await new Promise((resolve) => setTimeout(resolve, 20));
+    const place = ['--broker', server.url, '--results', server.url];
+    const listed = await project.run(['dead', 'list', '--json', ...place]);
+    expect(listed.stdout).toContain('E_KEY_TYPE');
+    expect(listed.stdout).toContain(stuck?.id);
     await redis.del(key);
+    expect(await project.run(['dead', 'replay', '--all', '--yes', ...place])).toMatchObject({ code: 0 });
     expect(await stuck?.result({ timeout: '15s' })).toBe(0);
     expect(await redis.hlen('unacked')).toBe(0);
     expect(worker.child.exitCode).toBeNull();
