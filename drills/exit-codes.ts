@@ -112,6 +112,7 @@ export const drill: Drill = {
   scenario:
     'Eleven ways to end, each by a worker of its own under supervisord with the settings of our example: asked to stop, wrong flags, configuration or app file, broker gone, credentials refused, a blocked process, exceptions that nobody catches.',
   brokers: ['file', 'redis', 'rabbitmq'],
+  testedOn: ['redis'],
   async run(kit) {
     const { broker, folder, size } = kit;
     const secret = await startRedis({ args: ['--requirepass', 'secret'] });

@@ -108,6 +108,7 @@ export const drill: Drill = {
   scenario:
     'A hanging fetch, a promise that never ends, a busy loop, one after an await, a regular expression that explodes, Atomics.wait, execSync and pbkdf2Sync, each beside 20 innocent tasks in one executor, in each pool.',
   brokers: ['file', 'redis', 'rabbitmq'],
+  testedOn: ['file'],
   async run(kit) {
     const all = POOLS.flatMap((pool) => (Object.keys(KINDS) as Kind[]).map((kind) => [pool, kind] as const));
     for (const [pool, kind] of kit.size === 'quick' ? QUICK : all) {

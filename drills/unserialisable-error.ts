@@ -258,6 +258,7 @@ export const drill: Drill = {
   scenario:
     'Tasks fail with, and retry because of, a class with required arguments, a cycle, BigInt, Symbol, undefined, null, a Proxy and getters that throw, a message of 50 MiB, 10,000 causes, 1,000 errors in one. Python tasks do the like.',
   brokers: ['file', 'redis', 'rabbitmq'],
+  testedOn: ['redis'],
   async run(kit) {
     await playOurs(kit);
     if (kit.broker.name === 'file') return;

@@ -14,6 +14,7 @@ import { ROOT } from './environment.mjs';
  * @property {readonly string[]} folders path prefixes of its test files; empty for `unit`
  * @property {number} limitMinutes after which it is ended and counts as failed
  * @property {boolean} otherNodes runs on the other Node lines too
+ * @property {boolean} [alone] one file at a time: it measures times
  * @property {readonly Need[]} [parts] needs of some of its tests, which leave themselves out
  * @property {boolean} required no file at all is a fault, not a suite that is still to come
  */
@@ -36,7 +37,7 @@ export const SUITES = [
   { name: 'cli', folders: ['tests/cli/', 'tests/loading/'], limitMinutes: 8, otherNodes: false, required: true },
   { name: 'examples', folders: ['tests/examples', 'tests/demo/'], limitMinutes: 3, otherNodes: false, required: true },
   { name: 'interop', folders: ['tests/interop/'], limitMinutes: 10, otherNodes: false, required: true, parts: ['celery-5.6'] },
-  { name: 'drills', folders: ['tests/drills/'], limitMinutes: 12, otherNodes: false, required: true },
+  { name: 'drills', folders: ['tests/drills/'], limitMinutes: 15, otherNodes: false, required: true, alone: true },
 ];
 
 /**

@@ -62,6 +62,7 @@ async function runSuite(suite, excluded, where) {
       suite.name,
       '--reporter=default',
       '--reporter=./scripts/vitest-report.mjs',
+      ...(suite.alone ? ['--no-file-parallelism'] : []),
     ],
     {
       cwd: ROOT,

@@ -19,6 +19,8 @@ export interface Drill {
   /** What happens, in a sentence or two: shown on the page. */
   readonly scenario: string;
   readonly brokers: readonly BrokerName[];
+  /** Those that the test suite plays it on: where the broker makes no difference one is enough. Default: all. */
+  readonly testedOn?: readonly BrokerName[];
   run(kit: Kit): Promise<void>;
 }
 
