@@ -90,3 +90,34 @@ test('a question that nobody answers within five seconds ends the connection', a
     vi.useRealTimers();
   }
 });
+
+test('asks after two quiet seconds where messages came a moment ago, and after eleven where there were none', async () => {
+  const ping = vi.fn(async () => undefined);
+  const { watchdog } = setUp(0, { ping });
+  const quietFor = async (ms: number): Promise<number> => {
+    watchdog.lastAliveMs = performance.now() - ms;
+    await watchdog.look();
+    return ping.mock.calls.length;
+  };
+  expect(await quietFor(10_000)).toBe(0);
+  expect(await quietFor(12_000)).toBe(1);
+  watchdog.delivered();
+  expect(await quietFor(1_000)).toBe(1);
+  expect(await quietFor(3_000)).toBe(2);
+});
+
+test('asks nothing more while an answer is awaited', async () => {
+  let answer = (): void => {};
+  const ping = vi.fn(() => new Promise<undefined>((resolve) => (answer = () => resolve(undefined))));
+  const { watchdog } = setUp(0, { ping });
+  watchdog.lastAliveMs = performance.now() - 60_000;
+  const first = watchdog.look();
+  await watchdog.look();
+  expect(ping).toHaveBeenCalledTimes(1);
+  answer();
+  await first;
+  watchdog.lastAliveMs = performance.now() - 60_000;
+  void watchdog.look();
+  expect(ping).toHaveBeenCalledTimes(2);
+  answer();
+});

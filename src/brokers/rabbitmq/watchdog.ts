@@ -7,7 +7,11 @@
  */
 import type { Session } from './session.js';
 
-const LOOK_EVERY_MS = 12_000;
+const LOOK_EVERY_MS = 2_000;
+/** Asked after so long a silence: soon where messages came a moment ago and stopped, seldom where there were none. */
+const BUSY_SILENCE_MS = 2_000;
+const IDLE_SILENCE_MS = 11_000;
+const BUSY_FOR_MS = 15_000;
 const ANSWER_MS = 5_000;
 /** Each so many looks one of the queues is asked for what it holds ready. */
 const LOOKS_PER_QUESTION = 3;
@@ -32,8 +36,10 @@ export class Watchdog {
   lastAliveMs = performance.now();
   readonly #options: WatchdogOptions;
   readonly #timer: NodeJS.Timeout;
-  #lastDeliveryMs = 0;
+  #lastDeliveryMs = Number.NEGATIVE_INFINITY;
   #looks = 0;
+  /** A question is out. */
+  #asking = false;
   /** Which of the hungry queues is asked next. */
   #turn = 0;
   #patience = 1;
@@ -64,7 +70,10 @@ export class Watchdog {
   /** One look; by the timer. */
   async look(): Promise<void> {
     const session = this.#options.session();
-    if (!session?.open || performance.now() - this.lastAliveMs < LOOK_EVERY_MS / 2) return;
+    const nowMs = performance.now();
+    const patienceMs = nowMs - this.#lastDeliveryMs < BUSY_FOR_MS ? BUSY_SILENCE_MS : IDLE_SILENCE_MS;
+    if (!session?.open || this.#asking || nowMs - this.lastAliveMs < patienceMs) return;
+    this.#asking = true;
     const timer = setTimeout(
       () => this.#options.abandon(new Error(`the broker did not answer a question for ${ANSWER_MS / 1_000} s`)),
       ANSWER_MS,
@@ -74,6 +83,7 @@ export class Watchdog {
       () => false, // the channel has gone; its `close` event does the rest
     );
     clearTimeout(timer);
+    this.#asking = false;
     // With deliveries in its hands the worker loses more by a new channel than it gains.
     if (!answered || session.held.size > 0) this.#suspect = undefined;
     else await this.#lookAtQueues();
