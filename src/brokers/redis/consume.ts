@@ -37,7 +37,7 @@ export class RedisConsumer implements Consumer, LinkListener {
   readonly queues: QueueStates;
   readonly #settler: RedisSettler;
   readonly #housekeeping: RedisHousekeeping;
-  readonly #leases: RedisLeases;
+  readonly leases: RedisLeases;
   readonly deliveries: Deliveries;
   readonly #onClosed: () => void;
   readonly #identity: string;
@@ -68,7 +68,7 @@ export class RedisConsumer implements Consumer, LinkListener {
     this.#settler = new RedisSettler(this);
     this.deliveries = new Deliveries(links, options);
     this.#housekeeping = new RedisHousekeeping(this);
-    this.#leases = new RedisLeases(links, this.held, options);
+    this.leases = new RedisLeases(links, this.held, options, (holds) => this.#settler.giveBack(holds));
     links.addConsumer(this);
   }
 
@@ -122,7 +122,7 @@ export class RedisConsumer implements Consumer, LinkListener {
       clearTimeout(timer);
       this.#phase = 'closed';
       this.#settler.close();
-      this.#leases.close();
+      this.leases.close();
       clearTimeout(this.#pumpTimer);
       this.links.removeConsumer(this);
       this.held.clear();
@@ -281,9 +281,9 @@ export class RedisConsumer implements Consumer, LinkListener {
     }
   }
 
-  /** On a new connection: what we hold is ours while its lease lasts, so renew at once. */
+  /** On a new connection: what we hold is ours while its lease lasts, so renew before anything else, and give back the rest. */
   async #resume(): Promise<void> {
-    await this.#leases.renew();
+    await this.leases.renew();
     this.#housekeeping.start();
     this.planPump();
   }

@@ -5,6 +5,10 @@
  * It knows when to look: each look tells when the next live lease ends and when the next delayed message is due, and at
  * least once a lease it looks again, because another worker may have taken something since. An idle consumer of 15 s
  * leases thus sends four commands a minute, whatever its number of queues.
+ *
+ * Nothing is taken over after a silence of the server: the owners could not renew either, and they live. Three signs tell:
+ * our connection is new, or the server carried a look out later than it was asked to, for the length of a lease; or we
+ * have not heard of it for half a lease, which an idle worker never has: it looks twice then.
  */
 import { RedisCanary } from './canary.js';
 import type { RedisConsumer } from './consume.js';
@@ -25,7 +29,12 @@ const AFTER_LEASE_MS = 20;
 const SOONEST_MS = 5;
 /** An expired message that only waits for our credit. */
 const BLOCKED_AGAIN_MS = 500;
-/** How long the number of a message's losses is remembered. */
+/**
+ * Between the two looks of somebody who was idle, at most: a take-over is promised within five seconds of a lease's end, and
+ * most owners that were cut off are back within two. Shorter gaps call for no second look, or short leases never saw one.
+ */
+const LOOK_TWICE_MS = 3_000;
+/** How long the losses of a message are remembered. */
 const LOSS_TTL_MS = 86_400_000;
 
 export class RedisHousekeeping {
@@ -36,6 +45,10 @@ export class RedisHousekeeping {
   /** The last number used for a tag at the sweep before. */
   #tagBefore = -1;
   readonly #canary: RedisCanary;
+  /** Until then nothing is taken over. */
+  #quietUntilMs = -Infinity;
+  /** The server's clock less ours, by the last look. */
+  #serverAheadMs = Infinity;
   #sweepAtMs = Infinity;
   #promoteAtMs = Infinity;
   #timer: NodeJS.Timeout | undefined;
@@ -51,6 +64,8 @@ export class RedisHousekeeping {
 
   /** Looks at once, and from then on by itself. */
   start(): void {
+    const { epoch, readySinceMs } = this.#consumer.links.commands;
+    if (epoch > 1) this.#beQuietUntil(readySinceMs + this.#consumer.options.leaseMs);
     this.#sweepAtMs = 0;
     this.#arm();
   }
@@ -107,7 +122,10 @@ export class RedisHousekeeping {
   async #sweep(): Promise<readonly Taken[]> {
     const { options, links } = this.#consumer;
     // The next look in any case: whatever goes wrong below must not end the looking.
-    this.#sweepAtMs = performance.now() + options.leaseMs;
+    const startMs = performance.now();
+    this.#sweepAtMs = startMs + options.leaseMs;
+    if (startMs - links.commands.lastAliveMs > Math.max(options.leaseMs / 2, LOOK_TWICE_MS))
+      this.#beQuietUntil(startMs + Math.min(options.leaseMs / 3, LOOK_TWICE_MS));
     let skip = 0;
     let blocked: string | null = null;
     let started: string | null = null;
@@ -124,8 +142,10 @@ export class RedisHousekeeping {
       if (reply.readyLists > 0) this.#consumer.onFound(this.#tagBefore === this.#consumer.lastTag);
       this.#tagBefore = this.#consumer.lastTag;
       void this.#canary.seen(reply.hasCanary);
-      const nextMs = blocked === null ? (reply.leaseEndsInMs ?? Infinity) + AFTER_LEASE_MS : BLOCKED_AGAIN_MS;
-      this.#sweepAtMs = Math.min(this.#sweepAtMs, performance.now() + nextMs);
+      const nowMs = performance.now();
+      const againMs = nowMs < this.#quietUntilMs ? this.#quietUntilMs : nowMs + BLOCKED_AGAIN_MS;
+      const nextMs = blocked === null ? nowMs + (reply.leaseEndsInMs ?? Infinity) + AFTER_LEASE_MS : againMs;
+      this.#sweepAtMs = Math.min(this.#sweepAtMs, nextMs);
     }
     this.#passes += 1;
     if (!isFull) this.#fromScore = this.#passes % FULL_PASS_EVERY === 0 ? '-inf' : (blocked ?? started ?? '-inf');
@@ -135,9 +155,12 @@ export class RedisHousekeeping {
 
   async #page(skip: number): Promise<Awaited<ReturnType<typeof sweep>>> {
     const consumer = this.#consumer;
-    const { tagPrefix, credit, options } = consumer;
+    const { tagPrefix, options } = consumer;
     const { keys, commands } = consumer.links;
-    const leaseEndsMs = performance.now() + options.leaseMs;
+    const askedMs = performance.now();
+    const leaseEndsMs = askedMs + options.leaseMs;
+    const notAfterMs = Math.min(askedMs + this.#serverAheadMs + options.leaseMs / 3, Number.MAX_SAFE_INTEGER);
+    const credit = askedMs < this.#quietUntilMs ? 0 : consumer.credit;
     const { lastTag } = consumer;
     consumer.asked = { tagPrefix, first: lastTag + 1, last: lastTag + Math.max(0, Math.min(credit, SWEEP_PAGE)) };
     const reply = await sweep(commands, {
@@ -156,8 +179,12 @@ export class RedisHousekeeping {
       skip,
       limit: SWEEP_PAGE,
       lossTtlMs: LOSS_TTL_MS,
+      notAfterMs,
     });
     consumer.asked = null;
+    const serverMs = Number(reply.nowScore) * 1_000;
+    if (serverMs > notAfterMs) this.#beQuietUntil(performance.now() + options.leaseMs);
+    this.#serverAheadMs = serverMs - askedMs;
     const taken: Taken[] = reply.taken.map(({ queue, losses, raw }) => ({
       tag: tagPrefix + ++consumer.lastTag,
       list: listFor((consumer.queues.all[queue] as QueueState).name, raw),
@@ -170,5 +197,9 @@ export class RedisHousekeeping {
       consumer.deliveries.hand(taken);
     }
     return reply;
+  }
+
+  #beQuietUntil(atMs: number): void {
+    this.#quietUntilMs = Math.max(this.#quietUntilMs, atMs);
   }
 }

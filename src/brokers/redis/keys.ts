@@ -2,8 +2,9 @@
  * Every key and channel that the Redis broker uses, in one place. Kombu's first (wire section 4.1), then ours.
  *
  * Ours: `lovage:delayed` (queues with waiting messages, by next due time), `lovage:delayed:<queue>` (the messages, by due
- * time), `lovage:losses:<message>` and `lovage:sent:<sender>` (both expire), `lovage:dead`, `lovage:dead:facts` and
- * `lovage:dead:index` (parked messages, kept until somebody decides). Tags of ours in `unacked` start with `lovage:`.
+ * time), `lovage:losses:<message>` (see `losses.ts`) and `lovage:sent:<sender>` (both expire), `lovage:dead`,
+ * `lovage:dead:facts` and `lovage:dead:index` (parked messages, kept until somebody decides). Tags of ours in `unacked`
+ * start with `lovage:`.
  */
 import { ConfigError } from '../../core/errors.js';
 import { PRIORITY_SEPARATOR } from '../../wire/redis-envelope.js';

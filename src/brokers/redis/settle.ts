@@ -13,6 +13,7 @@ import type { RedisConsumer } from './consume.js';
 import type { RedisDeadFacts } from './dead-letters.js';
 import type { Held } from './held.js';
 import { checkQueueName } from './keys.js';
+import { lossesKey } from './losses.js';
 import { markRedelivered } from './redelivered.js';
 import { ack } from './scripts/ack.js';
 import { defer, delayedMember } from './scripts/defer.js';
@@ -58,8 +59,10 @@ export class RedisSettler {
       const part = positions.map((at) => settlements[at] as Settlement);
       work.push(
         this.#untilAnswered(holds, this.#prepare(kind, holds, part), part).then((flags) => {
-          if (flags === null) for (const at of positions) results[at] = 'held';
-          else flags.forEach((isHeld, index) => isHeld && (results[positions[index] as number] = 'held'));
+          positions.forEach((at, index) => {
+            if (flags === null || flags[index]) results[at] = 'held';
+          });
+          if (flags?.includes(false)) this.#consumer.leases.giveBack(holds.filter((_, index) => !flags[index]));
         }),
       );
     }
@@ -76,6 +79,14 @@ export class RedisSettler {
       this.#requeueStep(holds, () => 'front'),
     );
     return flags === null ? holds.length : flags.filter(Boolean).length;
+  }
+
+  /**
+   * To the front of their lists what is still filed under these tags; takes the loss back of what was taken over. One try.
+   * Answers for each whether it was still filed, or why its list refused it.
+   */
+  async giveBack(holds: readonly Held[]): Promise<Flags> {
+    return this.#requeueStep(holds, () => 'front')();
   }
 
   /** Settlements that wait for a connection give up. */
@@ -127,7 +138,8 @@ export class RedisSettler {
     const order = [...front.reverse(), ...back];
     const messages = order.map((index) => {
       const { tag, list, raw } = holds[index] as Held;
-      return { tag, list: keys.prefix + list, where: where(index), envelope: markRedelivered(raw) };
+      const envelope = markRedelivered(raw);
+      return { tag, list: keys.prefix + list, where: where(index), envelope, losses: lossesKey(keys, raw) };
     });
     return async () => {
       const flags = await requeue(commands, keys, messages);

@@ -5,6 +5,7 @@ import type { Arrival, ConsumeOptions, Delivery } from '../broker.js';
 import type { RedisLinks } from './connection.js';
 import { listFor, unframe } from './held.js';
 import { queueOf } from './keys.js';
+import { countLosses } from './losses.js';
 import type { QueueState } from './queues.js';
 import { pop } from './scripts/pop.js';
 import { renew } from './scripts/renew.js';
@@ -143,13 +144,15 @@ interface Suspect {
   readonly key: string;
 }
 
-/** A worker may have died with it before it was put back. Unknown is told as none: isolation is lost, not the message. */
+/** A worker may have died with it before it was put back. */
 async function withLosses(links: RedisLinks, arrivals: Arrival[], suspects: readonly Suspect[]): Promise<Arrival[]> {
-  const keys = suspects.map(({ key }) => key);
-  const counts = (await links.commands.call('mget', keys).catch(() => [])) as (Buffer | null)[];
+  const counts = await countLosses(
+    links,
+    suspects.map(({ key }) => key),
+  );
   suspects.forEach(({ at }, index) => {
-    const count = counts[index];
-    if (count) arrivals[at] = { ...(arrivals[at] as Delivery), losses: Number(count.toString()) };
+    const losses = counts[index] as number;
+    if (losses > 0) arrivals[at] = { ...(arrivals[at] as Delivery), losses };
   });
   return arrivals;
 }

@@ -5,8 +5,11 @@ import type { ScriptRunner } from './runner.js';
  * Puts held messages back into their lists.
  *
  * KEYS  1 unacked, 2 unacked_index
- * ARGV  for each message: tag, list key, 'front' (served next: RPUSH) or 'back' (served last: LPUSH), envelope
- * Reply for each message 1 (done), 0 (no longer held, nothing changed) or a text (the list refused it; it is still held)
+ * ARGV  for each message: tag, list key, 'front' (served next: RPUSH) or 'back' (served last: LPUSH), envelope, key of its losses
+ * Reply for each message 1 (done), 0 (no longer held) or a text (the list refused it; it is still held)
+ *
+ * A tag that is gone may have been taken over, and that counted a loss. Whoever asks here is alive, so the loss under this
+ * tag is taken back; nothing else changes then, and asking again changes nothing more.
  *
  * About the first ZREM see renew.ts. The push comes before the removal: a script that stops half way must not have
  * removed what it did not push.
@@ -14,7 +17,7 @@ import type { ScriptRunner } from './runner.js';
 const script = defineScript(`
 local reply = {}
 redis.call('ZREM', KEYS[2], '')
-for i = 1, #ARGV, 4 do
+for i = 1, #ARGV, 5 do
   local tag, done = ARGV[i], 0
   if redis.call('HEXISTS', KEYS[1], tag) == 1 then
     local pushed = redis.pcall(ARGV[i + 2] == 'front' and 'RPUSH' or 'LPUSH', ARGV[i + 1], ARGV[i + 3])
@@ -25,6 +28,8 @@ for i = 1, #ARGV, 4 do
       redis.call('ZREM', KEYS[2], tag)
       done = 1
     end
+  else
+    redis.pcall('SREM', ARGV[i + 4], tag)
   end
   reply[#reply + 1] = done
 end
@@ -37,6 +42,8 @@ export interface Requeue {
   readonly list: string;
   readonly where: 'front' | 'back';
   readonly envelope: RedisArg;
+  /** Key of the set of its losses. */
+  readonly losses: string;
 }
 
 /** For each message whether it was held, or the text of Redis' refusal. */
@@ -46,7 +53,7 @@ export async function requeue(
   messages: readonly Requeue[],
 ): Promise<readonly (boolean | string)[]> {
   const args: RedisArg[] = [script.sha, '2', keys.unacked, keys.unackedIndex];
-  for (const { tag, list, where, envelope } of messages) args.push(tag, list, where, envelope);
+  for (const { tag, list, where, envelope, losses } of messages) args.push(tag, list, where, envelope, losses);
   return ((await runner.run(script, args)) as RedisReply[]).map(flagOrText);
 }
 

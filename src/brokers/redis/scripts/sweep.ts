@@ -7,7 +7,8 @@ import type { ScriptRunner } from './runner.js';
  *
  * KEYS  1 unacked, 2 unacked_index, 3 lovage:delayed, 4 lovage:canary, 5… lists: for each step, each queue
  * ARGV  1 lease (s), 2 tag prefix, 3 last number used for a tag, 4 total credit, 5 number of queues, 6 global prefix,
- *       7 score to start from, 8 how many to skip there, 9 how many to look at, 10 life of a loss count (s), 11… credit of each queue
+ *       7 score to start from, 8 how many to skip there, 9 how many to look at, 10 life of a set of losses (s), 11 server time (s) after
+ *       which nothing is taken, 12… credit of each queue
  * Reply 1 ms until the next live lease ends (-1: none), 2 ms until a delayed message is due (-1: none), 3 how many lists hold
  *       something, 4 looked at, 5 kept among them, 6 score of the first that only lacked credit ('' : none), 7 now as a
  *       score, 8 whether the canary is there, 9… for each message taken: number of its queue, losses, envelope. Tags as in pop.
@@ -25,8 +26,10 @@ redis.call('ZREM', index, '')
 local place, credit, taken = {}, {}, {}
 for q = 1, width do
   place[KEYS[4 + q]] = q
-  credit[q] = tonumber(ARGV[10 + q])
+  credit[q] = tonumber(ARGV[11 + q])
 end
+-- late: the server was silent meanwhile, and no owner could renew
+if now > tonumber(ARGV[11]) then total = 0 end
 
 local function messageId(raw)
   local fine, envelope = pcall(cjson.decode, raw)
@@ -56,8 +59,15 @@ for i = 1, #found, 2 do
         redis.call('HDEL', unacked, old)
         redis.call('HSET', unacked, prefix .. n, value)
         redis.call('ZADD', index, score, prefix .. n)
-        local count = redis.call('INCR', losses)
-        redis.call('EXPIRE', losses, ARGV[10])
+        -- 1 where somebody else's key is in the way: told, not remembered
+        local count = redis.pcall('SCARD', losses)
+        if type(count) ~= 'number' then
+          count = 1
+        elseif count < 100 then
+          redis.call('SADD', losses, old)
+          redis.call('EXPIRE', losses, ARGV[10])
+          count = count + 1
+        end
         taken[#taken + 1] = q
         taken[#taken + 1] = count
         taken[#taken + 1] = raw
@@ -98,6 +108,8 @@ export interface SweepRequest {
   readonly skip: number;
   readonly limit: number;
   readonly lossTtlMs: number;
+  /** By the server's clock, in milliseconds: carried out later than this, the script takes nothing over. */
+  readonly notAfterMs: number;
 }
 
 export interface SweepReply {
@@ -107,6 +119,7 @@ export interface SweepReply {
   readonly looked: number;
   readonly kept: number;
   readonly blockedScore: string | null;
+  /** The server's clock in seconds, as a score. */
   readonly nowScore: string;
   readonly hasCanary: boolean;
   readonly taken: readonly { readonly queue: number; readonly losses: number; readonly raw: Buffer }[];
@@ -132,6 +145,7 @@ export async function sweep(runner: ScriptRunner, request: SweepRequest): Promis
     String(request.skip),
     String(request.limit),
     String(Math.ceil(request.lossTtlMs / 1_000)),
+    String(request.notAfterMs / 1_000),
     ...request.credits.map(String),
   ])) as RedisReply[];
   const [lease, due, readyLists, looked, kept, blocked, now, canary] = reply as [
