@@ -68,6 +68,34 @@ redisSuite(
       }
     }, 40_000);
 
+    test('of a dead worker counts its loss also when the answer to the take-over is lost with its connection', async () => {
+      const leaseMs = 1_500;
+      const proxy = await startFaultProxy({ target: { host: '127.0.0.1', port: kit.server.port } });
+      try {
+        const dying = await kit.broker();
+        const victim = await Collector.open(dying, { unheard: 1 }, { leaseMs, name: 'dying@host' });
+        await sendIds(dying, 'unheard', ['x']);
+        await victim.got(1);
+        const url = proxy.url(kit.server.url);
+        const heir = await Collector.open(await kit.broker(url), { unheard: 1 }, { leaseMs, name: 'heir@host' });
+        await until(() => heir.states.includes('connected'), 'the heir');
+        await crashRedisBroker(dying);
+        // looks before the end of the lease are to be answered: the one after it is what the heir shall not hear of
+        const endsMs = Number(await kit.admin.zscore('unacked_index', victim.delivery(0).tag)) * 1_000;
+        await untilWall(endsMs - 250);
+        proxy.halfOpen('from-server');
+        const isTaken = async (): Promise<boolean> =>
+          (await kit.admin.hkeys('unacked')).some((tag) => tag.startsWith('lovage:heir@host:'));
+        await until(isTaken, 'a take-over that the heir does not hear of', leaseMs + 5_000);
+        await proxy.pass();
+        await heir.got(1);
+        expect(heir.delivery(0)).toMatchObject({ losses: 1, redelivered: true });
+        await heir.ack(heir.delivery(0));
+      } finally {
+        await proxy.close();
+      }
+    }, 40_000);
+
     test('is kept through a restart of the server, though a neighbour with a short lease looks for orphans all the time', async () => {
       const neighboursMs = 1_500;
       const collector = await Collector.open(await kit.broker(), { long: 2 }, { leaseMs: 15_000, name: 'long@host' });

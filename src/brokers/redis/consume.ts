@@ -231,7 +231,7 @@ export class RedisConsumer implements Consumer, LinkListener {
     const credits = from.map((queue) => queue.credit);
     const takenBefore = from.map((queue) => queue.taken);
     const leaseEndsMs = performance.now() + this.options.leaseMs;
-    this.asked = { tagPrefix, first: this.lastTag + 1, last: this.lastTag + total };
+    this.asked = { tagPrefix, first: this.lastTag + 1, last: this.lastTag + total, takesOver: false };
     const { taken, hasDrained } = await fetchBatch(this.links, this.options, {
       from,
       credits,

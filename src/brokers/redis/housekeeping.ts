@@ -162,7 +162,8 @@ export class RedisHousekeeping {
     const notAfterMs = Math.min(askedMs + this.#serverAheadMs + options.leaseMs / 3, Number.MAX_SAFE_INTEGER);
     const credit = askedMs < this.#quietUntilMs ? 0 : consumer.credit;
     const { lastTag } = consumer;
-    consumer.asked = { tagPrefix, first: lastTag + 1, last: lastTag + Math.max(0, Math.min(credit, SWEEP_PAGE)) };
+    const last = lastTag + Math.max(0, Math.min(credit, SWEEP_PAGE));
+    consumer.asked = { tagPrefix, first: lastTag + 1, last, takesOver: true };
     const reply = await sweep(commands, {
       unacked: keys.unacked,
       unackedIndex: keys.unackedIndex,

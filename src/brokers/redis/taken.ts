@@ -5,7 +5,7 @@ import type { Arrival, ConsumeOptions, Delivery } from '../broker.js';
 import type { RedisLinks } from './connection.js';
 import { listFor, unframe } from './held.js';
 import { queueOf } from './keys.js';
-import { countLosses } from './losses.js';
+import { countLosses, lossesKey } from './losses.js';
 import type { QueueState } from './queues.js';
 import { pop } from './scripts/pop.js';
 import { renew } from './scripts/renew.js';
@@ -25,6 +25,8 @@ export interface Asked {
   readonly tagPrefix: string;
   readonly first: number;
   readonly last: number;
+  /** It takes over what others held, so what it took has losses although its envelope does not say so. */
+  readonly takesOver: boolean;
 }
 
 /** What to pop. */
@@ -172,5 +174,10 @@ export async function findUnanswered(links: RedisLinks, asked: Asked, leaseMs: n
       if (framed) found.push({ tag, list: listFor(framed.queue, framed.raw), raw: framed.raw, losses: null });
     });
   }
-  return found;
+  if (!asked.takesOver) return found;
+  const counts = await countLosses(
+    links,
+    found.map(({ raw }) => lossesKey(keys, raw)),
+  );
+  return found.map((taken, index) => ({ ...taken, losses: counts[index] as number }));
 }
