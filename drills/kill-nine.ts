@@ -151,7 +151,9 @@ async function playKiller(kit: Kit): Promise<void> {
     kit.claim(`${name}: it is the one that is parked`, parked.has(killer), { equals: true });
     kit.claim(`${name}: its state`, await scene.sender.handle(killer).state(), { equals: 'FAILURE' });
     kit.claim(`${name}: neighbours that succeed`, succeeded.filter(Boolean).length, { equals: 49 });
-    kit.claim(`${name}: processes that it took`, fleet.crashes.length, { atMost: 3 });
+    // RabbitMQ does not tell why it delivers again, so there the first process that dies with a message is not counted.
+    const deaths = kit.broker.name === 'rabbitmq' ? 4 : 3;
+    kit.claim(`${name}: processes that it took`, fleet.crashes.length, { atMost: deaths });
   } finally {
     await scene.close();
   }

@@ -131,6 +131,12 @@ export interface Consumer {
   grant(queue: string, count: number): void;
   /** Whether the delivery is still ours, by the monotonic clock; asked before a result is written. */
   holds(tag: string): boolean;
+  /**
+   * To be awaited before a delivery is started that somebody had before or that has a loss: from then on the death of this worker
+   * counts as a loss of it. Never rejects; what cannot be done within a lease (or a few seconds) is left undone. `false`: it must not be started, because
+   * it is no longer ours or goes back in a moment. Absent: deaths are counted anyway.
+   */
+  secure?(delivery: Delivery): Promise<boolean>;
   /** Settles; results in the same order. Rejects only when the broker cannot be reached before the consumer is closed. */
   settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]>;
   /** Takes nothing more; deliveries that were out stay out and can still be settled. */

@@ -6,6 +6,7 @@ import { BrokerError, codeOf, toError } from '../core/errors.js';
 import type { AmqpLink, Channel, ChannelModel } from './amqp.js';
 
 /** Codes that a broker closes a channel with. */
+export const AMQP_FORBIDDEN = 403;
 export const AMQP_NOT_FOUND = 404;
 export const AMQP_RESOURCE_LOCKED = 405;
 export const AMQP_PRECONDITION_FAILED = 406;

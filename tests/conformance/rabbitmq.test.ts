@@ -82,7 +82,7 @@ describe.skipIf(missing !== null)(`on a private node${missing ? ` [skipped: ${mi
 
   const gaps = [
     { capability: 'peek', why: 'a message must be taken and put back, which marks it as redelivered' },
-    { capability: 'countsLosses', why: 'the broker only tells that a message was delivered before' },
+    { capability: 'countsLosses', why: 'the first worker that dies with a message is not counted' },
   ] as const;
   brokerConformance('rabbitmq', fixture(''), {
     gaps: [...gaps, { capability: 'priorities', why: 'queues are declared plainly, as Celery does' }],

@@ -1,7 +1,8 @@
 /**
- * A process that takes one delivery and holds it until it is killed. It writes a line for the delivery and one for each claim, so
- * that the test knows when to kill. Arguments: broker URL, queue, lease in milliseconds.
+ * A process that takes one delivery and holds it until it is killed. It writes a line for the delivery, one for each claim, and one
+ * when a task could be started, so that the test knows when to kill. Arguments: broker URL, queue, lease in milliseconds.
  */
+import type { Arrival } from '../../src/brokers/broker.js';
 import { openRabbitmqBroker } from '../../src/brokers/rabbitmq/index.js';
 import type { Logger } from '../../src/core/logger.js';
 
@@ -13,12 +14,23 @@ const logger: Logger = {
   child: () => logger,
 };
 const broker = await openRabbitmqBroker({ url, logger, role: 'engine' });
-await broker.consume({
+let taken: (arrival: Arrival | undefined) => void = () => undefined;
+const first = new Promise<Arrival | undefined>((resolve) => (taken = resolve));
+const consumer = await broker.consume({
   queues: [{ name: queue, credit: 1 }],
   credit: 1,
   leaseMs: Number(leaseMs),
   consumerName: 'holder@host',
   logger,
-  onArrivals: (arrivals) => console.log(`took ${arrivals.length}`),
+  onArrivals: (arrivals) => {
+    console.log(`took ${arrivals.length}`);
+    taken(arrivals[0]);
+  },
   ...{ onLost: quiet, onState: quiet },
 });
+const arrival = await first;
+if (arrival?.kind === 'delivery') {
+  // As the engine does: nothing is known about a first delivery, so nothing is done for it.
+  if (arrival.redelivered) await consumer.secure?.(arrival);
+  console.log(`started after ${arrival.losses} losses`);
+}

@@ -134,7 +134,7 @@ onPrivateNode(
         let said = '';
         holder.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
         await until(() => said.includes('claimed'), 'the claim', 20_000);
-        const collector = await Collector.open(broker, { [queue]: 1 });
+        const collector = await Collector.open(broker, { [queue]: 1 }, { leaseMs });
         holder.kill('SIGKILL');
         await collector.got(1, leaseMs + 5_000);
         const { message: got, redelivered } = collector.delivery(0);

@@ -1,7 +1,8 @@
 /**
- * Keeps the broker's `consumer_timeout` from striking: a delivery that becomes half as old is *claimed*. A copy is published to a claim
- * queue of this channel's own; when it has come to us the original is acknowledged, and the copy is what we hold from then on. It
- * is claimed again in its turn. The reasons, and what happens when one of the steps is cut, are in docs/decisions/rabbitmq-claims.md.
+ * A delivery is *claimed* by a copy that is published to a claim queue of this channel's own; when it has come to us the original is
+ * acknowledged, and the copy is what we hold from then on. The reasons, and what happens when one of the steps is cut, are in
+ * docs/decisions/rabbitmq-claims.md. Two things need it: the broker's `consumer_timeout`, which must not strike (what becomes half
+ * as old is claimed, again and again), and counting losses: the copy says whose it is, so its return tells who may have died.
  *
  * While the channel lives the copy is delivered and not acknowledged, so its time to live does not run. When the channel ends, the
  * broker puts it back into the claim queue, finds it too old, and dead-letters it to its source queue, marked as redelivered.
@@ -12,25 +13,37 @@
 import { randomUUID } from 'node:crypto';
 import type { AmqpOutgoing } from '../../clients/amqp-batch.js';
 import type { ConfirmPublisher } from '../../clients/amqp-publisher.js';
+import { AMQP_FORBIDDEN, amqpCode } from '../../clients/amqp-setup.js';
+import { within } from '../../clients/within.js';
 import { sleep } from '../../core/clock.js';
-import { toError } from '../../core/errors.js';
+import { codeOf, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { encodeClaim } from './codec.js';
+import type { Holders } from './holders.js';
 import type { Held, Session } from './session.js';
 import { QUORUM_MATURES_MS, type Topology } from './topology.js';
 
 const DECLARE_MS = 10_000;
 const LONGEST_LOOK_MS = 30_000;
 const SHORTEST_LOOK_MS = 50;
+const RETRY_MS = 1_000;
+/** A claim may need a new queue, which takes longer than the shortest leases. */
+const LEAST_TO_SECURE_MS = 5_000;
+/**
+ * Time to live of a copy in its claim queue. It runs once the channel has gone, when nobody waits for the copy any more; before,
+ * the copy is pushed to us in the moment in which it is there. Longer only delays the take-over.
+ */
+const COPY_MS = 2_000;
 
 export interface ClaimsOptions {
   readonly session: Session;
   readonly topology: Topology;
   readonly publisher: ConfirmPublisher;
   readonly logger: Logger;
-  /** Age at which a delivery is claimed. */
-  readonly afterMs: number;
-  /** How long an unclaimed copy waits for its worker before it goes back to the source queue. */
+  readonly holders: Holders;
+  /** Age at which a delivery is claimed; `null` = no timeout strikes here. */
+  readonly afterMs: number | null;
+  /** How long a copy is waited for; in the claim queue it stays no longer. */
   readonly leaseMs: number;
 }
 
@@ -38,6 +51,8 @@ export interface ClaimsOptions {
 interface Pending {
   readonly held: Held;
   readonly sinceMs: number;
+  /** Told once, whether the copy is ours or it came to nothing. */
+  readonly end: () => void;
 }
 
 /** The claims of one session; ends with it. */
@@ -59,9 +74,35 @@ export class Claims {
   constructor(options: ClaimsOptions) {
     this.#options = options;
     // Six looks before the timeout strikes: a claim that fails has time to be tried again.
-    const everyMs = Math.min(Math.max(options.afterMs / 6, SHORTEST_LOOK_MS), LONGEST_LOOK_MS);
+    const everyMs = Math.min(Math.max((options.afterMs ?? Infinity) / 6, SHORTEST_LOOK_MS), LONGEST_LOOK_MS);
     this.#timer = setInterval(() => (this.#looking ??= this.#look().finally(() => (this.#looking = undefined))), everyMs);
     this.#timer.unref();
+  }
+
+  /**
+   * Claims a delivery before it is started, in our name. Resolves when that is done, or cannot be (headers that no copy can carry, a
+   * broker that takes nothing for a lease or 5 s, the channel gone): then its loss would not be counted. Never rejects.
+   */
+  async secure(held: Held): Promise<void> {
+    const { session, leaseMs } = this.#options;
+    const deadline = performance.now() + Math.max(leaseMs, LEAST_TO_SECURE_MS);
+    const wanted = (): boolean =>
+      held.window !== null &&
+      session.held.get(held.arrival.tag) === held &&
+      !this.#finished.signal.aborted &&
+      !this.#impossible.has(held) &&
+      performance.now() < deadline;
+    for (let tries = 0; wanted(); tries += 1) {
+      if (tries > 0) await sleep(Math.min(RETRY_MS, leaseMs / 6), this.#finished.signal).catch(() => undefined);
+      const ended = new Promise<void>((end) => {
+        this.#claim([held], end).catch((error: unknown) => {
+          if (isForbidden(error)) this.#impossible.add(held);
+          if (wanted() || isForbidden(error)) this.#warn(error);
+          end();
+        });
+      });
+      await within(ended, deadline - performance.now());
+    }
   }
 
   /** Begins no more claims, and resolves when those under way have come to their end: a copy must not outlive the delivery. */
@@ -77,19 +118,19 @@ export class Claims {
     clearInterval(this.#timer);
     this.#finished.abort(new Error('the channel has gone'));
     this.#stopped.abort();
-    this.#pending.clear();
+    for (const id of [...this.#pending.keys()]) this.#settled(id);
     this.#emptied?.();
   }
 
   async #look(): Promise<void> {
-    const { session, afterMs, leaseMs, logger } = this.#options;
+    const { session, afterMs, leaseMs } = this.#options;
     const nowMs = performance.now();
     for (const [id, { sinceMs }] of this.#pending) if (nowMs - sinceMs > leaseMs) this.#settled(id);
     const pending = new Set([...this.#pending.values()].map(({ held }) => held));
     const due: Held[] = [];
     for (const held of session.held.values()) {
       if (
-        nowMs - held.sinceMs >= afterMs &&
+        nowMs - held.sinceMs >= (afterMs ?? Infinity) &&
         held.arrival.kind === 'delivery' &&
         !pending.has(held) &&
         !this.#impossible.has(held)
@@ -100,25 +141,33 @@ export class Claims {
     try {
       await this.#claim(due);
     } catch (error) {
-      if (session.open && !this.#finished.signal.aborted)
-        logger.warn({ error: toError(error).message }, 'deliveries could not be claimed, trying again');
+      if (session.open && !this.#finished.signal.aborted) this.#warn(error);
     }
   }
 
-  async #claim(due: readonly Held[]): Promise<void> {
-    const { session, publisher, logger, leaseMs } = this.#options;
+  #warn(error: unknown): void {
+    this.#options.logger.warn({ error: toError(error).message }, 'deliveries could not be claimed, trying again');
+  }
+
+  /** `end` is called for each of them, when it has been claimed or that came to nothing, unless this rejects. */
+  async #claim(due: readonly Held[], end: () => void = () => undefined): Promise<void> {
+    const { session, publisher, holders, logger, leaseMs } = this.#options;
     const ids: string[] = [];
     const outgoing: AmqpOutgoing[] = [];
     for (const held of due) {
       const { arrival } = held;
       if (arrival.kind !== 'delivery') continue;
-      const routingKey = await this.#claimQueue(arrival.queue);
+      // Our sign of life first: a claim without it would look like that of a dead process.
+      const [routingKey] = await Promise.all([this.#claimQueue(arrival.queue), holders.show()]);
       // The task may have ended while the queue was made.
-      if (!session.open || session.held.get(arrival.tag) !== held) continue;
+      if (!session.open || session.held.get(arrival.tag) !== held) {
+        end();
+        continue;
+      }
       const id = randomUUID();
-      this.#pending.set(id, { held, sinceMs: performance.now() });
+      this.#pending.set(id, { held, sinceMs: performance.now(), end });
       ids.push(id);
-      outgoing.push({ exchange: '', routingKey, ...encodeClaim(arrival.message, id) });
+      outgoing.push({ exchange: '', routingKey, ...encodeClaim(arrival, id, holders.id) });
     }
     // The signal: what a lost connection left unwritten must not be written on the next one, where the original has come back.
     const failures = await publisher.publish(outgoing, { timeoutMs: leaseMs, signal: this.#stopped.signal });
@@ -130,7 +179,7 @@ export class Claims {
       if (!held) return;
       if (failure.code === 'E_MESSAGE_TOO_LARGE') this.#impossible.add(held);
       if (failure.missing) this.#queues.delete(held.arrival.queue);
-      logger.warn({ queue: held.arrival.queue, error: failure.message }, 'a long running delivery could not be claimed');
+      logger.warn({ queue: held.arrival.queue, error: failure.message }, 'a delivery could not be claimed');
     });
   }
 
@@ -146,9 +195,9 @@ export class Claims {
 
   async #makeQueue(source: string): Promise<string> {
     const { session, topology, leaseMs, afterMs } = this.#options;
-    const name = await topology.claims(source, leaseMs, DECLARE_MS);
+    const name = await topology.claims(source, Math.min(leaseMs, COPY_MS), DECLARE_MS);
     // A copy in a queue that the broker forgets with its next crash would be lost, and the original has gone by then.
-    await sleep(Math.min(QUORUM_MATURES_MS, afterMs / 2), this.#finished.signal);
+    await sleep(Math.min(QUORUM_MATURES_MS, (afterMs ?? Infinity) / 2), this.#finished.signal);
     await session.receiveCopies(name, {
       onCopy: (deliveryTag, id) => this.#onCopy(deliveryTag, id),
       // Somebody deleted it, and the copies in it: everything that was claimed there is claimed anew at the next look.
@@ -165,15 +214,22 @@ export class Claims {
   #onCopy(deliveryTag: number, id: string): void {
     const { session, logger } = this.#options;
     const held = this.#pending.get(id)?.held;
-    this.#settled(id);
     if (held && session.held.get(held.arrival.tag) === held) {
-      session.exchange(held, deliveryTag);
-      logger.debug({ queue: held.arrival.queue }, 'a long running delivery was claimed');
-    } else session.drop(deliveryTag);
+      // Before the original has gone nothing may start: a task that kills us at once would leave both.
+      void session.exchange(held, deliveryTag).then(() => this.#settled(id));
+      logger.debug({ queue: held.arrival.queue }, 'a delivery was claimed');
+    } else {
+      this.#settled(id);
+      session.drop(deliveryTag);
+    }
   }
 
   #settled(id: string): void {
+    this.#pending.get(id)?.end();
     this.#pending.delete(id);
     if (this.#pending.size === 0) this.#emptied?.();
   }
 }
+
+/** The user may not declare what claims need: trying again does not mend that. */
+const isForbidden = (error: unknown): boolean => codeOf(error) === 'E_BROKER_AUTH' || amqpCode(error) === AMQP_FORBIDDEN;

@@ -7,6 +7,8 @@ import { WireError } from '../../core/errors.js';
 import { fromAmqpProperties, toAmqpProperties } from '../../wire/amqp-message.js';
 import type { WireMessage } from '../../wire/message.js';
 import { isBrokerMark } from '../../wire/task-message.js';
+import type { Delivery } from '../broker.js';
+import { isHolder } from './holders.js';
 
 /**
  * How long the broker keeps a message past its `expires`. Celery sends the exact time, and then RabbitMQ drops the message and
@@ -40,6 +42,14 @@ export function encodeForQueue(
 export const REDELIVERED_HEADER = 'lovage_redelivered';
 /** In a claim: which. */
 export const CLAIM_HEADER = 'lovage_claim';
+/** In a claim: whose (`holders.ts`). */
+const HOLDER_HEADER = 'lovage_holder';
+/** In a copy: how many workers died with the message. Not the engine's `lovage_losses`, which are executors of living workers. */
+const DEATHS_HEADER = 'lovage_deaths';
+
+/** Where none of these is, there is nothing to take off. */
+const MARKS_TO_LOOK_FOR = ['x-death', 'x-delivery-count', REDELIVERED_HEADER, HOLDER_HEADER, DEATHS_HEADER] as const;
+const OWN_MARKS: ReadonlySet<string> = new Set([REDELIVERED_HEADER, CLAIM_HEADER, HOLDER_HEADER, DEATHS_HEADER]);
 
 /** A copy of a held message for the back of its queue: unchanged, its TTL included. */
 export function encodeCopy(message: WireMessage): { readonly content: Buffer; readonly options: Options.Publish } {
@@ -48,15 +58,20 @@ export function encodeCopy(message: WireMessage): { readonly content: Buffer; re
 }
 
 /** A copy for a claim queue. Without its TTL: the task is running, so it has not expired, and the broker must not drop what we hold. */
-export function encodeClaim(message: WireMessage, id: string): { readonly content: Buffer; readonly options: Options.Publish } {
-  const { content, options } = encodeCopy(redelivered(message));
-  (options.headers as Record<string, unknown>)[CLAIM_HEADER] = id;
+export function encodeClaim(
+  { message, losses }: Delivery,
+  id: string,
+  holder: string,
+): { readonly content: Buffer; readonly options: Options.Publish } {
+  const { content, options } = encodeCopy(redelivered(message, losses));
+  Object.assign(options.headers as Record<string, unknown>, { [CLAIM_HEADER]: id, [HOLDER_HEADER]: holder });
   return { content, options: { ...options, expiration: undefined, deliveryMode: 2 } };
 }
 
-/** The message with the mark for copies. */
-export function redelivered(message: WireMessage): WireMessage {
-  return { ...message, headers: { ...message.headers, [REDELIVERED_HEADER]: true } };
+/** The message with the marks for copies. */
+export function redelivered(message: WireMessage, losses: number): WireMessage {
+  const deaths = losses > 0 ? { [DEATHS_HEADER]: losses } : undefined;
+  return { ...message, headers: { ...message.headers, [REDELIVERED_HEADER]: true, ...deaths } };
 }
 
 /** What came in, or why it is no message. */
@@ -65,6 +80,10 @@ export type Decoded =
       readonly message: WireMessage;
       /** It has the mark for copies. */
       readonly redelivered: boolean;
+      /** How many workers died with it, as its marks say. */
+      readonly losses: number;
+      /** Who had claimed it and neither settled it nor handed it back. */
+      readonly holder: string | null;
       /** A quorum queue has counted a return of it, and may drop it after one more. */
       readonly returned: boolean;
     }
@@ -83,18 +102,36 @@ export function decode(received: Message): Decoded {
   }
   let marked = false;
   let returned = false;
-  if (headers && ('x-death' in headers || 'x-delivery-count' in headers || REDELIVERED_HEADER in headers)) {
+  let losses = 0;
+  let holder: string | null = null;
+  if (headers && MARKS_TO_LOOK_FOR.some((mark) => mark in headers)) {
     marked = headers[REDELIVERED_HEADER] === true;
     returned = Number(headers['x-delivery-count']) > 0;
-    for (const name of Object.keys(headers))
-      if (isBrokerMark(name) || name === REDELIVERED_HEADER || name === CLAIM_HEADER) delete headers[name];
+    if (marked) {
+      losses = countOf(headers[DEATHS_HEADER]);
+      holder = holderIn(headers);
+    }
+    for (const name of Object.keys(headers)) if (isBrokerMark(name) || OWN_MARKS.has(name)) delete headers[name];
   }
   const message = fromAmqpProperties(properties, content);
   // Text, or bytes of their own: the content is a window on a receive buffer of up to 64 KiB that would be kept, and copied whole to another thread.
   const body = isUtf8(content)
     ? ({ encoding: 'utf8', data: content.toString('utf8') } as const)
     : ({ encoding: 'binary', data: Uint8Array.prototype.slice.call(content) } as const);
-  return { message: { ...message, body }, redelivered: marked, returned };
+  return { message: { ...message, body }, redelivered: marked, losses, holder, returned };
+}
+
+/** Headers are hostile like all others: anything but a count is none. */
+const countOf = (value: unknown): number => (Number.isSafeInteger(value) && (value as number) > 0 ? (value as number) : 0);
+
+/**
+ * A claim comes back by the way of dead letters, and the broker notes why: `rejected` = its holder handed it back and is out of it.
+ * Without such a note it is no claim that came back, and somebody copied its headers.
+ */
+function holderIn(headers: Readonly<Record<string, unknown>>): string | null {
+  const holder = headers[HOLDER_HEADER];
+  const reason = headers['x-first-death-reason'];
+  return isHolder(holder) && typeof reason === 'string' && reason !== 'rejected' ? holder : null;
 }
 
 /** A delivery that is no message, as it came, for the dead letters. */

@@ -15,10 +15,12 @@ import type { Arrival, ConsumeOptions, Consumer, Delivery, Settlement, SettleRes
 import { Claims } from './claims.js';
 import type { ConsumerTimeout } from './consumer-timeout.js';
 import { CreditGate } from './credit-gate.js';
+import type { Holders } from './holders.js';
+import { Inquests } from './inquests.js';
 import { depth } from './inspect.js';
 import { PrefetchKeeper } from './prefetch-keeper.js';
 import { goesBackByCopy, type Held, Session } from './session.js';
-import type { Settler } from './settle.js';
+import type { Settler, Slow } from './settle.js';
 import { subscribeAgain } from './subscribe-again.js';
 import type { Topology } from './topology.js';
 import { Watchdog } from './watchdog.js';
@@ -26,13 +28,6 @@ import { Watchdog } from './watchdog.js';
 const DECLARE_MS = 10_000;
 
 type Phase = 'running' | 'paused' | 'closed';
-
-/** What a settlement is about, and where its answer goes. */
-interface Slow {
-  readonly index: number;
-  readonly settlement: Settlement;
-  readonly held: Held;
-}
 
 /** What a consumer shares with the others of its broker. */
 export interface ConsumerParts {
@@ -42,6 +37,7 @@ export interface ConsumerParts {
   readonly publisher: ConfirmPublisher;
   readonly settler: Settler;
   readonly timeout: ConsumerTimeout;
+  readonly holders: Holders;
 }
 
 export class RabbitmqConsumer implements Consumer {
@@ -53,6 +49,7 @@ export class RabbitmqConsumer implements Consumer {
   readonly #stopListening: () => void;
   readonly #firstTry: Promise<void>;
   readonly #watchdog: Watchdog;
+  readonly #inquests: Inquests;
   #triedOnce: () => void = () => undefined;
   #phase: Phase = 'running';
   #session: Session | undefined;
@@ -85,6 +82,7 @@ export class RabbitmqConsumer implements Consumer {
         void closeChannel(this.#session?.channel); // its `close` event does the rest
       },
     });
+    this.#inquests = new Inquests(parts.holders, options.leaseMs, (held) => this.#handOver([held]));
     this.#firstTry = new Promise((resolve) => (this.#triedOnce = resolve));
     this.#stopListening = link.listen({
       onUp: (model) => {
@@ -114,6 +112,12 @@ export class RabbitmqConsumer implements Consumer {
     return this.#session?.held.has(tag) === true;
   }
 
+  async secure({ tag }: Delivery): Promise<boolean> {
+    const held = this.#session?.held.get(tag);
+    if (held && this.#phase === 'running') await this.#claims?.secure(held);
+    return this.#phase === 'running' && this.holds(tag);
+  }
+
   async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
     const results = new Array<SettleResult>(settlements.length).fill('lost');
     const session = this.#session;
@@ -136,7 +140,7 @@ export class RabbitmqConsumer implements Consumer {
     this.#settling += 1;
     try {
       if (quick.length > 0 && (await session.flush())) for (const index of quick) results[index] = 'held';
-      if (slow) await this.#settleSlowly(session, slow, results);
+      if (slow) await this.#parts.settler.settle(session, slow, results, this.#options.consumerName);
       return results;
     } finally {
       this.#settling -= 1;
@@ -149,7 +153,7 @@ export class RabbitmqConsumer implements Consumer {
     this.#phase = 'paused';
     this.#prefetch.stop();
     await this.#session?.unsubscribe();
-    this.#giveBack(this.#gate.clear());
+    this.#giveBack([...this.#inquests.clear(), ...this.#gate.clear()]);
   }
 
   async close({ timeoutMs }: { readonly timeoutMs: number }): Promise<number> {
@@ -230,12 +234,11 @@ export class RabbitmqConsumer implements Consumer {
     this.#triedOnce();
   }
 
-  /** Where the broker has a timeout that a subscription cannot change. */
-  #claimsOf(session: Session): Claims | undefined {
-    const { timeout, topology, publisher } = this.#parts;
+  #claimsOf(session: Session): Claims {
+    const { link, timeout, topology, publisher, holders } = this.#parts;
     const { leaseMs, logger } = this.#options;
-    const afterMs = timeout.claimAfterMs(this.#parts.link.serverVersion);
-    return afterMs === null ? undefined : new Claims({ session, topology, publisher, logger, afterMs, leaseMs });
+    const afterMs = timeout.claimAfterMs(link.serverVersion);
+    return new Claims({ session, topology, publisher, holders, logger, afterMs, leaseMs });
   }
 
   #firstPrefetch(queue: string): number {
@@ -260,6 +263,7 @@ export class RabbitmqConsumer implements Consumer {
     this.#claims = undefined;
     this.#prefetch.stop();
     this.#gate.clear();
+    for (const { arrival } of this.#inquests.clear()) this.#gate.grant(arrival.queue, 1); // the engine never had them
     const tags = [...session.held.keys()];
     session.held.clear();
     if (this.#phase === 'closed') return;
@@ -276,15 +280,24 @@ export class RabbitmqConsumer implements Consumer {
     queueMicrotask(() => {
       this.#handing = false;
       if (this.#phase !== 'running') return this.#giveBack(this.#gate.clear());
-      const arrivals: Arrival[] = [];
+      const ready: Held[] = [];
       for (const held of this.#gate.take(this.#watchdog.lastAliveMs)) {
-        if (!held.session.open) continue;
-        held.session.held.set(held.arrival.tag, held);
-        arrivals.push(held.arrival);
+        if (held.holder === null) ready.push(held);
+        else this.#inquests.open(held, held.holder);
       }
-      if (arrivals.length > 0) this.#options.onArrivals(arrivals);
+      this.#handOver(ready);
       if (this.#session?.open) this.#prefetch.look(this.#session);
     });
+  }
+
+  #handOver(ready: readonly Held[]): void {
+    const arrivals: Arrival[] = [];
+    for (const held of ready) {
+      if (!held.session.open) continue;
+      held.session.held.set(held.arrival.tag, held);
+      arrivals.push(held.arrival);
+    }
+    if (arrivals.length > 0) this.#options.onArrivals(arrivals);
   }
 
   // Settling
@@ -298,19 +311,6 @@ export class RabbitmqConsumer implements Consumer {
     // Until they are back they are held like others, so that nothing is lost to them when the channel goes.
     for (const held of copies) session.held.set(held.arrival.tag, held);
     void this.settle(copies.map(({ arrival }) => handBackOf(arrival)));
-  }
-
-  /** Those that publish a copy first: confirmed, then the original is acknowledged. */
-  async #settleSlowly(session: Session, slow: readonly Slow[], results: SettleResult[]): Promise<void> {
-    const stillOurs = (each: number): boolean => session.held.has(slow[each]!.held.arrival.tag);
-    const copied = await this.#parts.settler.copy(slow, stillOurs, this.#options.consumerName);
-    const acked: number[] = [];
-    slow.forEach(({ held, index }, each) => {
-      if (!copied[each] || !session.held.has(held.arrival.tag)) return;
-      session.ack(held);
-      acked.push(index);
-    });
-    if (acked.length > 0 && (await session.flush())) for (const index of acked) results[index] = 'held';
   }
 }
 

@@ -3,7 +3,7 @@
  * acknowledges: under a memory or disk alarm the broker stops reading from publishers, and acks must not wait behind them.
  *
  * In here: `publish.ts` messages in, `topology.ts` what is declared, `delay.ts` the delay ladder, `codec.ts` messages, `consumer.ts` with `credit-gate.ts`,
- * `ack-batch.ts`, `claims.ts` and `settle.ts` deliveries, `listener.ts` broadcasts, `inspect.ts` questions, `dead-letters.ts` what was parked. Publishing with confirms is
+ * `ack-batch.ts`, `claims.ts` and `settle.ts` deliveries, `holders.ts` and `inquests.ts` their losses, `listener.ts` broadcasts, `inspect.ts` questions, `dead-letters.ts` what was parked. Publishing with confirms is
  * `clients/amqp-publisher.ts`. Next stop: `worker/engine/consumer.ts`.
  */
 import { AmqpLink } from '../../clients/amqp.js';
@@ -31,6 +31,7 @@ import { RabbitmqConsumer } from './consumer.js';
 import { ConsumerTimeout } from './consumer-timeout.js';
 import { RabbitmqDeadLetters } from './dead-letters.js';
 import { DeadWalks } from './dead-walk.js';
+import { Holders } from './holders.js';
 import { depth, peek, purge } from './inspect.js';
 import { listen } from './listener.js';
 import { QueuePublisher } from './publish.js';
@@ -53,7 +54,8 @@ function capabilitiesOf({ options }: AmqpTarget): BrokerCapabilities {
         ? true
         : 'queues are declared plainly, as Celery does, and RabbitMQ honours priorities only where a queue has x-max-priority: add ?max_priority=9 to the URL, for every client of these queues',
     peek: 'RabbitMQ has no way to look at a message without taking it: it is put back where it was, but marked as redelivered',
-    countsLosses: 'RabbitMQ only tells that a message was delivered before, not how often or why',
+    countsLosses:
+      'RabbitMQ tells that a message was delivered before, and not why: the first worker that dies with a message is not counted, the others are',
     celery: true,
   };
 }
@@ -77,6 +79,7 @@ class RabbitmqBroker implements Broker {
   readonly #queuePublisher: QueuePublisher;
   readonly #settler: Settler;
   readonly #timeout: ConsumerTimeout;
+  readonly #holders: Holders;
   readonly #consumers = new Set<RabbitmqConsumer>();
   readonly #subscriptions = new Set<Subscription>();
   #consuming = false;
@@ -95,6 +98,7 @@ class RabbitmqBroker implements Broker {
     this.#queuePublisher = new QueuePublisher(this.#publisher, this.#topology);
     this.#settler = new Settler(this.#publisher, this.#topology, options.logger, Date.now);
     this.#timeout = new ConsumerTimeout(target.options.consumerTimeoutMs, options.logger);
+    this.#holders = new Holders(this.#consumeSetup);
     // Looked through on the connection that no alarm stops.
     this.deadLetters = new RabbitmqDeadLetters({
       walks: new DeadWalks(this.#consumeLink, this.#publisher),
@@ -106,6 +110,7 @@ class RabbitmqBroker implements Broker {
     const forget = { onUp: () => undefined, onDown: () => this.#topology.forget() };
     this.#publishLink.listen(forget);
     this.#consumeLink.listen(forget);
+    this.#consumeLink.listen({ onUp: () => this.#holders.reconnected(), onDown: () => this.#holders.hidden() });
   }
 
   async connect({ timeoutMs }: { readonly timeoutMs: number }): Promise<void> {
@@ -128,6 +133,7 @@ class RabbitmqBroker implements Broker {
       publisher: this.#publisher,
       settler: this.#settler,
       timeout: this.#timeout,
+      holders: this.#holders,
     };
     const consumer = new RabbitmqConsumer(parts, options, () => this.#consumers.delete(consumer));
     this.#consumers.add(consumer);

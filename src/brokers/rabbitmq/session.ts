@@ -12,7 +12,12 @@ const LARGEST_PREFETCH = 65_535;
 
 /** A delivery that the broker has given to this session. */
 export interface Held {
-  readonly arrival: Arrival;
+  /** Replaced by one with its losses once they are known, before the engine has it. */
+  arrival: Arrival;
+  /** Who had claimed it before us, until that has been looked into. */
+  holder: string | null;
+  /** The message names such a holder; given back by a frame it would go on to do so. */
+  readonly claimedBefore: boolean;
   /** As it came; kept only for what is no message, whose properties are parked with it. */
   readonly received: ConsumeMessage | null;
   readonly session: Session;
@@ -26,8 +31,12 @@ export interface Held {
   window: Window | null;
 }
 
-/** Whether handing it back by a frame could make the broker drop it. A claim may: it is dead-lettered, which counts nothing. */
-export const goesBackByCopy = (held: Held): boolean => held.returned && held.window !== null;
+/**
+ * Whether handing it back by a frame could make the broker drop it, or would have its last holder looked for again, who may be dead by
+ * then. A claim goes by a frame: it is dead-lettered, which counts nothing.
+ */
+export const goesBackByCopy = (held: Held): boolean =>
+  held.window !== null && (held.returned || (held.claimedBefore && held.holder === null));
 
 /** Told about the copies of a claim queue. */
 export interface CopyEvents {
@@ -138,14 +147,14 @@ export class Session {
     await Promise.all([this.channel.prefetch(LARGEST_PREFETCH, false), this.channel.consume(queue, onMessage, options)]);
   }
 
-  /** From now on we hold the copy; the original is acknowledged. */
-  exchange(held: Held, copyTag: number): void {
+  /** From now on we hold the copy; the original is acknowledged. Resolves when the broker has read that, or the channel has gone. */
+  exchange(held: Held, copyTag: number): Promise<boolean> {
     this.#acks.finish(held.deliveryTag);
     if (held.window) held.window.open -= 1;
     held.window = null;
     held.deliveryTag = copyTag;
     held.sinceMs = performance.now();
-    void this.flush();
+    return this.flush();
   }
 
   /** A copy that nobody needs. */
@@ -242,12 +251,21 @@ export class Session {
     const decoded = decode(received);
     const isMessage = 'message' in decoded;
     const arrival: Arrival = isMessage
-      ? { kind: 'delivery', tag, queue, message: decoded.message, redelivered: redelivered || decoded.redelivered, losses: 0 }
+      ? {
+          kind: 'delivery',
+          tag,
+          queue,
+          message: decoded.message,
+          redelivered: redelivered || decoded.redelivered,
+          losses: decoded.losses,
+        }
       : { kind: 'garbage', tag, queue, raw: decoded.raw, fault: decoded.fault };
     this.#acks.deliver(deliveryTag);
     window.open += 1;
     this.#events.onDelivery({
       arrival,
+      holder: isMessage ? decoded.holder : null,
+      claimedBefore: isMessage && decoded.holder !== null,
       received: isMessage ? null : received,
       session: this,
       returned: isMessage && decoded.returned,

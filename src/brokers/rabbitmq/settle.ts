@@ -8,11 +8,11 @@ import type { ConfirmPublisher } from '../../clients/amqp-publisher.js';
 import { sleep } from '../../core/clock.js';
 import { toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import type { Delivery, Settlement } from '../broker.js';
+import type { Delivery, Settlement, SettleResult } from '../broker.js';
 import { encodeCopy, encodeForQueue, rawCopy, redelivered } from './codec.js';
 import { encodeDead, type Parking, parking, wrap } from './dead-codec.js';
 import { delayRoute } from './delay.js';
-import type { Held } from './session.js';
+import type { Held, Session } from './session.js';
 import { DEAD_QUEUE, type Topology } from './topology.js';
 
 const TOO_LARGE = {
@@ -22,6 +22,13 @@ const TOO_LARGE = {
 
 /** One try; what fails is tried again for as long as the delivery is ours. */
 const TRY_MS = 10_000;
+
+/** A settlement that needs a copy: what it is about, and where its answer goes. */
+export interface Slow {
+  readonly index: number;
+  readonly settlement: Settlement;
+  readonly held: Held;
+}
 
 export class Settler {
   readonly #publisher: ConfirmPublisher;
@@ -36,15 +43,21 @@ export class Settler {
     this.#nowMs = nowMs;
   }
 
-  /**
-   * Publishes the copies until the broker has confirmed them, or `stillOurs` says that the delivery is lost. True = confirmed.
-   * Never rejects. `by`: who parks.
-   */
-  async copy(
-    wanted: readonly { readonly settlement: Settlement; readonly held: Held }[],
-    stillOurs: (each: number) => boolean,
-    by: string | null = null,
-  ): Promise<readonly boolean[]> {
+  /** Copies first, confirmed; then the originals are acknowledged, and theirs is `held` in `results`. `by`: who parks. */
+  async settle(session: Session, slow: readonly Slow[], results: SettleResult[], by: string): Promise<void> {
+    const stillOurs = (each: number): boolean => session.held.has(slow[each]!.held.arrival.tag);
+    const copied = await this.#copied(slow, stillOurs, by);
+    const acked: number[] = [];
+    slow.forEach(({ held, index }, each) => {
+      if (!copied[each] || !session.held.has(held.arrival.tag)) return;
+      session.ack(held);
+      acked.push(index);
+    });
+    if (acked.length > 0 && (await session.flush())) for (const index of acked) results[index] = 'held';
+  }
+
+  /** Publishes the copies until the broker has confirmed them, or `stillOurs` says that the delivery is lost. True = confirmed. Never rejects. */
+  async #copied(wanted: readonly Slow[], stillOurs: (each: number) => boolean, by: string): Promise<readonly boolean[]> {
     const done = new Array<boolean>(wanted.length).fill(false);
     const tooLarge = new Set<number>();
     const parkings: (Parking | undefined)[] = [];
@@ -132,5 +145,6 @@ export class Settler {
 
 /** What takes the delivery's place in a queue: marked if somebody may have had the delivery before, for the flag of the broker stays behind. */
 function kept(delivery: Delivery, message = delivery.message): Delivery['message'] {
-  return delivery.redelivered ? redelivered(message) : message;
+  // Losses belong to the message itself: a successor in its place is a new one, on other brokers too.
+  return delivery.redelivered ? redelivered(message, message === delivery.message ? delivery.losses : 0) : message;
 }

@@ -9,7 +9,7 @@ import type { Logger } from '../../core/logger.js';
 import type { ResultStore } from '../../results/result-store.js';
 import { pythonError } from '../../wire/exception-info.js';
 import type { TaskFacts } from '../port.js';
-import { admit, type Verdict, wasClaimed } from './admission.js';
+import { admit, lossesOf, type Verdict, wasClaimed } from './admission.js';
 import type { Executors } from './executors.js';
 import type { Settler } from './settle.js';
 import type { ActiveRun, EngineCounters } from './state.js';
@@ -146,7 +146,7 @@ export class Intake {
     this.#carryOut(delivery, admit(delivery, { nowMs: clock.nowMs(), facts, unknownTaskPatienceMs, random: Math.random() }));
   }
 
-  /** What must happen before some tasks may start: the claim of a redelivered one, the ack of an early one. */
+  /** What must happen before some tasks may start: the claims of a redelivered one, in store and broker; the ack of an early one. */
   async #prepare(run: ActiveRun, claim: boolean): Promise<void> {
     const { store, consumer, counters, settler, claimTtlMs, logger } = this.#options;
     const { delivery, headers } = run;
@@ -162,6 +162,13 @@ export class Intake {
           return;
         }
         prepared = { ...prepared, epoch: claimed.epoch };
+      }
+      if (run.facts.ack !== 'early' && (delivery.redelivered || lossesOf(delivery) > 0)) {
+        // That may take seconds, in which it may be lost or the worker be told to stop.
+        if ((await consumer().secure?.(delivery)) === false) {
+          this.#endUnstarted(run);
+          return;
+        }
       }
       if (run.facts.ack === 'early') {
         const [held] = await consumer().settle([{ kind: 'ack', arrival: delivery }]);

@@ -1,0 +1,54 @@
+/**
+ * Deliveries that come back from a claim: before the engine gets one, its last holder is looked for. If that is dead the delivery
+ * has one more loss.
+ *
+ * Bounded: what waits here has taken credit. It waits for a lease at most while the broker answers.
+ * Next stop: `holders.ts`. Decision: docs/decisions/rabbitmq-losses.md.
+ */
+import type { Delivery } from '../broker.js';
+import type { Holders } from './holders.js';
+import type { Held } from './session.js';
+
+export class Inquests {
+  readonly #holders: Holders;
+  readonly #leaseMs: number;
+  readonly #onKnown: (held: Held) => void;
+  readonly #waiting = new Set<Held>();
+  #over = new AbortController();
+
+  /** @param onKnown gets the delivery with its losses */
+  constructor(holders: Holders, leaseMs: number, onKnown: (held: Held) => void) {
+    this.#holders = holders;
+    this.#leaseMs = leaseMs;
+    this.#onKnown = onKnown;
+  }
+
+  /** Looks for `holder`, who held the delivery before us. */
+  open(held: Held, holder: string): void {
+    this.#waiting.add(held);
+    void this.#decide(held, holder, this.#over.signal);
+  }
+
+  /** Ends them all, undecided, and returns their deliveries. */
+  clear(): Held[] {
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    this.#over.abort();
+    this.#over = new AbortController();
+    return waiting;
+  }
+
+  async #decide(held: Held, holder: string, signal: AbortSignal): Promise<void> {
+    try {
+      const died = await this.#holders.died(holder, this.#leaseMs, signal);
+      if (!this.#waiting.delete(held)) return;
+      const arrival = held.arrival as Delivery;
+      if (died) held.arrival = { ...arrival, losses: arrival.losses + 1 };
+      held.holder = null;
+      this.#onKnown(held);
+    } catch {
+      // Cleared. A look that another consumer's end took with it is begun again.
+      if (this.#waiting.has(held) && !signal.aborted) void this.#decide(held, holder, signal);
+    }
+  }
+}

@@ -1,0 +1,124 @@
+/** What the intake does before a task may start: whose death would count, and what must not start at all. */
+import { describe, expect, test } from 'vitest';
+import type { Delivery } from '../../brokers/broker.js';
+import { systemClock } from '../../core/clock.js';
+import { silentLogger } from '../../core/logger.js';
+import { LOSSES_HEADER, RESENT_HEADER } from '../../wire/own-headers.js';
+import { encodeTaskMessage } from '../../wire/task-message.js';
+import type { TaskFacts } from '../port.js';
+import { withHeader } from './admission.js';
+import { Intake, type IntakeOptions } from './consumer.js';
+import { newCounters } from './state.js';
+
+const FACTS: TaskFacts = {
+  name: 'known',
+  ack: 'late',
+  ignoreResult: false,
+  resultTtlMs: null,
+  trackStarted: false,
+  endlessRetry: false,
+  softTimeLimitMs: null,
+  timeLimitMs: null,
+};
+
+const MESSAGE = encodeTaskMessage({ task: 'known', id: 'a', args: [], kwargs: {} }, { nowMs: Date.now() });
+
+/** An intake whose surroundings write down what they are asked. */
+function intake(secured: boolean | undefined, facts: Partial<TaskFacts> = {}) {
+  const events: string[] = [];
+  let answer: () => void = () => undefined;
+  const asked = new Promise<void>((resolve) => (answer = resolve));
+  const consumer = {
+    holds: () => true,
+    settle: async () => {
+      events.push('ack');
+      return ['held'];
+    },
+    ...(secured !== undefined && {
+      async secure() {
+        events.push('secure');
+        await asked;
+        events.push('secured');
+        return secured;
+      },
+    }),
+  };
+  const options = {
+    broker: { capabilities: {} },
+    store: {
+      claim: async () => {
+        events.push('claim');
+        return { epoch: 2 };
+      },
+    },
+    consumer: () => consumer,
+    executors: {
+      takeAlone: () => true,
+      leaveAlone: () => events.push('leave alone'),
+      dispatch: () => events.push('start'),
+    },
+    active: new Map(),
+    facts: new Map([['known', { ...FACTS, ...facts }]]),
+    counters: newCounters(),
+    logger: silentLogger,
+    clock: systemClock,
+    softTimeLimitMs: null,
+    timeLimitMs: null,
+    unknownTaskPatienceMs: 1_000,
+    claimTtlMs: 1_000,
+    grant: () => events.push('grant'),
+  } as unknown as IntakeOptions;
+  return {
+    events,
+    answer,
+    async takes(more: Partial<Delivery>) {
+      new Intake(options).arrivals([
+        { kind: 'delivery', tag: 't', queue: 'q', message: MESSAGE, redelivered: false, losses: 0, ...more },
+      ]);
+      await new Promise((resolve) => setImmediate(resolve));
+    },
+  };
+}
+
+describe('before a task starts', () => {
+  test.each<[string, Partial<Delivery>]>([
+    ['was delivered before', { redelivered: true }],
+    ['has a loss', { losses: 1 }],
+    ['lost an executor', { message: withHeader(MESSAGE, LOSSES_HEADER, 1) }],
+  ])('a delivery that %s is claimed in the store, then secured at the broker, and waits for that', async (_, more) => {
+    const { events, answer, takes } = intake(true);
+    await takes(more);
+    expect(events).toEqual(['claim', 'secure']);
+    answer();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(events).toEqual(['claim', 'secure', 'secured', 'start']);
+  });
+
+  test.each<[string, Partial<Delivery>, string[]]>([
+    ['a first delivery costs nothing', {}, ['start']],
+    ['one sent again under its id is nobody else’s', { message: withHeader(MESSAGE, RESENT_HEADER, true) }, ['claim', 'start']],
+  ])('%s: nothing is secured', async (_, more, expected) => {
+    const { events, takes } = intake(true);
+    await takes(more);
+    expect(events).toEqual(expected);
+  });
+
+  test('what is acked early cannot be lost twice, so it is not secured', async () => {
+    const { events, takes } = intake(true, { ack: 'early' });
+    await takes({ redelivered: true });
+    expect(events).toEqual(['claim', 'ack', 'start']);
+  });
+
+  test('a broker that counts by itself is not asked', async () => {
+    const { events, takes } = intake(undefined);
+    await takes({ losses: 1 });
+    expect(events).toEqual(['claim', 'start']);
+  });
+
+  test('what the broker says must not start gives back its credit and the place of a run alone', async () => {
+    const { events, answer, takes } = intake(false);
+    answer();
+    await takes({ redelivered: true, losses: 2 });
+    expect(events).toEqual(['claim', 'secure', 'secured', 'leave alone', 'grant']);
+  });
+});
