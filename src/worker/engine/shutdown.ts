@@ -61,7 +61,7 @@ export async function shutDown(options: ShutdownOptions): Promise<StopReport> {
   if (consumer) {
     try {
       const leftMs = deadlineMs - performance.now();
-      const timeoutMs = Math.max(HAND_BACK_MS, Math.min(leftMs, LONGEST_HAND_BACK_MS));
+      const timeoutMs = Math.ceil(Math.max(HAND_BACK_MS, Math.min(leftMs, LONGEST_HAND_BACK_MS)));
       const handedBack = await consumer.close({ timeoutMs });
       report = { handedBack: handedBack + counters.handedBack, handBackFailed: handedBack < unfinished };
     } catch (error) {
