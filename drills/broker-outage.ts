@@ -192,5 +192,6 @@ export const drill: Drill = {
   scenario:
     'Under load the broker is killed for a while, its connections are reset, refused, swallowed in one or both directions or delayed, it is stopped and continued, and (RabbitMQ) raises its memory alarm.',
   brokers: ['redis', 'rabbitmq'],
+  testedOn: ['redis'],
   run: play,
 };

@@ -164,6 +164,7 @@ export const drill: Drill = {
   scenario:
     'Workers are killed with -9 at random moments while tasks are sent and run; again with the broker killed and restarted meanwhile; again with Celery workers on the same queue; and one task among 50 kills its own process.',
   brokers: ['file', 'redis', 'rabbitmq'],
+  testedOn: ['file'],
   async run(kit) {
     const sizes = SIZES[kit.size];
     await playKills(kit, 'kills', 'workers killed', { ...sizes, outages: 0 });

@@ -1,4 +1,4 @@
-/** Every drill at its quick size on one broker, as people run it, and one seed of the chaos rig. */
+/** Drills at their quick size on one broker, as people run them. The chaos rig draws new faults for each commit: it is run by hand. */
 import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { expect, test } from 'vitest';
@@ -41,12 +41,4 @@ export async function quickDrills(broker: BrokerName): Promise<void> {
       LIMIT_MS,
     );
   }
-  test(
-    `the ledger of the chaos rig balances on ${broker}`,
-    async () => {
-      const { code, output } = await run('drills/chaos/main.ts', '--broker', broker, '--tasks', '2000');
-      expect(code, output).toBe(0);
-    },
-    LIMIT_MS,
-  );
 }
