@@ -10,8 +10,11 @@ import { EPOCH_HEADER, LOSSES_HEADER, RESENT_HEADER, SUSPECT_HEADER, UNKNOWN_SIN
 import { readTaskHeaders, type TaskHeaders, upgradeProtocol1 } from '../../wire/task-message.js';
 import type { TaskFacts } from '../port.js';
 
-/** A first loss may be anybody's fault: the task runs again as usual. From the second on it runs alone, which tells whose it was. */
-const ALONE_FROM = 2;
+/**
+ * From so many losses on a task runs alone. Not later: a broker counts a loss for all that a dead worker had in its hands, begun or
+ * not, and whoever has two already when the one at fault dies alone would be parked with it.
+ */
+const ALONE_FROM = 1;
 /** After so many losses a message is parked as poison. */
 export const MAX_LOSSES = 3;
 
