@@ -10,6 +10,7 @@ import { exitNow, STUCK_EXIT_CODE } from '../core/exit-now.js';
 import { createLogger, type LogFormat, type LogLevel } from '../core/log-output.js';
 import type { Logger } from '../core/logger.js';
 import type { WorkerReport } from '../core/worker-report.js';
+import { newCounters } from './engine/state.js';
 import { isExecutorThread } from './executor/load-source.js';
 import { type RawWorkerOptions, resolveWorkerOptions } from './options.js';
 import type { AppSource, PoolSetup, RunningPool, StopReport } from './pools/pool.js';
@@ -51,20 +52,7 @@ const emptyReport: WorkerReport = {
 /** What `app.worker()` gives inside an executor: the app file is loaded there too, and must not start a worker in a worker. */
 function inertWorker(): Worker {
   const close = async (): Promise<void> => {};
-  const zero = {
-    active: 0,
-    received: 0,
-    succeeded: 0,
-    failed: 0,
-    retried: 0,
-    expired: 0,
-    deferred: 0,
-    parked: 0,
-    handedBack: 0,
-    fenced: 0,
-    abandoned: 0,
-    duplicates: 0,
-  };
+  const zero = { ...newCounters(), active: 0 };
   return {
     close,
     done: new Promise(() => {}),

@@ -7,9 +7,10 @@ import { reconnectDelayMs } from '../../core/backoff.js';
 import { sleep } from '../../core/clock.js';
 import { TaskError, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import type { Engine } from '../engine/engine.js';
+import { Engine } from '../engine/engine.js';
 import type { ExecutorCrew } from '../engine/roster.js';
 import type { EngineEnd } from '../port.js';
+import type { PoolSetup, RunningPool } from './pool.js';
 
 /** One executor as its pool starts it. */
 export interface Member {
@@ -214,4 +215,21 @@ export class Crew implements ExecutorCrew {
     );
     this.#pause.unref();
   }
+}
+
+/** A pool whose executors are members of a crew: the engine on this thread over all of them, and one end for both. */
+export async function startCrew(setup: PoolSetup, spare: boolean, spawn: CrewOptions['spawn']): Promise<RunningPool> {
+  const { options, logger } = setup;
+  const crew = new Crew({ count: options.executors, spare, spawn, logger });
+  const engine = new Engine(options.engine, crew.ends, logger, { host: crew, crew, onStuck: setup.onFatal });
+  await crew.start(engine);
+  return {
+    async stop(graceMs) {
+      crew.stopping();
+      const report = await engine.stop(graceMs);
+      return { ...report, stuck: !(await crew.close()) };
+    },
+    stats: async () => engine.stats(),
+    report: async () => engine.report(),
+  };
 }

@@ -7,9 +7,8 @@ import { type ChildProcess, fork } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { ConfigError } from '../../core/errors.js';
-import { Engine } from '../engine/engine.js';
 import type { ChildData } from '../executor/child-main.js';
-import { Crew, type Member } from './crew.js';
+import { type Member, startCrew } from './crew.js';
 import type { PoolSetup, RunningPool } from './pool.js';
 import { childEnd } from './port-ends.js';
 
@@ -19,7 +18,7 @@ const EXIT_MS = 300;
 const LAST_MESSAGES_MS = 1_000;
 
 export async function startProcessPool(setup: PoolSetup): Promise<RunningPool> {
-  const { options, source, logger, log } = setup;
+  const { options, source, log } = setup;
   if (!('file' in source)) {
     throw new ConfigError(
       'E_CONFIG_CONFLICT',
@@ -29,18 +28,7 @@ export async function startProcessPool(setup: PoolSetup): Promise<RunningPool> {
   const { file, exportName } = source;
   const spawn = (executor: number): Member =>
     startChild({ file, exportName, log, executor, maxRssBytes: options.childMemoryBytes });
-  const crew = new Crew({ count: options.executors, spare: options.spare, spawn, logger });
-  const engine = new Engine(options.engine, crew.ends, logger, { host: crew, crew, onStuck: setup.onFatal });
-  await crew.start(engine);
-  return {
-    async stop(graceMs) {
-      crew.stopping();
-      const report = await engine.stop(graceMs);
-      return { ...report, stuck: !(await crew.close()) };
-    },
-    stats: async () => engine.stats(),
-    report: async () => engine.report(),
-  };
+  return startCrew(setup, options.spare, spawn);
 }
 
 function startChild(data: ChildData): Member {

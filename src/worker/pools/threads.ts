@@ -4,15 +4,14 @@
  */
 import { Worker as Thread } from 'node:worker_threads';
 import { ConfigError } from '../../core/errors.js';
-import { Engine } from '../engine/engine.js';
 import type { ThreadData } from '../executor/thread-main.js';
 import type { FromExecutor, ToExecutor } from '../port.js';
-import { Crew, type Member } from './crew.js';
+import { type Member, startCrew } from './crew.js';
 import type { PoolSetup, RunningPool } from './pool.js';
 import { messagePortEnd } from './port-ends.js';
 
 export async function startThreadPool(setup: PoolSetup): Promise<RunningPool> {
-  const { options, source, logger, log } = setup;
+  const { source, log } = setup;
   if (!('file' in source)) {
     throw new ConfigError(
       'E_CONFIG_CONFLICT',
@@ -39,16 +38,5 @@ export async function startThreadPool(setup: PoolSetup): Promise<RunningPool> {
       dismiss: () => void thread.terminate(),
     };
   };
-  const crew = new Crew({ count: options.executors, spare: false, spawn, logger });
-  const engine = new Engine(options.engine, crew.ends, logger, { host: crew, crew, onStuck: setup.onFatal });
-  await crew.start(engine);
-  return {
-    async stop(graceMs) {
-      crew.stopping();
-      const report = await engine.stop(graceMs);
-      return { ...report, stuck: !(await crew.close()) };
-    },
-    stats: async () => engine.stats(),
-    report: async () => engine.report(),
-  };
+  return startCrew(setup, false, spawn);
 }
