@@ -9,6 +9,8 @@ import { type Finished, Project, type RunningCli } from './run-cli.js';
 const APP = `
 import { execSync } from 'node:child_process';
 import { createApp, taskContext } from 'lovage';
+// A command that runs for as long as its process lives: one left behind by a worker that ended in 70 would outlive the test.
+const COMMAND = 'while kill -0 $PPID 2>/dev/null; do sleep 0.2; done';
 export const app = createApp({ broker: 'file:./queue.db' });
 app.fn('add', (x, y) => x + y, { params: ['x', 'y'] });
 const began = () => taskContext().log.info({}, 'began');
@@ -17,7 +19,7 @@ app.fn('slow', async () => { began(); await new Promise((done) => setTimeout(don
 app.fn('throwLater', () => { began(); setTimeout(() => { throw new RangeError('from a timer'); }, 50); return new Promise(() => {}); });
 app.fn('rejectLater', () => { began(); void Promise.reject(new RangeError('nobody waits')); return new Promise(() => {}); });
 app.fn('exit', () => process.exit(0));
-app.fn('block', () => { began(); execSync('sleep 30'); }, { timeLimit: '500ms' });
+app.fn('block', () => { began(); execSync(COMMAND); }, { timeLimit: '500ms' });
 `;
 
 let project: Project;
