@@ -4,7 +4,7 @@
  *
  * Life: starting → running → the states of `shutdown.ts` → closed.
  */
-import type { Broker, Consumer } from '../../brokers/broker.js';
+import type { Arrival, Broker, Consumer } from '../../brokers/broker.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
 import type { WorkerReport } from '../../core/worker-report.js';
@@ -15,15 +15,15 @@ import type { StopReport, WorkerStats } from '../pools/pool.js';
 import { logFromPort } from '../pools/port-log.js';
 import type { EngineEnd, FromExecutor, TaskFacts } from '../port.js';
 import { announceReady } from './announce.js';
-import { Calls } from './calls.js';
+import type { Calls } from './calls.js';
 import { openConnections } from './connect.js';
-import { Intake } from './consumer.js';
 import { Credit } from './credit.js';
 import { Executors } from './executors.js';
 import { endOverrun, giveBackLost, type OverrunOptions } from './overrun.js';
+import { layPath } from './path.js';
 import { Patience } from './patience.js';
 import { type EngineHost, Roster } from './roster.js';
-import { CLAIM_TTL_MS, Settler } from './settle.js';
+import type { Settler } from './settle.js';
 import { shutDown } from './shutdown.js';
 import { type ActiveRun, type EngineCounters, newCounters } from './state.js';
 import { TaskLog } from './task-log.js';
@@ -46,7 +46,6 @@ export class Engine {
   #store: ResultStore | null = null;
   #consumer: Consumer | null = null;
   #settler: Settler | null = null;
-  #intake: Intake | null = null;
   #calls: Calls | null = null;
   #overrun: OverrunOptions | null = null;
   #watchdog: Watchdog | null = null;
@@ -116,49 +115,23 @@ export class Engine {
     });
     this.#broker = broker;
     this.#store = store;
-    this.#calls = new Calls(broker, store);
-    const consumer = (): Consumer => this.#consumer as Consumer;
-    const settler = new Settler({
-      broker,
-      store,
-      consumer,
-      counters: this.counters,
-      logger: this.#logger,
-      taskLog: this.#taskLog,
-      clock: this.#clock,
-      resultTtlMs: hello.resultTtlMs,
-      signal: this.#giveUp.signal,
+    const { intake, settler, calls } = layPath({
+      ...{ options, hello, broker, store, consumer: () => this.#consumer as Consumer, executors: this.#executors },
+      ...{ active: this.#active, facts: this.#facts, counters: this.counters, logger: this.#logger, taskLog: this.#taskLog },
+      ...{ clock: this.#clock, signal: this.#giveUp.signal, grant: (queue: string) => this.#credit.grant(queue, 1) },
       onDrained: () => {
         this.#credit.pay();
         this.#patience.check();
       },
     });
     this.#settler = settler;
-    this.#intake = new Intake({
-      broker,
-      store,
-      consumer,
-      executors: this.#executors,
-      settler,
-      active: this.#active,
-      facts: this.#facts,
-      counters: this.counters,
-      logger: this.#logger,
-      taskLog: this.#taskLog,
-      clock: this.#clock,
-      softTimeLimitMs: options.softTimeLimitMs,
-      timeLimitMs: options.timeLimitMs,
-      nodeName: options.name,
-      unknownTaskPatienceMs: options.unknownTaskPatienceMs,
-      claimTtlMs: hello.resultTtlMs ?? CLAIM_TTL_MS,
-      grant: (queue) => this.#credit.grant(queue, 1),
-    });
+    this.#calls = calls;
     this.#watch(settler);
     this.#roster.open();
     const slots = this.#executors.count * options.slotsPerExecutor;
     const queues = queueCredits(options.queues ?? [{ name: hello.defaultQueue, credit: null }], slots);
     for (const queue of queues) await broker.declare(queue.name);
-    const starting: Parameters<Intake['arrivals']>[0][number][] = [];
+    const starting: Arrival[] = [];
     this.#consumer = await broker.consume({
       queues,
       credit: slots,
@@ -166,11 +139,11 @@ export class Engine {
       consumerName: options.name,
       logger: this.#logger,
       // A driver may deliver before consume() has resolved; until then there is nothing to settle with.
-      onArrivals: (arrivals) => (this.#consumer ? this.#intake?.arrivals(arrivals) : starting.push(...arrivals)),
+      onArrivals: (arrivals) => (this.#consumer ? intake.arrivals(arrivals) : starting.push(...arrivals)),
       onLost: (tags) => this.#onLost(new Set(tags)),
       onState: (state, cause) => this.#vitals.connection(broker.name, state, cause),
     });
-    if (starting.length > 0) this.#intake.arrivals(starting.splice(0));
+    if (starting.length > 0) intake.arrivals(starting.splice(0));
     announceReady({ name: options.name, broker, store, queues, slots, facts: this.#facts, logger: this.#logger });
   }
 

@@ -1,0 +1,67 @@
+/**
+ * The path of a delivery through the engine, put together: intake (`consumer.ts`), settlement (`settle.ts`), and the calls of
+ * user code (`calls.ts`), over one broker and one store. It has no life of its own: `engine.ts` starts and stops it.
+ */
+import type { Broker, Consumer } from '../../brokers/broker.js';
+import type { Clock } from '../../core/clock.js';
+import type { Logger } from '../../core/logger.js';
+import type { ResultStore } from '../../results/result-store.js';
+import type { EngineOptions } from '../options.js';
+import type { ExecutorHello, TaskFacts } from '../port.js';
+import { Calls } from './calls.js';
+import { Intake } from './consumer.js';
+import type { Executors } from './executors.js';
+import { CLAIM_TTL_MS, Settler } from './settle.js';
+import type { ActiveRun, EngineCounters } from './state.js';
+import type { TaskLog } from './task-log.js';
+
+export interface PathOptions {
+  readonly options: EngineOptions;
+  readonly hello: ExecutorHello;
+  readonly broker: Broker;
+  readonly store: ResultStore;
+  readonly consumer: () => Consumer;
+  readonly executors: Executors;
+  readonly active: Map<number, ActiveRun>;
+  readonly facts: ReadonlyMap<string, TaskFacts>;
+  readonly counters: EngineCounters;
+  readonly logger: Logger;
+  readonly taskLog: TaskLog;
+  readonly clock: Clock;
+  /** Aborts when the engine gives up waiting for the store. */
+  readonly signal: AbortSignal;
+  /** Credit of a delivery that ended without an executor. */
+  grant(queue: string): void;
+  /** Called after a batch of outcomes is settled. */
+  onDrained(): void;
+}
+
+export interface DeliveryPath {
+  readonly intake: Intake;
+  readonly settler: Settler;
+  readonly calls: Calls;
+}
+
+export function layPath({
+  options,
+  hello,
+  signal,
+  onDrained,
+  executors,
+  active,
+  facts,
+  grant,
+  ...shared
+}: PathOptions): DeliveryPath {
+  const settler = new Settler({ ...shared, resultTtlMs: hello.resultTtlMs, signal, onDrained });
+  const intake = new Intake({
+    ...shared,
+    ...{ executors, settler, active, facts, grant },
+    softTimeLimitMs: options.softTimeLimitMs,
+    timeLimitMs: options.timeLimitMs,
+    nodeName: options.name,
+    unknownTaskPatienceMs: options.unknownTaskPatienceMs,
+    claimTtlMs: hello.resultTtlMs ?? CLAIM_TTL_MS,
+  });
+  return { intake, settler, calls: new Calls(shared.broker, shared.store) };
+}
