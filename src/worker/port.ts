@@ -25,6 +25,8 @@ export type AbortReason = 'soft-time-limit' | 'time-limit' | 'shutdown' | 'revok
 export type ToExecutor =
   | { readonly type: 'run'; readonly tasks: readonly RunRequest[] }
   | { readonly type: 'abort'; readonly runs: readonly number[]; readonly reason: AbortReason }
+  /** Revoke runs that have begun: their signals abort, and those that have not ended after so long are abandoned. */
+  | { readonly type: 'terminate'; readonly runs: readonly number[]; readonly graceMs: number }
   | { readonly type: 'answer'; readonly call: number; readonly value: unknown }
   | { readonly type: 'refusal'; readonly call: number; readonly error: PortError }
   /** Something that a wait call may hear before its answer. */
@@ -97,6 +99,8 @@ export type Outcome =
   /** The task threw Ignore or Reject. */
   | (OutcomeBase & { readonly kind: 'ignored' })
   | (OutcomeBase & { readonly kind: 'rejected'; readonly requeue: boolean })
+  /** `begun`: it was told to end while it ran. `abandoned`: its code goes on somewhere, and whatever that still does counts for nothing. */
+  | (OutcomeBase & { readonly kind: 'revoked'; readonly begun: boolean; readonly abandoned: boolean })
   /** The run was given up because its signal aborted for shutdown or a lost lease: nothing is stored, the message goes back. */
   | (OutcomeBase & { readonly kind: 'handed-back' });
 

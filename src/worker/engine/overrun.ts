@@ -43,34 +43,56 @@ export interface OverrunOptions {
 
 /** Ends the executor; resolves when that is done or known to be impossible. */
 export async function endOverrun(executor: number, culprit: ActiveRun | null, options: OverrunOptions): Promise<void> {
-  const { host, executors, active, logger } = options;
-  const runs = [...active.values()].filter((run) => run.executor === executor);
+  const { executors, active, logger } = options;
   logger.error(
-    {
-      executor,
-      ...(culprit ? { id: culprit.headers.id, task: culprit.headers.task } : { candidates: runs.length }),
-    },
+    culprit
+      ? { executor, id: culprit.headers.id, task: culprit.headers.task }
+      : { executor, candidates: runsOf(executor, active).length },
     culprit
       ? 'the hard time limit has passed and the task does not yield: its executor is ended'
       : 'a hard time limit has passed and one of the tasks does not yield: their executor is ended, and each starts again alone',
   );
+  await endExecutor(executor, culprit, culprit ? overrunOutcome(culprit) : null, options);
+  // The one at fault has shown itself: those who were suspected with it need not be alone any more.
+  if (culprit?.alone) for (const run of executors.takeSuspects()) startAgain(run, false, options);
+}
+
+/** Somebody revokes a task that does not heed its signal: its executor is ended, and its neighbours start again elsewhere. */
+export async function endRevoked(run: ActiveRun, options: OverrunOptions): Promise<void> {
+  const { executor, headers } = run;
+  options.logger.warn({ executor, id: headers.id, task: headers.task }, 'the revoked task does not yield: its executor is ended');
+  await endExecutor(executor, run, { kind: 'revoked', begun: true, abandoned: false }, options);
+}
+
+function runsOf(executor: number, active: ReadonlyMap<number, ActiveRun>): ActiveRun[] {
+  return [...active.values()].filter((run) => run.executor === executor);
+}
+
+/** @param outcome what becomes of the culprit; without one each of the runs is suspected and starts again alone */
+async function endExecutor(
+  executor: number,
+  culprit: ActiveRun | null,
+  outcome: EndOutcome | null,
+  options: OverrunOptions,
+): Promise<void> {
+  const { host, executors, active } = options;
+  const runs = runsOf(executor, active);
   executors.detach(executor);
   // What it may still do must not run beside a second start of the same task, so nothing starts before it is gone.
   for (const run of runs) run.executor = -1;
-  if (culprit) fail(culprit, options);
+  if (culprit && outcome) end(culprit, outcome, options);
   const others = runs.filter((run) => run !== culprit).sort((a, b) => Number(isOver(b)) - Number(isOver(a)));
-  const end = await host.end(executor);
+  const ending = await host.end(executor);
   for (const run of others) {
     if (!active.has(run.run)) continue;
     if (run.settled) lose(run, options);
-    else if (end === 'stuck') handBack(run, culprit === null, options);
+    else if (ending === 'stuck') handBack(run, culprit === null, options);
     else startAgain(run, culprit === null, options);
   }
-  // The one at fault has shown itself: those who were suspected with it need not be alone any more.
-  if (culprit?.alone) for (const run of executors.takeSuspects()) startAgain(run, false, options);
-  if (end === 'stuck') {
+  if (ending === 'stuck') {
     const name = culprit ? `task ${culprit.headers.task} (${culprit.headers.id})` : 'a task';
-    const message = `${name} is inside a native call that cannot be ended, past its hard time limit: the process must end. Pool 'processes' ends such a task alone`;
+    const why = outcome?.kind === 'revoked' ? 'and was revoked' : 'past its hard time limit';
+    const message = `${name} is inside a native call that cannot be ended, ${why}: the process must end. Pool 'processes' ends such a task alone`;
     options.onStuck(new TaskError('E_EXECUTOR_STUCK', message));
   }
 }
@@ -87,11 +109,11 @@ function startAgain(run: ActiveRun, isSuspect: boolean, { active, executors }: O
   else executors.dispatch(again);
 }
 
-function fail(run: ActiveRun, options: OverrunOptions): void {
+function overrunOutcome(run: ActiveRun): EndOutcome {
   const limitMs = run.timeLimitMs ?? 0;
   const exceptionJson = pythonError('TimeLimitExceeded', [limitMs / 1_000], 'billiard.exceptions');
   const traceback = `TimeLimitExceeded: the task did not yield for longer than its hard time limit of ${formatMs(limitMs)}`;
-  end(run, { kind: 'failure', exceptionJson, traceback, expected: false }, options);
+  return { kind: 'failure', exceptionJson, traceback, expected: false };
 }
 
 /** The executor died by itself: what ran there goes back, with the loss counted. */
@@ -118,11 +140,14 @@ function lose(run: ActiveRun, options: OverrunOptions): void {
   end(run, { kind: 'failure', exceptionJson, traceback: reason, expected: false }, options);
 }
 
-type Failure = Pick<Extract<Outcome, { kind: 'failure' }>, 'kind' | 'exceptionJson' | 'traceback' | 'expected'>;
+/** What becomes of a run whose executor was ended because of it. */
+type EndOutcome =
+  | Pick<Extract<Outcome, { kind: 'failure' }>, 'kind' | 'exceptionJson' | 'traceback' | 'expected'>
+  | Pick<Extract<Outcome, { kind: 'revoked' }>, 'kind' | 'begun' | 'abandoned'>;
 
-function end(run: ActiveRun, failure: Failure, { active, settler, grant }: OverrunOptions): void {
+function end(run: ActiveRun, known: EndOutcome, { active, settler, grant }: OverrunOptions): void {
   active.delete(run.run);
-  const outcome: Outcome = { ...failure, run: run.run, runtimeMs: performance.now() - run.startedMs, children: [] };
+  const outcome: Outcome = { ...known, run: run.run, runtimeMs: performance.now() - run.startedMs, children: [] };
   settler.outcomes([{ outcome, run }]);
   grant(run.delivery.queue);
 }

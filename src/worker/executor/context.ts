@@ -39,6 +39,8 @@ export class RunContext implements TaskContext {
   readonly kwargs: Readonly<Record<string, unknown>>;
   /** Why the signal was aborted, if it was. */
   aborted: AbortReason | null = null;
+  /** Somebody revoked it while it ran, whatever its signal had aborted for before. */
+  isRevoked = false;
   readonly #request: RunRequest;
   readonly #taskHeaders: TaskHeaders;
   readonly #definition: TaskDefinition;
@@ -120,6 +122,11 @@ export class RunContext implements TaskContext {
 
   retry(options: { readonly in?: Duration; readonly because?: unknown } = {}): RetrySignal {
     return new RetrySignal(options.in === undefined ? null : durationMs(options.in, 'retry in'), options.because);
+  }
+
+  revoke(): void {
+    this.isRevoked = true;
+    this.abort('revoked');
   }
 
   /** Aborts the signal; the first reason counts. */

@@ -149,4 +149,85 @@ describe('one run', () => {
     expect(outcomes).toHaveLength(1);
     expect(outcomes[0]).toMatchObject({ kind: 'failure', exceptionJson: expect.stringContaining('TimeLimitExceeded') });
   });
+
+  describe('revoked while it runs', () => {
+    /** Starts a task that heeds its signal in some way, revokes it, and gives the outcome. */
+    async function revoke(onAbort: (reason: unknown) => unknown, more: Partial<TaskDefinition> = {}): Promise<Outcome> {
+      const task = {
+        ...definition(
+          (_args, _kwargs, context) =>
+            new Promise((resolve, reject) => {
+              const { signal } = context;
+              signal.addEventListener('abort', () => {
+                try {
+                  resolve(onAbort(signal.reason));
+                } catch (error) {
+                  reject(error);
+                }
+              });
+            }),
+        ),
+        ...more,
+      };
+      return new Promise((finish) => {
+        const started = startRun(request(), {
+          ...{ find: () => task, middleware: [], logger: silentLogger, json: 'tagged', postState: () => {}, finish },
+          entered: null,
+        });
+        started?.context.revoke();
+      });
+    }
+
+    test('is revoked whether it ends by throwing or by returning, and its signal says why', async () => {
+      let reason: unknown;
+      const heeded = await revoke((given) => {
+        reason = given;
+        return 'half done';
+      });
+      expect(heeded).toMatchObject({ kind: 'revoked', begun: true, abandoned: false });
+      expect(reason).toMatchObject({ code: 'E_TASK_REVOKED' });
+      expect(
+        await revoke((error) => {
+          throw error;
+        }),
+      ).toMatchObject({ kind: 'revoked', begun: true, abandoned: false });
+    });
+
+    test('runs no hook of success, failure or retry, and is not tried again', async () => {
+      const hooks: string[] = [];
+      const note = (name: string) => () => void hooks.push(name);
+      const all = {
+        onSuccess: note('success'),
+        onFailure: note('failure'),
+        onRetry: note('retry'),
+        onExhausted: note('exhausted'),
+      };
+      const retry = { max: 3, backoff: 'exponential', baseMs: 1, capMs: 1, jitter: 'none', isRetryable: () => true } as const;
+      const outcomes = [
+        await revoke(() => 'done', all),
+        await revoke(
+          () => {
+            throw new Error('interrupted');
+          },
+          { ...all, options: { ...OPTIONS, retry } },
+        ),
+      ];
+      expect(outcomes.map(({ kind }) => kind)).toEqual(['revoked', 'revoked']);
+      expect(hooks).toEqual([]);
+    });
+
+    test('is revoked although its soft limit had aborted the signal before', async () => {
+      const slow = definition(() => new Promise(() => {}));
+      const outcome = await new Promise<Outcome>((finish) => {
+        const started = startRun(request(), {
+          ...{ find: () => slow, middleware: [], logger: silentLogger, json: 'tagged', postState: () => {}, finish },
+          entered: null,
+        });
+        started?.context.abort('soft-time-limit');
+        started?.context.revoke();
+        started?.settle({ kind: 'revoked', begun: true, abandoned: true });
+      });
+      expect(outcome).toMatchObject({ kind: 'revoked', abandoned: true });
+    });
+  });
 });

@@ -31,6 +31,8 @@ export interface ExecuteOptions {
 /** A run that was started; `context` is there to be aborted. */
 export interface StartedRun {
   readonly context: RunContext;
+  /** Hands in an outcome in place of the handler's, if that has none yet. */
+  readonly settle: (outcome: OutcomeBody) => void;
 }
 
 const NO_CHILDREN: readonly string[] = [];
@@ -59,10 +61,11 @@ export function startRun(request: RunRequest, options: ExecuteOptions): StartedR
   }
   const active: ActiveRun = { context, children: [] };
   let over = false;
-  const settle = (outcome: OutcomeBody): void => {
+  const settle = (body: OutcomeBody): void => {
     if (over) return;
     over = true;
     stopLimits?.();
+    const outcome = context.isRevoked ? revoked(body) : body;
     // The outcome was made for this call alone: completing it in place spares a copy of every result.
     options.finish(
       Object.assign(outcome, { run, runtimeMs: performance.now() - startedMs, children: active.children }) as Outcome,
@@ -80,14 +83,20 @@ export function startRun(request: RunRequest, options: ExecuteOptions): StartedR
         (value) => finishValue(value, options.json, definition, context, active, settle, fail),
         (error: unknown) => runHooksThen(error, definition, context, active, settle),
       );
-      return over ? null : { context };
+      return over ? null : { context, settle };
     }
     finishValue(returned, options.json, definition, context, active, settle, fail);
   } catch (error) {
     if (entered) entered[0] = 0;
     runHooksThen(error, definition, context, active, settle);
   }
-  return over ? null : { context };
+  return over ? null : { context, settle };
+}
+
+/** However it ends: whoever revoked it wants to read that, and a handler that heeds its signal may well end by returning. */
+function revoked(outcome: OutcomeBody): OutcomeBody {
+  if (outcome.kind === 'revoked') return outcome;
+  return { kind: 'revoked', begun: true, abandoned: outcome.kind === 'failure' && outcome.abandoned === true };
 }
 
 /** An outcome without what every outcome has. */
@@ -124,7 +133,7 @@ function finishValue(
     fail(error);
     return;
   }
-  if (definition.onSuccess === null) {
+  if (definition.onSuccess === null || context.isRevoked) {
     settle({ kind: 'success', resultJson });
     return;
   }
@@ -142,7 +151,7 @@ function runHooksThen(
   const { outcome, exhausted } = judgeThrown(thrown, definition, context);
   const { onFailure, onRetry, onExhausted } = definition;
   const ofKind = outcome.kind === 'failure' ? onFailure : outcome.kind === 'retry' ? onRetry : null;
-  const hooks = [exhausted ? onExhausted : null, ofKind].filter((hook) => hook !== null);
+  const hooks = context.isRevoked ? [] : [exhausted ? onExhausted : null, ofKind].filter((hook) => hook !== null);
   if (hooks.length === 0) return settle(outcome);
   const runAll = async (): Promise<void> => {
     for (const hook of hooks) await runHook(() => hook(thrown, context), context, active);

@@ -3,6 +3,7 @@
  * or loop. Holds no connection; owns what user code has started here.
  */
 import type { App } from '../../app/app.js';
+import { systemClock } from '../../core/clock.js';
 import { codeOf, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { ExecutorEnd, ExecutorHello, Outcome, RunRequest, TaskFacts, ToExecutor } from '../port.js';
@@ -96,6 +97,9 @@ export class Executor {
       case 'abort':
         for (const run of message.runs) this.#running.get(run)?.context.abort(message.reason);
         return;
+      case 'terminate':
+        for (const run of message.runs) this.#terminate(run, message.graceMs);
+        return;
       case 'ping':
         this.#end.post({ type: 'pong' });
         return;
@@ -114,6 +118,14 @@ export class Executor {
       const started = startRun(request, this.#execute);
       if (started) this.#running.set(request.run, started);
     }
+  }
+
+  #terminate(run: number, graceMs: number): void {
+    const started = this.#running.get(run);
+    if (!started) return;
+    started.context.revoke();
+    // Too late, it changes nothing: an outcome is handed in once.
+    systemClock.after(graceMs, () => started.settle({ kind: 'revoked', begun: true, abandoned: true }));
   }
 
   #finish(outcome: Outcome): void {
