@@ -7,6 +7,7 @@
  */
 import type { PublishError, WireError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
+import type { ReplyAddress } from '../wire/control-message.js';
 import type { Destination, WireMessage } from '../wire/message.js';
 import type { DeadLetters } from './dead-letters.js';
 
@@ -26,6 +27,8 @@ export interface BrokerCapabilities {
   readonly countsLosses: true | string;
   /** Python Celery nodes can share the queues. */
   readonly celery: true | string;
+  /** `broadcast` tells how many listen. */
+  readonly countsListeners: true | string;
   /** How exactly `defer` keeps its time, in milliseconds; absent = to the millisecond. The engine holds what is nearer than this itself. */
   readonly delayPrecisionMs?: number;
 }
@@ -178,6 +181,19 @@ export interface Subscription {
 export interface Broker {
   /** The driver, for logs: `redis`, `file`, … */
   readonly name: string;
+/**
+ * A private queue for replies, for as long as it is open. Bounded wherever it lies: so many messages and bytes and no more
+ * (`INBOX_LIMITS`), and gone by itself within a minute after its owner was killed.
+ */
+export interface Inbox {
+  /** What a request carries so that the reply finds its way. */
+  readonly address: ReplyAddress;
+  close(): Promise<void>;
+}
+
+/** What an inbox may hold unread, and how long it outlives its owner. Replies beyond it are dropped. */
+export const INBOX_LIMITS = { messages: 1_000, bytes: 64 * 1024 * 1024, ttlMs: 60_000, renewMs: 20_000 } as const;
+
   readonly capabilities: BrokerCapabilities;
   /** What was parked, of all queues. */
   readonly deadLetters: DeadLetters;
@@ -195,12 +211,17 @@ export interface Broker {
   peek(queue: string, limit: number): Promise<readonly Peeked[]>;
   /** Removes what waits in the queue (ready and delayed) in steps; `onProgress` is called with the running total. */
   purge(queue: string, onProgress?: (removed: number) => void): Promise<number>;
-  broadcast(broadcast: Broadcast): Promise<void>;
+  /** Resolves with the number of listeners that the broker says it was given to, or `null` where it cannot tell. */
+  broadcast(broadcast: Broadcast): Promise<number | null>;
   /** `exchange` as published to; `pattern` in AMQP topic form (`#` = everything). */
   listen(exchange: string, pattern: string, onBroadcast: (broadcast: Broadcast) => void): Promise<Subscription>;
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
+  /** Opens a queue of one's own on this exchange, for replies; whoever has its address may write into it with `sendReply`. */
+  openInbox(exchange: string, onReply: (message: WireMessage) => void): Promise<Inbox>;
+  /** Puts a reply into an inbox, of a Python client too. Dropped in silence when it is gone or full: nobody waits any more. */
+  sendReply(to: ReplyAddress, message: WireMessage): Promise<void>;
 
 /** What every driver's factory gets. */
 export interface BrokerOptions {

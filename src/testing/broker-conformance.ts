@@ -9,6 +9,7 @@ import { type BrokerConformanceOptions, type BrokerFixture, defineBrokerSuite } 
 import { consumingSuite } from './conformance/consuming.js';
 import { deadLettersSuite } from './conformance/dead-letters.js';
 import { deferringSuite } from './conformance/deferring.js';
+import { inboxesSuite } from './conformance/inboxes.js';
 import { publishingSuite } from './conformance/publishing.js';
 import { queuesSuite } from './conformance/queues.js';
 import { recoverySuite } from './conformance/recovery.js';
@@ -38,5 +39,6 @@ export function brokerConformance(name: string, open: () => Promise<BrokerFixtur
     replayingSuite(suite);
     queuesSuite(suite);
     broadcastingSuite(suite);
+    inboxesSuite(suite);
   });
 }

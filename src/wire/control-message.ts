@@ -19,7 +19,12 @@ export function replyExchange(name = 'celery'): string {
 
 /** The queue in which a client with this id hears replies; its routing key is the id itself. */
 export function replyQueue(clientId: string, name = 'celery'): string {
-  return `${clientId}.${replyExchange(name)}`;
+  return replyQueueOn(replyExchange(name), clientId);
+}
+
+/** The same by the exchange. */
+export function replyQueueOn(exchange: string, clientId: string): string {
+  return `${clientId}.${exchange}`;
 }
 
 /** Where a reply is wanted. */

@@ -2,9 +2,11 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Broker } from '../../src/brokers/broker.js';
 import { openFileBroker } from '../../src/brokers/file/index.js';
+import { loadDriver } from '../../src/clients/sqlite/driver.js';
+import { migrate } from '../../src/clients/sqlite/schema.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { drain } from '../../src/testing/conformance/broker-kit.js';
-import { query, type TemporaryFile, temporaryFile } from './support.js';
+import { type TemporaryFile, temporaryFile } from './support.js';
 
 let file: TemporaryFile;
 const opened: Broker[] = [];
@@ -26,18 +28,16 @@ async function open(): Promise<Broker> {
 }
 
 test('letters of a file of version 1 are taken over, whatever is in them', async () => {
-  await (await open()).close();
+  const old = (await loadDriver()).open(file.path);
+  migrate(old, file.path, 1);
   for (const sql of [
-    'DROP TABLE dead',
-    `CREATE TABLE dead(id INTEGER PRIMARY KEY, queue TEXT NOT NULL, parked_at INTEGER NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL,
-      head TEXT, body BLOB)`,
     `INSERT INTO dead VALUES(1, 'q', 1700000000000, 'E_NOT_REGISTERED', 'nobody "knows" it',
       '[0,"application/json","utf-8",{"task":"old.task","id":"one"},{"correlation_id":"one"}]', '[["one"],{},{}]')`,
     "INSERT INTO dead VALUES(2, 'q', 1700000000001, 'E_DECODE', 'no head', NULL, x'00ff')",
     "INSERT INTO dead VALUES(3, 'q', 1700000000002, 'E_DECODE', 'a head that is none', '{\"task\":', NULL)",
-    'PRAGMA user_version = 1',
   ])
-    await query(file.path, sql);
+    old.exec(sql);
+  old.close();
 
   const broker = await open();
   const { letters } = await broker.deadLetters.list();

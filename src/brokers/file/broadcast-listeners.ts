@@ -1,11 +1,12 @@
 /** Who listens to broadcasts through the file, and reading the new ones when the bell rings. */
 import type { FileSession } from '../../clients/sqlite/session.js';
-import { systemClock } from '../../core/clock.js';
-import { toError, WireError } from '../../core/errors.js';
+import { WireError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Broadcast, Subscription } from '../broker.js';
 import { topicMatcher } from '../topic-pattern.js';
+import { BellReader } from './bell-reader.js';
 import type { BroadcastRow } from './call-types.js';
+import type { ListenerRows } from './listener-rows.js';
 import { decodeRow } from './row-message.js';
 
 interface Listener {
@@ -18,67 +19,43 @@ interface Listener {
 
 export class BroadcastListeners {
   readonly #session: FileSession;
+  readonly #rows: ListenerRows;
   readonly #logger: Logger;
+  readonly #reader: BellReader;
   readonly #listeners = new Set<Listener>();
-  #stopListening: (() => void) | null = null;
-  #cancelRecheck: (() => void) | null = null;
-  #reading = false;
-  #rung = false;
   #last = 0;
 
-  constructor(session: FileSession, logger: Logger) {
+  constructor(session: FileSession, rows: ListenerRows, logger: Logger) {
     this.#session = session;
+    this.#rows = rows;
     this.#logger = logger;
+    this.#reader = new BellReader({ session, logger, kind: 'broadcasts', read: () => this.#read() });
   }
 
   async add(exchange: string, pattern: string, onBroadcast: (broadcast: Broadcast) => void): Promise<Subscription> {
-    await this.#session.open();
-    const after = await this.#session.call<number>('newestBroadcast', null, { mode: 'read' });
+    const { id, after } = await this.#rows.add({ exchange, pattern, inbox: false });
     const listener: Listener = { exchange, matches: topicMatcher(pattern), onBroadcast, after };
-    if (this.#listeners.size === 0) {
-      this.#last = after;
-      this.#stopListening = this.#session.bell.listen('broadcasts', () => void this.#read());
-    }
+    if (this.#listeners.size === 0) this.#last = after;
     this.#listeners.add(listener);
-    await this.#read();
+    await this.#reader.start();
     return {
       close: async () => {
-        this.#listeners.delete(listener);
-        if (this.#listeners.size === 0) this.close();
+        if (!this.#listeners.delete(listener)) return;
+        if (this.#listeners.size === 0) this.#reader.stop();
+        await this.#rows.remove(id);
       },
     };
   }
 
   close(): void {
     this.#listeners.clear();
-    this.#stopListening?.();
-    this.#stopListening = null;
-    this.#cancelRecheck?.();
-    this.#cancelRecheck = null;
+    this.#reader.stop();
   }
 
-  /** Reads until nothing new is left, then sleeps. */
-  async #read(): Promise<void> {
-    this.#rung = true;
-    if (this.#reading) return;
-    this.#reading = true;
-    let longestMs = 1_000;
-    this.#cancelRecheck?.();
-    this.#cancelRecheck = null;
-    try {
-      while (this.#rung && this.#listeners.size > 0) {
-        this.#rung = false;
-        longestMs = this.#session.bell.arm('broadcasts');
-        const rows = await this.#session.call<BroadcastRow[]>('broadcastsSince', this.#last, { mode: 'read' });
-        if (rows.length > 0) this.#rung = true;
-        for (const row of rows) this.#tell(row);
-      }
-    } catch (error) {
-      this.#logger.warn({ err: toError(error) }, 'broadcasts could not be read; trying again at the next one');
-    } finally {
-      this.#reading = false;
-      if (this.#listeners.size > 0) this.#cancelRecheck = systemClock.after(longestMs, () => void this.#read());
-    }
+  async #read(): Promise<boolean> {
+    const rows = await this.#session.call<BroadcastRow[]>('broadcastsSince', this.#last, { mode: 'read' });
+    for (const row of rows) this.#tell(row);
+    return rows.length > 0;
   }
 
   #tell({ id, exchange, routingKey, head, body }: BroadcastRow): void {

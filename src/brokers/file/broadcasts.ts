@@ -1,10 +1,14 @@
 /**
- * Broadcasts through the file: kept for a minute for those who listen now, and never more than a few thousand. Not
- * durable by contract: who does not listen misses them.
+ * Broadcasts and replies inside the database. Broadcasts are kept for a minute, and never more than a few thousand, and not
+ * at all when nobody listens; replies until their inbox reads them. Not durable by contract: who does not listen misses them.
+ *
+ * The table of listeners tells how many a broadcast reaches. A listener that was killed is counted until its row runs out.
  */
 import type { SqliteConnection } from '../../clients/sqlite/driver.js';
 import type { OperationContext } from '../../clients/sqlite/operations.js';
-import type { BroadcastRow } from './call-types.js';
+import { INBOX_LIMITS } from '../broker.js';
+import { topicMatcher } from '../topic-pattern.js';
+import type { BroadcastRow, ListenerRow, NewBroadcastRow, ReplyRow } from './call-types.js';
 
 const KEPT_MS = 60_000;
 const MAX_KEPT = 10_000;
@@ -18,29 +22,66 @@ export function broadcastOperations(connection: SqliteConnection, context: Opera
   const since = connection.prepare(
     'SELECT id, exchange, routing_key, head, body FROM broadcasts WHERE id > ? ORDER BY id LIMIT ?',
   );
+  const listening = connection.prepare('SELECT id, pattern FROM listeners WHERE exchange = ? AND inbox = 0 AND until > ?');
+  const renew = connection.prepare('INSERT OR REPLACE INTO listeners VALUES(?, ?, ?, ?, ?)');
+  const leave = connection.prepare('DELETE FROM listeners WHERE id = ?');
+  const dropDead = connection.prepare('DELETE FROM listeners WHERE until <= ?');
+  const dropOrphans = connection.prepare('DELETE FROM replies WHERE listener NOT IN (SELECT id FROM listeners)');
+  const dropReplies = connection.prepare('DELETE FROM replies WHERE listener = ?');
+  const inboxes = connection.prepare('SELECT id FROM listeners WHERE exchange = ? AND pattern = ? AND inbox = 1 AND until > ?');
+  const room = connection.prepare('SELECT count(*) AS n, coalesce(sum(bytes), 0) AS bytes FROM replies WHERE listener = ?');
+  const reply = connection.prepare('INSERT INTO replies VALUES(?, ?, ?, ?, ?)');
+  const repliesOf = connection.prepare('SELECT id, head, body FROM replies WHERE listener = ? ORDER BY id LIMIT ?');
+  const takeReplies = connection.prepare('DELETE FROM replies WHERE listener = ? AND id <= ?');
+  const newest = (): number => Number(last.get([])?.['id'] ?? 0);
   let sweptAtMs = 0;
 
+  const sweep = (nowMs: number): void => {
+    if (Math.abs(nowMs - sweptAtMs) <= KEPT_MS / 4) return;
+    sweptAtMs = nowMs;
+    dropOld.run([Number(lastOld.get([nowMs - KEPT_MS])?.['id'] ?? 0)]);
+    if (dropDead.run([nowMs]) > 0) dropOrphans.run([]);
+  };
+
   return {
-    broadcast: (row: {
-      readonly exchange: string;
-      readonly routingKey: string;
-      readonly head: string;
-      readonly body: string | Uint8Array;
-    }): null => {
-      const id = context.take('broadcast', 1);
+    /** How many listen to it. */
+    broadcast: (row: NewBroadcastRow): number => {
       const nowMs = context.nowMs();
+      sweep(nowMs);
+      const rows = listening.all([row.exchange, nowMs]);
+      const reached = rows.filter(({ pattern }) => topicMatcher(String(pattern))(row.routingKey)).length;
+      if (reached === 0) return 0;
+      const id = context.take('broadcast', 1);
       add.run([id, nowMs, row.exchange, row.routingKey, row.head, row.body]);
       dropOld.run([id - MAX_KEPT]);
-      if (Math.abs(nowMs - sweptAtMs) > KEPT_MS / 4) {
-        sweptAtMs = nowMs;
-        dropOld.run([Number(lastOld.get([nowMs - KEPT_MS])?.['id'] ?? 0)]);
-      }
       context.ring('broadcasts');
+      return reached;
+    },
+
+    /** Adds a listener; it hears what comes behind the newest broadcast, whose number is returned. */
+    addListener: ({ exchange, pattern, inbox, ttlMs }: ListenerRow): { readonly id: number; readonly after: number } => {
+      const nowMs = context.nowMs();
+      sweep(nowMs);
+      const id = context.take('listener', 1);
+      renew.run([id, exchange, pattern, inbox ? 1 : 0, nowMs + ttlMs]);
+      return { id, after: newest() };
+    },
+
+    /** Also those whose rows ran out while their process slept. */
+    renewListeners: (rows: readonly (ListenerRow & { readonly id: number })[]): null => {
+      const nowMs = context.nowMs();
+      for (const { id, exchange, pattern, inbox, ttlMs } of rows)
+        renew.run([id, exchange, pattern, inbox ? 1 : 0, nowMs + ttlMs]);
       return null;
     },
 
-    /** The newest broadcast: a listener hears what comes behind it. */
-    newestBroadcast: (): number => Number(last.get([])?.['id'] ?? 0),
+    removeListeners: (ids: readonly number[]): null => {
+      for (const id of ids) {
+        leave.run([id]);
+        dropReplies.run([id]);
+      }
+      return null;
+    },
 
     broadcastsSince: (id: number): BroadcastRow[] =>
       since.all([id, READ_STEP]).map((row) => ({
@@ -50,5 +91,32 @@ export function broadcastOperations(connection: SqliteConnection, context: Opera
         head: row['head'] ?? null,
         body: row['body'] ?? null,
       })),
+
+    /** Into the inbox of this address, if it is there and has room. */
+    reply: (row: NewBroadcastRow): null => {
+      const nowMs = context.nowMs();
+      sweep(nowMs);
+      const bytes = row.head.length + row.body.length;
+      for (const { id: listener } of inboxes.all([row.exchange, row.routingKey, nowMs])) {
+        const used = room.get([Number(listener)]);
+        if (Number(used?.['n']) >= INBOX_LIMITS.messages || Number(used?.['bytes']) + bytes > INBOX_LIMITS.bytes) continue;
+        reply.run([context.take('reply', 1), Number(listener), bytes, row.head, row.body]);
+        context.ring('replies');
+      }
+      return null;
+    },
+
+    repliesOf: (listener: number): ReplyRow[] =>
+      repliesOf.all([listener, READ_STEP]).map((row) => ({
+        id: Number(row['id']),
+        head: row['head'] ?? null,
+        body: row['body'] ?? null,
+      })),
+
+    /** They were read, up to this one. */
+    takeReplies: ({ listener, upTo }: { readonly listener: number; readonly upTo: number }): null => {
+      takeReplies.run([listener, upTo]);
+      return null;
+    },
   };
 }

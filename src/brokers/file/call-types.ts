@@ -116,3 +116,25 @@ export interface BroadcastRow {
   readonly head: SqliteValue;
   readonly body: SqliteValue;
 }
+
+/** A broadcast or a reply on its way in. */
+export interface NewBroadcastRow {
+  readonly exchange: string;
+  readonly routingKey: string;
+  readonly head: string;
+  readonly body: string | Uint8Array;
+}
+
+/** `inbox`: listens to replies and to no broadcast. */
+export interface ListenerRow {
+  readonly exchange: string;
+  readonly pattern: string;
+  readonly inbox: boolean;
+  readonly ttlMs: number;
+}
+
+export interface ReplyRow {
+  readonly id: number;
+  readonly head: SqliteValue;
+  readonly body: SqliteValue;
+}

@@ -7,6 +7,8 @@ import { backupDatabase } from '../../clients/sqlite/backup.js';
 import type { OperationModule } from '../../clients/sqlite/operations.js';
 import { FileSession } from '../../clients/sqlite/session.js';
 import { BrokerError, WireError } from '../../core/errors.js';
+import type { ReplyAddress } from '../../wire/control-message.js';
+import type { WireMessage } from '../../wire/message.js';
 import type {
   Broadcast,
   Broker,
@@ -14,6 +16,7 @@ import type {
   BrokerOptions,
   ConsumeOptions,
   Consumer,
+  Inbox,
   OutgoingMessage,
   Peeked,
   PublishOptions,
@@ -24,9 +27,11 @@ import type {
 import type { DeadLetters } from '../dead-letters.js';
 import { KeyedDeadLetters } from '../keyed-dead-letters.js';
 import { BroadcastListeners } from './broadcast-listeners.js';
-import type { DepthRow, PeekRow } from './call-types.js';
+import type { DepthRow, NewBroadcastRow, PeekRow } from './call-types.js';
 import { FileConsumer } from './consumer.js';
 import { fileDeadStore } from './dead-letters.js';
+import { Inboxes } from './inboxes.js';
+import { ListenerRows } from './listener-rows.js';
 import { brokerOperations } from './operations.js';
 import { publishRows } from './publish.js';
 import { decodeRow, encodeBody, encodeHead, rawBytes } from './row-message.js';
@@ -39,6 +44,7 @@ const CAPABILITIES: BrokerCapabilities = {
   peek: true,
   countsLosses: true,
   celery: 'the embedded file is read by Lovage only: use redis:// or amqp:// to share queues with Python',
+  countsListeners: true,
 };
 
 /** Opens the file broker of this URL; the file itself is opened by `connect` or the first use. @throws ConfigError */
@@ -76,12 +82,16 @@ class FileBroker implements Broker {
   readonly deadLetters: DeadLetters;
   readonly #session: FileSession;
   readonly #consumers = new Set<FileConsumer>();
+  readonly #listenerRows: ListenerRows;
   readonly #listeners: BroadcastListeners;
+  readonly #inboxes: Inboxes;
   #closed = false;
 
   constructor(options: BrokerOptions, operations: OperationModule) {
     this.#session = new FileSession(options, operations);
-    this.#listeners = new BroadcastListeners(this.#session, options.logger);
+    this.#listenerRows = new ListenerRows(this.#session, options.logger);
+    this.#listeners = new BroadcastListeners(this.#session, this.#listenerRows, options.logger);
+    this.#inboxes = new Inboxes(this.#session, this.#listenerRows, options.logger);
     this.deadLetters = new KeyedDeadLetters(fileDeadStore(this.#session, () => this.#assertOpen()));
   }
 
@@ -143,10 +153,9 @@ class FileBroker implements Broker {
     return removed;
   }
 
-  async broadcast({ exchange, routingKey, message }: Broadcast): Promise<void> {
+  async broadcast(broadcast: Broadcast): Promise<number> {
     this.#assertOpen();
-    const row = { exchange, routingKey, head: encodeHead(message, undefined), body: encodeBody(message.body) };
-    await this.#session.call('broadcast', row, { mode: 'relaxed' });
+    return this.#session.call('broadcast', toRow(broadcast), { mode: 'relaxed' });
   }
 
   async listen(exchange: string, pattern: string, onBroadcast: (broadcast: Broadcast) => void): Promise<Subscription> {
@@ -154,11 +163,23 @@ class FileBroker implements Broker {
     return this.#listeners.add(exchange, pattern, onBroadcast);
   }
 
+  async openInbox(exchange: string, onReply: (message: WireMessage) => void): Promise<Inbox> {
+    this.#assertOpen();
+    return this.#inboxes.open(exchange, onReply);
+  }
+
+  async sendReply(to: ReplyAddress, message: WireMessage): Promise<void> {
+    this.#assertOpen();
+    await this.#session.call('reply', toRow({ ...to, message }), { mode: 'relaxed' });
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     for (const consumer of [...this.#consumers]) await consumer.close({ timeoutMs: 5_000 });
     this.#listeners.close();
+    this.#inboxes.close();
+    await this.#listenerRows.close();
     await this.#session.close();
   }
 
@@ -175,6 +196,8 @@ class FileBroker implements Broker {
         this.#closed = true;
         for (const consumer of [...this.#consumers]) consumer.kill();
         this.#listeners.close();
+        this.#inboxes.close();
+        this.#listenerRows.kill();
         await this.#session.close();
       },
       loseDeliveries: async () => {
@@ -186,4 +209,8 @@ class FileBroker implements Broker {
   #assertOpen(): void {
     if (this.#closed) throw new BrokerError('E_CLOSED', 'the file broker was used after close()');
   }
+}
+
+function toRow({ exchange, routingKey, message }: Broadcast): NewBroadcastRow {
+  return { exchange, routingKey, head: encodeHead(message, undefined), body: encodeBody(message.body) };
 }

@@ -2,8 +2,11 @@
  * The memory broker: `memory:` (one instance for the process) and `memory:NAME`, shared by everybody in this process
  * who opens the same name and forgotten when the last of them closes. For tests, and the reference for other drivers.
  */
+import { randomUUID } from 'node:crypto';
 import { ProcessShared, type SharedUse } from '../../clients/process-shared.js';
 import { BrokerError, ConfigError, PublishError } from '../../core/errors.js';
+import type { ReplyAddress } from '../../wire/control-message.js';
+import type { WireMessage } from '../../wire/message.js';
 import type {
   Broadcast,
   Broker,
@@ -11,6 +14,7 @@ import type {
   BrokerOptions,
   ConsumeOptions,
   Consumer,
+  Inbox,
   OutgoingMessage,
   Peeked,
   PublishOptions,
@@ -38,6 +42,7 @@ const CAPABILITIES: BrokerCapabilities = {
   peek: true,
   countsLosses: true,
   celery: 'the memory broker lives in one process: Python cannot reach it',
+  countsListeners: true,
 };
 
 /** Opens the memory broker of this URL. @throws ConfigError `E_CONFIG_URL` */
@@ -209,9 +214,9 @@ class MemoryBroker implements Broker {
     return removed;
   }
 
-  async broadcast(broadcast: Broadcast): Promise<void> {
+  async broadcast(broadcast: Broadcast): Promise<number> {
     this.#assertOpen();
-    this.#space.broadcast(broadcast);
+    return this.#space.broadcast(broadcast);
   }
 
   async listen(exchange: string, pattern: string, onBroadcast: (broadcast: Broadcast) => void): Promise<Subscription> {
@@ -225,6 +230,18 @@ class MemoryBroker implements Broker {
         this.#space.listeners.delete(listener);
       },
     };
+  }
+
+  /** A listener like others: what is told is heard in the next turn, so nothing ever lies in it. */
+  async openInbox(exchange: string, onReply: (message: WireMessage) => void): Promise<Inbox> {
+    const address: ReplyAddress = { exchange, routingKey: randomUUID() };
+    const { close } = await this.listen(exchange, address.routingKey, ({ message }) => onReply(message));
+    return { address, close };
+  }
+
+  async sendReply(to: ReplyAddress, message: WireMessage): Promise<void> {
+    this.#assertOpen();
+    this.#space.broadcast({ ...to, message });
   }
 
   async close(): Promise<void> {

@@ -122,14 +122,17 @@ export class MemorySpace {
     this.dead.set(id, { letter, message: entry.message, raw });
   }
 
-  /** Tells every listener that matches, after the caller's turn, as a network would. */
-  broadcast(broadcast: Broadcast): void {
+  /** Tells every listener that matches, after the caller's turn, as a network would; returns how many those are. */
+  broadcast(broadcast: Broadcast): number {
+    let count = 0;
     for (const listener of this.listeners) {
       if (listener.exchange !== broadcast.exchange || !listener.matches(broadcast.routingKey)) continue;
+      count += 1;
       queueMicrotask(() => {
         if (this.listeners.has(listener)) listener.onBroadcast(broadcast);
       });
     }
+    return count;
   }
 
   /**

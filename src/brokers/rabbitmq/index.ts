@@ -11,6 +11,8 @@ import { ConfirmPublisher } from '../../clients/amqp-publisher.js';
 import { SetupChannel } from '../../clients/amqp-setup.js';
 import { type AmqpTarget, parseAmqpUrl } from '../../clients/amqp-url.js';
 import { BrokerError } from '../../core/errors.js';
+import type { ReplyAddress } from '../../wire/control-message.js';
+import type { WireMessage } from '../../wire/message.js';
 import type {
   Broadcast,
   Broker,
@@ -18,6 +20,7 @@ import type {
   BrokerOptions,
   ConsumeOptions,
   Consumer,
+  Inbox,
   OutgoingMessage,
   Peeked,
   PublishOptions,
@@ -33,7 +36,7 @@ import { RabbitmqDeadLetters } from './dead-letters.js';
 import { DeadWalks } from './dead-walk.js';
 import { Holders } from './holders.js';
 import { depth, peek, purge } from './inspect.js';
-import { listen } from './listener.js';
+import { listen, openInbox } from './listener.js';
 import { QueuePublisher } from './publish.js';
 import { Settler } from './settle.js';
 import { Topology } from './topology.js';
@@ -57,6 +60,7 @@ function capabilitiesOf({ options }: AmqpTarget): BrokerCapabilities {
     countsLosses:
       'RabbitMQ tells that a message was delivered before, and not why: the first worker that dies with a message is not counted, the others are',
     celery: true,
+    countsListeners: 'RabbitMQ does not tell to how many queues a broadcast went',
   };
 }
 
@@ -168,7 +172,41 @@ class RabbitmqBroker implements Broker {
     return removed;
   }
 
-  async broadcast({ exchange, routingKey, message }: Broadcast): Promise<void> {
+  /** RabbitMQ does not tell how many queues a message went to. */
+  async broadcast(broadcast: Broadcast): Promise<null> {
+    await this.#tell(broadcast);
+    return null;
+  }
+
+  async sendReply(to: ReplyAddress, message: WireMessage): Promise<void> {
+    await this.#tell({ ...to, message });
+  }
+
+  async listen(exchange: string, pattern: string, onBroadcast: (broadcast: Broadcast) => void): Promise<Subscription> {
+    this.#assertOpen();
+    this.#consuming = true;
+    return this.#track(await listen(this.#consumeLink, this.#options.logger, exchange, pattern, onBroadcast));
+  }
+
+  async openInbox(exchange: string, onReply: (message: WireMessage) => void): Promise<Inbox> {
+    this.#assertOpen();
+    this.#consuming = true;
+    return this.#track(await openInbox(this.#consumeLink, this.#options.logger, exchange, onReply));
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await Promise.all([...this.#consumers].map((consumer) => consumer.close({ timeoutMs: 1_000 })));
+    await Promise.all([...[...this.#subscriptions].map((subscription) => subscription.close()), this.#publisher.close()]);
+    await Promise.all([this.#publishLink.close(), this.#consumeLink.close()]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #tell({ exchange, routingKey, message }: Broadcast): Promise<void> {
     this.#assertOpen();
     if (exchange !== '') await this.#topology.broadcast(exchange, BROADCAST_MS);
     const { content, options } = encodeForQueue(message, undefined, 'queue');
@@ -182,30 +220,17 @@ class RabbitmqBroker implements Broker {
     throw new BrokerError(failure.code, `broadcast to ${exchange} failed: ${failure.message}`, { cause: failure.cause });
   }
 
-  async listen(exchange: string, pattern: string, onBroadcast: (broadcast: Broadcast) => void): Promise<Subscription> {
-    this.#assertOpen();
-    this.#consuming = true;
-    const subscription = await listen(this.#consumeLink, this.#options.logger, exchange, pattern, onBroadcast);
-    const tracked: Subscription = {
+  /** Closed with the broker, if not before. */
+  #track<Open extends Subscription>(opened: Open): Open {
+    const tracked: Open = {
+      ...opened,
       close: () => {
         this.#subscriptions.delete(tracked);
-        return subscription.close();
+        return opened.close();
       },
     };
     this.#subscriptions.add(tracked);
     return tracked;
-  }
-
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    await Promise.all([...this.#consumers].map((consumer) => consumer.close({ timeoutMs: 1_000 })));
-    await Promise.all([...[...this.#subscriptions].map((subscription) => subscription.close()), this.#publisher.close()]);
-    await Promise.all([this.#publishLink.close(), this.#consumeLink.close()]);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
   }
 
   #setup(): SetupChannel {

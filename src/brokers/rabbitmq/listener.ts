@@ -1,19 +1,31 @@
 /**
- * Hearing broadcasts: control requests, replies, events. Each listener has a channel and an exclusive queue of its own, which
- * vanish with the connection and are made again after it; what was sent in between is missed, as broadcasts are.
+ * Hearing broadcasts (control requests, events) and replies. Each listener has a channel and a queue of its own, which vanish
+ * with the connection and are made again after it; what was sent in between is missed, as broadcasts are.
  */
 import { randomUUID } from 'node:crypto';
 import { type AmqpLink, type Channel, type ChannelModel, type ConsumeMessage, retryDelayMs } from '../../clients/amqp.js';
 import { closeChannel } from '../../clients/within.js';
 import { toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import type { Broadcast, Subscription } from '../broker.js';
+import { replyQueueOn } from '../../wire/control-message.js';
+import type { WireMessage } from '../../wire/message.js';
+import { type Broadcast, INBOX_LIMITS, type Inbox, type Subscription } from '../broker.js';
 import { decode } from './codec.js';
 import { broadcastExchange } from './topology.js';
 
 /** As Celery's queues for the same purpose, plus a cap: a listener that hangs must not fill the broker. */
 const QUEUE_ARGUMENTS = { 'x-expires': 60_000, 'x-message-ttl': 60_000, 'x-max-length': 10_000 } as const;
+/** Without `exclusive`, and under a name that stays: replies find it again after its connection was lost. */
+const INBOX_ARGUMENTS = {
+  'x-expires': INBOX_LIMITS.ttlMs,
+  'x-message-ttl': INBOX_LIMITS.ttlMs,
+  'x-max-length': INBOX_LIMITS.messages,
+  'x-max-length-bytes': INBOX_LIMITS.bytes,
+} as const;
 const STARTED_MS = 10_000;
+
+/** Makes one's own queue, binds it, and returns its name. */
+type Declare = (channel: Channel) => Promise<string>;
 
 /** Listens until closed; resolves once the first subscription stands, or rejects if the broker refuses it. */
 export async function listen(
@@ -23,7 +35,45 @@ export async function listen(
   pattern: string,
   onBroadcast: (broadcast: Broadcast) => void,
 ): Promise<Subscription> {
-  const listener = new Listener(link, logger, exchange, pattern, onBroadcast);
+  return begin(
+    new Listener(link, logger, exchange, onBroadcast, async (channel) => {
+      const { type, durable } = broadcastExchange(exchange);
+      await channel.assertExchange(exchange, type, { durable });
+      const name = `${randomUUID()}.${exchange}.lovage`;
+      await channel.assertQueue(name, { durable: false, exclusive: true, autoDelete: true, arguments: QUEUE_ARGUMENTS });
+      await channel.bindQueue(name, exchange, type === 'fanout' ? '' : pattern);
+      return name;
+    }),
+  );
+}
+
+/** Opens an inbox: named and bound as Celery's are (wire section 5.1), so that Python workers write into it. */
+export async function openInbox(
+  link: AmqpLink,
+  logger: Logger,
+  exchange: string,
+  onReply: (message: WireMessage) => void,
+): Promise<Inbox> {
+  const routingKey = randomUUID();
+  const name = replyQueueOn(exchange, routingKey);
+  const listener = await begin(
+    new Listener(
+      link,
+      logger,
+      exchange,
+      ({ message }) => onReply(message),
+      async (channel) => {
+        await channel.assertExchange(exchange, 'direct', { durable: false });
+        await channel.assertQueue(name, { durable: false, autoDelete: true, arguments: INBOX_ARGUMENTS });
+        await channel.bindQueue(name, exchange, routingKey);
+        return name;
+      },
+    ),
+  );
+  return { address: { exchange, routingKey }, close: () => listener.close() };
+}
+
+async function begin(listener: Listener): Promise<Listener> {
   try {
     await listener.first;
   } catch (error) {
@@ -38,7 +88,7 @@ class Listener implements Subscription {
   readonly #link: AmqpLink;
   readonly #logger: Logger;
   readonly #exchange: string;
-  readonly #pattern: string;
+  readonly #declare: Declare;
   readonly #onBroadcast: (broadcast: Broadcast) => void;
   readonly #stopListening: () => void;
   #channel: Channel | undefined;
@@ -48,11 +98,11 @@ class Listener implements Subscription {
   #ready: () => void = () => undefined;
   #failed: (error: Error) => void = () => undefined;
 
-  constructor(link: AmqpLink, logger: Logger, exchange: string, pattern: string, onBroadcast: (broadcast: Broadcast) => void) {
+  constructor(link: AmqpLink, logger: Logger, exchange: string, onBroadcast: (broadcast: Broadcast) => void, declare: Declare) {
     this.#link = link;
     this.#logger = logger;
     this.#exchange = exchange;
-    this.#pattern = pattern;
+    this.#declare = declare;
     this.#onBroadcast = onBroadcast;
     this.first = new Promise((resolve, reject) => {
       this.#ready = resolve;
@@ -94,11 +144,7 @@ class Listener implements Subscription {
         this.#channel = undefined;
         this.#retry(model, cause ?? new Error('channel closed'));
       });
-      const { type, durable } = broadcastExchange(this.#exchange);
-      await channel.assertExchange(this.#exchange, type, { durable });
-      const name = `${randomUUID()}.${this.#exchange}.lovage`;
-      await channel.assertQueue(name, { durable: false, exclusive: true, autoDelete: true, arguments: QUEUE_ARGUMENTS });
-      await channel.bindQueue(name, this.#exchange, type === 'fanout' ? '' : this.#pattern);
+      const name = await this.#declare(channel);
       await channel.consume(name, (message) => this.#receive(message, channel, model), { noAck: true });
       if (this.#closed) return void closeChannel(channel);
       this.#channel = channel;

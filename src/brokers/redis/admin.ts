@@ -36,7 +36,8 @@ export async function listQueues(commands: RedisConnection, keys: RedisKeys): Pr
     for (const member of sets.flat()) {
       const [routingKey, , queue] = member.toString().split(PRIORITY_SEPARATOR);
       // Without routing key: a private queue of a fanout exchange (events, control), not one that tasks go to.
-      if (routingKey && queue) found.add(queue);
+      // Replies to control requests are private too.
+      if (routingKey && queue && !queue.endsWith('.pidbox')) found.add(queue);
     }
   } while (cursor !== '0');
   return [...found].sort();

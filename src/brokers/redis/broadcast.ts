@@ -7,14 +7,16 @@ import { topicMatcher } from '../topic-pattern.js';
 import { escapeGlob } from './admin.js';
 import type { RedisLinks } from './connection.js';
 
-/** How long a broadcast or a subscription waits for a connection. */
-const REACH_MS = 5_000;
+/** How long a broadcast, a reply or a subscription waits for a connection. */
+export const REACH_MS = 5_000;
 
-export async function sendBroadcast(links: RedisLinks, broadcast: Broadcast): Promise<void> {
+/** Resolves with the number of connections that listen, as the server counts them. */
+export async function sendBroadcast(links: RedisLinks, broadcast: Broadcast): Promise<number> {
   const { exchange, routingKey, message } = broadcast;
   const channel = `${links.keys.channels}${exchange}${routingKey === '' ? '' : `/${routingKey}`}`;
   await links.commands.whenReady(REACH_MS);
-  await links.commands.call('publish', [channel, encodeEnvelope(message, { exchange, routingKey, deliveryTag: randomUUID() })]);
+  const envelope = encodeEnvelope(message, { exchange, routingKey, deliveryTag: randomUUID() });
+  return (await links.commands.call('publish', [channel, envelope])) as number;
 }
 
 /**

@@ -6,6 +6,8 @@
 import { loadLibrary, redisErrorCode } from '../../clients/redis-library.js';
 import { parseRedisUrl } from '../../clients/redis-url.js';
 import { BrokerError } from '../../core/errors.js';
+import type { ReplyAddress } from '../../wire/control-message.js';
+import type { WireMessage } from '../../wire/message.js';
 import type {
   Broadcast,
   Broker,
@@ -13,6 +15,7 @@ import type {
   BrokerOptions,
   ConsumeOptions,
   Consumer,
+  Inbox,
   OutgoingMessage,
   Peeked,
   PublishOptions,
@@ -27,6 +30,7 @@ import { addListener, sendBroadcast } from './broadcast.js';
 import { RedisLinks } from './connection.js';
 import { RedisConsumer } from './consume.js';
 import { redisDeadStore } from './dead-letters.js';
+import { openRedisInbox, type RedisInbox, sendRedisReply } from './inbox.js';
 import { bindingOf, checkQueueName } from './keys.js';
 import { RedisPublisher } from './publish.js';
 
@@ -39,6 +43,7 @@ const CAPABILITIES: BrokerCapabilities = {
   peek: true,
   countsLosses: true,
   celery: true,
+  countsListeners: true,
 };
 
 /** For commands that people run, when the broker is away. */
@@ -66,6 +71,7 @@ class RedisBroker implements Broker {
   readonly #links: RedisLinks;
   readonly #publisher: RedisPublisher;
   readonly #consumers = new Set<RedisConsumer>();
+  readonly #inboxes = new Set<RedisInbox>();
   #closing: Promise<void> | null = null;
 
   constructor(options: BrokerOptions) {
@@ -123,7 +129,7 @@ class RedisBroker implements Broker {
     return purgeQueue(this.#links.commands, this.#links.keys, queue, onProgress);
   }
 
-  async broadcast(broadcast: Broadcast): Promise<void> {
+  async broadcast(broadcast: Broadcast): Promise<number> {
     this.#assertOpen();
     return sendBroadcast(this.#links, broadcast);
   }
@@ -131,6 +137,18 @@ class RedisBroker implements Broker {
   async listen(exchange: string, pattern: string, onBroadcast: (broadcast: Broadcast) => void): Promise<Subscription> {
     this.#assertOpen();
     return addListener(this.#links, exchange, pattern, onBroadcast);
+  }
+
+  async openInbox(exchange: string, onReply: (message: WireMessage) => void): Promise<Inbox> {
+    this.#assertOpen();
+    const inbox: RedisInbox = await openRedisInbox(this.#links, exchange, onReply, () => this.#inboxes.delete(inbox));
+    this.#inboxes.add(inbox);
+    return inbox;
+  }
+
+  async sendReply(to: ReplyAddress, message: WireMessage): Promise<void> {
+    this.#assertOpen();
+    return sendRedisReply(this.#links, to, message);
   }
 
   close(): Promise<void> {
@@ -148,6 +166,7 @@ class RedisBroker implements Broker {
   }
 
   async #close(): Promise<void> {
+    await Promise.all([...this.#inboxes].map((inbox) => inbox.close()));
     await Promise.all([...this.#consumers].map((consumer) => consumer.close({ timeoutMs: CLOSE_MS })));
     this.#publisher.close();
     await this.#links.close();
@@ -155,6 +174,7 @@ class RedisBroker implements Broker {
 
   async #crash(): Promise<void> {
     const closed = this.#links.close();
+    await Promise.all([...this.#inboxes].map((inbox) => inbox.crash()));
     await Promise.all([...this.#consumers].map((consumer) => consumer.close({ timeoutMs: 0 })));
     this.#publisher.close();
     await closed;

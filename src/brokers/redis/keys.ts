@@ -3,7 +3,8 @@
  *
  * Ours: `lovage:delayed` (queues with waiting messages, by next due time), `lovage:delayed:<queue>` (the messages, by due
  * time), `lovage:losses:<message>` (see `losses.ts`) and `lovage:sent:<sender>` (both expire), `lovage:dead`,
- * `lovage:dead:facts` and `lovage:dead:index` (parked messages, kept until somebody decides). Tags of ours in `unacked`
+ * `lovage:dead:facts` and `lovage:dead:index` (parked messages, kept until somebody decides), `lovage:inboxes:<exchange>` (who
+ * waits for replies, see `inbox.ts`; expires). Tags of ours in `unacked`
  * start with `lovage:`.
  */
 import { ConfigError } from '../../core/errors.js';
@@ -23,6 +24,8 @@ export interface RedisKeys {
   readonly dead: string;
   readonly deadFacts: string;
   readonly deadIndex: string;
+  /** Followed by the exchange. */
+  readonly inboxes: string;
   /** Prefix of the fanout channels: `/<db>.` */
   readonly channels: string;
 }
@@ -38,6 +41,7 @@ export function redisKeys(prefix: string, db: number): RedisKeys {
     dead: `${prefix}lovage:dead`,
     deadFacts: `${prefix}lovage:dead:facts`,
     deadIndex: `${prefix}lovage:dead:index`,
+    inboxes: `${prefix}lovage:inboxes:`,
     channels: `${prefix}/${db}.`,
   };
 }

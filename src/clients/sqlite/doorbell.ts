@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import type { Logger } from '../../core/logger.js';
 import type { BellKind } from './operations.js';
 
-const POSITION: Readonly<Record<BellKind, number>> = { messages: 0, results: 1, broadcasts: 2 };
+const POSITION: Readonly<Record<BellKind, number>> = { messages: 0, results: 1, broadcasts: 2, replies: 3 };
 const ASLEEP = Buffer.from([1]);
 const AWAKE = Buffer.from([0]);
 /** Every sleeper looks again after this, whatever it hears. */

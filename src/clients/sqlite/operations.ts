@@ -5,10 +5,10 @@
 import type { SqliteConnection } from './driver.js';
 
 /** What there is to wait for; each kind has a bell of its own, so that nobody is woken for nothing. */
-export type BellKind = 'messages' | 'results' | 'broadcasts';
+export type BellKind = 'messages' | 'results' | 'broadcasts' | 'replies';
 
 /** Names of numbers that are never used twice, also after a restart. */
-export type CounterName = 'message' | 'front' | 'holder' | 'claim' | 'result' | 'broadcast' | 'dead';
+export type CounterName = 'message' | 'front' | 'holder' | 'claim' | 'result' | 'broadcast' | 'dead' | 'listener' | 'reply';
 
 /** What an operation may use besides its statements. */
 export interface OperationContext {

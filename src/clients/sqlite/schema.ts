@@ -10,7 +10,7 @@ import type { SqliteConnection } from './driver.js';
 /** "Lvge": lets `file(1)` and us tell our files from others. */
 export const APPLICATION_ID = 0x4c766765;
 /** Raised by each change of the tables; a file of a higher version is refused. */
-export const SCHEMA_VERSION = 2;
+export const SCHEMA_VERSION = 3;
 
 const MIGRATIONS: readonly (readonly string[])[] = [
   [
@@ -51,13 +51,23 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     'DROP TABLE dead',
     'ALTER TABLE dead_letters RENAME TO dead',
   ],
+  [
+    // Who listens to broadcasts, and until when unless it says so again: how many a broadcast reaches.
+    `CREATE TABLE listeners(id INTEGER PRIMARY KEY, exchange TEXT NOT NULL, pattern TEXT NOT NULL, inbox INTEGER NOT NULL,
+      until INTEGER NOT NULL)`,
+    // Replies that their inbox (a listener) has not read yet.
+    'CREATE TABLE replies(id INTEGER PRIMARY KEY, listener INTEGER NOT NULL, bytes INTEGER NOT NULL, head TEXT, body BLOB)',
+    'CREATE INDEX replies_listener ON replies(listener)',
+    "INSERT INTO counters VALUES('listener', 1), ('reply', 1)",
+  ],
 ];
 
 /**
  * Makes or upgrades the tables; call inside a write transaction.
+ * @param to an older version, for tests of the upgrade from it
  * @throws BrokerError `E_BROKER_CORRUPT` for another program's file or a newer version
  */
-export function migrate(connection: SqliteConnection, path: string): void {
+export function migrate(connection: SqliteConnection, path: string, to = SCHEMA_VERSION): void {
   const version = pragmaNumber(connection, 'user_version');
   const application = pragmaNumber(connection, 'application_id');
   const tables = Number(connection.prepare('SELECT count(*) AS n FROM sqlite_master').get([])?.['n'] ?? 0);
@@ -70,9 +80,9 @@ export function migrate(connection: SqliteConnection, path: string): void {
       `${path} was written by a newer Lovage (file version ${version}, this one knows ${SCHEMA_VERSION}): upgrade every process that uses it`,
     );
   }
-  for (const statements of MIGRATIONS.slice(version)) for (const sql of statements) connection.exec(sql);
+  for (const statements of MIGRATIONS.slice(version, to)) for (const sql of statements) connection.exec(sql);
   connection.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
-  connection.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+  connection.exec(`PRAGMA user_version = ${to}`);
 }
 
 /** Whether the file is ours and up to date, told without writing. */

@@ -15,7 +15,7 @@ interface Heard {
   readonly subscription: Subscription;
 }
 
-export function broadcastingSuite({ it, patienceMs }: BrokerSuite): void {
+export function broadcastingSuite({ it, can, patienceMs }: BrokerSuite): void {
   const hear = async (broker: Broker, exchange: string, pattern: string, mark: string): Promise<Heard> => {
     const broadcasts: Broadcast[] = [];
     const keys: string[] = [];
@@ -27,7 +27,7 @@ export function broadcastingSuite({ it, patienceMs }: BrokerSuite): void {
     });
     return { keys, broadcasts, subscription };
   };
-  const tell = (broker: Broker, exchange: string, routingKey: string, mark: string, data = '{}'): Promise<void> =>
+  const tell = (broker: Broker, exchange: string, routingKey: string, mark: string, data = '{}'): Promise<number | null> =>
     broker.broadcast({ exchange, routingKey, message: message(mark, { headers: { mark }, body: { encoding: 'utf8', data } }) });
   const heard = (one: Heard, count: number): Promise<void> =>
     until(
@@ -125,6 +125,32 @@ export function broadcastingSuite({ it, patienceMs }: BrokerSuite): void {
       await heard(staying, 1);
       expect(closed.keys).toEqual([]);
     });
+
+    can(
+      'countsListeners',
+      'tells how many listen, who have closed or listen to something else left out',
+      async (fixture) => {
+        const mark = uniqueQueue('mark');
+        const { broker } = fixture;
+        expect(await tell(broker, FANOUT, '', mark)).toBe(0);
+        const here = await hear(broker, FANOUT, '', mark);
+        const there = await hear(await fixture.another(), FANOUT, '', mark);
+        await hear(await fixture.another(), TOPIC, 'task.#', mark);
+        expect(await tell(broker, FANOUT, '', mark)).toBe(2);
+        expect(await tell(broker, TOPIC, 'task.sent', mark)).toBe(1);
+        expect(await tell(broker, TOPIC, 'worker.online', mark)).toBe(0);
+        await there.subscription.close();
+        expect(await tell(broker, FANOUT, '', mark)).toBe(1);
+        await here.subscription.close();
+        expect(await tell(broker, FANOUT, '', mark)).toBe(0);
+      },
+      async (fixture) => {
+        const mark = uniqueQueue('mark');
+        await hear(fixture.broker, FANOUT, '', mark);
+        expect(await tell(fixture.broker, FANOUT, '', mark)).toBeNull();
+        expect(fixture.broker.capabilities.countsListeners).not.toBe(true);
+      },
+    );
 
     it('goes nowhere in peace when nobody listens', async (fixture) => {
       await tell(fixture.broker, TOPIC, 'nobody', 'nobody');
