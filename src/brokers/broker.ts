@@ -10,6 +10,7 @@ import type { Logger } from '../core/logger.js';
 import type { ReplyAddress } from '../wire/control-message.js';
 import type { Destination, WireMessage } from '../wire/message.js';
 import type { DeadLetters } from './dead-letters.js';
+import type { Revocations } from './revocations.js';
 
 /** What only some brokers can do. `true`, or the reason why not (shown to people). Callers test this, never a driver's name. */
 export interface BrokerCapabilities {
@@ -25,6 +26,8 @@ export interface BrokerCapabilities {
   readonly peek: true | string;
   /** `Delivery.losses` counts workers that died while they held the message. */
   readonly countsLosses: true | string;
+  /** It keeps records of revoked tasks, for workers that start later. */
+  readonly recordsRevocations: true | string;
   /** Python Celery nodes can share the queues. */
   readonly celery: true | string;
   /** `broadcast` tells how many listen. */
@@ -121,6 +124,11 @@ export interface ConsumeOptions {
   onArrivals(arrivals: readonly Arrival[]): void;
   /** Called when deliveries are no longer ours, with their tags. Their outcomes must be dropped. */
   onLost(tags: readonly string[]): void;
+  /**
+   * The version of `revocations.records` is another one than before; 0 = nothing is recorded, as at the start. Called before
+   * the arrivals that were taken under it, and learnt with them: nobody polls. Never called where the broker keeps no records.
+   */
+  onRevocations?(version: number): void;
   /** The connection state as the driver sees it; the driver reconnects for ever by itself. */
   onState(state: 'connected' | 'disconnected', cause?: Error): void;
 }
@@ -178,9 +186,6 @@ export interface Subscription {
   close(): Promise<void>;
 }
 
-export interface Broker {
-  /** The driver, for logs: `redis`, `file`, … */
-  readonly name: string;
 /**
  * A private queue for replies, for as long as it is open. Bounded wherever it lies: so many messages and bytes and no more
  * (`INBOX_LIMITS`), and gone by itself within a minute after its owner was killed.
@@ -194,9 +199,14 @@ export interface Inbox {
 /** What an inbox may hold unread, and how long it outlives its owner. Replies beyond it are dropped. */
 export const INBOX_LIMITS = { messages: 1_000, bytes: 64 * 1024 * 1024, ttlMs: 60_000, renewMs: 20_000 } as const;
 
+export interface Broker {
+  /** The driver, for logs: `redis`, `file`, … */
+  readonly name: string;
   readonly capabilities: BrokerCapabilities;
   /** What was parked, of all queues. */
   readonly deadLetters: DeadLetters;
+  /** Tasks that must not run any more. */
+  readonly revocations: Revocations;
   /** Connects, or proves that it can. @throws BrokerError `E_BROKER_UNREACHABLE`, `E_BROKER_AUTH` */
   connect(options: { readonly timeoutMs: number }): Promise<void>;
   /** Resolves with one result a message, in order; rejects only for misuse (`E_CLOSED`). */
@@ -215,13 +225,13 @@ export const INBOX_LIMITS = { messages: 1_000, bytes: 64 * 1024 * 1024, ttlMs: 6
   broadcast(broadcast: Broadcast): Promise<number | null>;
   /** `exchange` as published to; `pattern` in AMQP topic form (`#` = everything). */
   listen(exchange: string, pattern: string, onBroadcast: (broadcast: Broadcast) => void): Promise<Subscription>;
-  close(): Promise<void>;
-  [Symbol.asyncDispose](): Promise<void>;
-}
   /** Opens a queue of one's own on this exchange, for replies; whoever has its address may write into it with `sendReply`. */
   openInbox(exchange: string, onReply: (message: WireMessage) => void): Promise<Inbox>;
   /** Puts a reply into an inbox, of a Python client too. Dropped in silence when it is gone or full: nobody waits any more. */
   sendReply(to: ReplyAddress, message: WireMessage): Promise<void>;
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
 
 /** What every driver's factory gets. */
 export interface BrokerOptions {
