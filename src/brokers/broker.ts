@@ -24,7 +24,7 @@ export interface BrokerCapabilities {
   readonly priorities: true | string;
   /** `peek` shows messages without touching them. */
   readonly peek: true | string;
-  /** `Delivery.losses` counts workers that died while they held the message. */
+  /** `Delivery.losses` counts workers that died while they held the message; see there which. */
   readonly countsLosses: true | string;
   /** It keeps records of revoked tasks, for workers that start later. */
   readonly recordsRevocations: true | string;
@@ -64,7 +64,10 @@ export interface Delivery {
   readonly message: WireMessage;
   /** The broker knows or suspects that somebody had it before. */
   readonly redelivered: boolean;
-  /** How many workers died while they held it; 0 where the broker cannot tell. */
+  /**
+   * How many workers died with it; 0 where the broker cannot tell. The first loss counts for all that a dead worker held, because nobody
+   * knows what it had begun; each further one only for what it had secured. A hand-back counts nothing, secured or not.
+   */
   readonly losses: number;
 }
 
@@ -144,10 +147,10 @@ export interface Consumer {
   holds(tag: string): boolean;
   /**
    * To be awaited before a delivery is started that somebody had before or that has a loss: from then on the death of this worker
-   * counts as a loss of it. Never rejects; what cannot be done within a lease (or a few seconds) is left undone. `false`: it must not be started, because
-   * it is no longer ours or goes back in a moment. Absent: deaths are counted anyway.
+   * counts as a loss of it (see `Delivery.losses`). Never rejects; what cannot be done within a lease (or a few seconds) is left undone.
+   * `false`: it must not be started, because it is no longer ours or goes back in a moment.
    */
-  secure?(delivery: Delivery): Promise<boolean>;
+  secure(delivery: Delivery): Promise<boolean>;
   /** Settles; results in the same order. Rejects only when the broker cannot be reached before the consumer is closed. */
   settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]>;
   /** Takes nothing more; deliveries that were out stay out and can still be settled. */

@@ -10,6 +10,7 @@ import { consumingSuite } from './conformance/consuming.js';
 import { deadLettersSuite } from './conformance/dead-letters.js';
 import { deferringSuite } from './conformance/deferring.js';
 import { inboxesSuite } from './conformance/inboxes.js';
+import { lossesSuite } from './conformance/losses.js';
 import { publishingSuite } from './conformance/publishing.js';
 import { queuesSuite } from './conformance/queues.js';
 import { recoverySuite } from './conformance/recovery.js';
@@ -35,6 +36,7 @@ export function brokerConformance(name: string, open: () => Promise<BrokerFixtur
     settlingSuite(suite);
     deferringSuite(suite);
     recoverySuite(suite);
+    lossesSuite(suite);
     deadLettersSuite(suite);
     replayingSuite(suite);
     queuesSuite(suite);

@@ -1,5 +1,6 @@
 /** What lies in Redis: kombu's layout to the byte, and nothing of ours that stays behind. */
 import { expect, test } from 'vitest';
+import type { Delivery } from '../../src/brokers/broker.js';
 import { crashRedisBroker } from '../../src/brokers/redis/index.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { Collector, message, outgoing, send, sendIds, until } from '../../src/testing/conformance/broker-kit.js';
@@ -103,6 +104,35 @@ redisSuite('the Redis layout', (kit) => {
     const counts = await kit.admin.keys('lovage:losses:*');
     expect(counts).toHaveLength(2);
     for (const key of counts) expect(await kit.admin.ttl(key)).toBeGreaterThan(0);
+  });
+
+  test('ends a count of losses with its message, unless the message goes on', async () => {
+    const counts = async (): Promise<string[]> => kit.admin.keys('lovage:losses:*');
+    const first = await Collector.open(await kit.broker(), { ending: 5 });
+    const sent = ['ack', 'park', 'retry', 'defer', 'requeue'];
+    await sendIds(await kit.broker(), 'ending', sent);
+    await first.got(5);
+    await first.consumer.close({ timeoutMs: 5_000 });
+    const collector = await Collector.open(await kit.broker(), { ending: 5 });
+    await collector.got(5);
+    const deliveries = sent.map((id) => collector.delivery(collector.ids.indexOf(id)));
+    for (const delivery of deliveries) expect(await collector.consumer.secure(delivery)).toBe(true);
+    const secured = await counts();
+    expect(secured).toHaveLength(5);
+    for (const key of secured) expect(await kit.admin.ttl(key)).toBeGreaterThan(0);
+    // somebody died with each of them before
+    for (const key of secured) await kit.admin.sadd(key, 'lovage:dead@host:1:1');
+    const [ack, park, retry, defer, requeue] = deliveries as [Delivery, Delivery, Delivery, Delivery, Delivery];
+    const untilMs = Date.now() + 60_000;
+    await collector.settle(
+      { kind: 'ack', arrival: ack },
+      { kind: 'park', arrival: park, reason: { code: 'E_DECODE', reason: 'a test' } },
+      { kind: 'defer', arrival: retry, untilMs, message: retry.message },
+      { kind: 'defer', arrival: defer, untilMs },
+      { kind: 'requeue', arrival: requeue, where: 'back' },
+    );
+    await until(async () => (await counts()).length === 2, 'the counts of what is gone');
+    for (const key of await counts()) expect(await kit.admin.smembers(key)).toEqual(['lovage:dead@host:1:1']);
   });
 
   test('keeps every key and channel under the prefix', async () => {

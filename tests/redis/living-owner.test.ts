@@ -137,6 +137,7 @@ redisSuite('an owner that lives', (kit) => {
       const first = await Collector.open(dying, { cut: 1 }, { leaseMs, name: 'first@host' });
       await first.got(1, leaseMs + 5_000);
       expect(first.delivery(0).losses).toBe(1);
+      await first.consumer.secure(first.delivery(0));
       await crashRedisBroker(dying);
       const second = await Collector.open(await kit.broker(), { cut: 1 }, { leaseMs, name: 'second@host' });
       await second.got(1, leaseMs + 5_000);

@@ -9,7 +9,7 @@ import type { FileSession } from '../../clients/sqlite/session.js';
 import { type BackoffPolicy, backoffMs } from '../../core/backoff.js';
 import { sleep, systemClock } from '../../core/clock.js';
 import { BrokerError, codeOf, toError } from '../../core/errors.js';
-import type { ConsumeOptions, Consumer, Settlement, SettleResult } from '../broker.js';
+import type { ConsumeOptions, Consumer, Delivery, Settlement, SettleResult } from '../broker.js';
 import type { PopAnswer, WatchAnswer } from './call-types.js';
 import { Holdings } from './holdings.js';
 
@@ -79,6 +79,22 @@ export class FileConsumer implements Consumer {
       this.#session.call('expire', { holder }, { mode: 'relaxed' }).catch(() => undefined);
     }
     return false;
+  }
+
+  async secure({ tag }: Delivery): Promise<boolean> {
+    const place = this.#phase === 'running' ? this.#holdings.placeOf(tag) : null;
+    if (!place) return false;
+    const options = { mode: 'relaxed', deadlineMs: Date.now() + this.#options.leaseMs } as const;
+    try {
+      if (!(await this.#session.call<boolean>('secure', place, options))) this.#lose(place.holder);
+    } catch (error) {
+      const { message } = toError(error);
+      this.#options.logger.warn(
+        { error: message },
+        'a delivery could not be secured: should this worker die now, it may not be counted',
+      );
+    }
+    return this.#phase === 'running' && this.holds(tag);
   }
 
   async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {

@@ -6,7 +6,7 @@
 import type { SqliteConnection, SqliteRow } from '../../clients/sqlite/driver.js';
 import type { OperationContext } from '../../clients/sqlite/operations.js';
 import type { PopAnswer, PopArgument, PoppedRow, SettleArgument, WatchAnswer, WatchArgument } from './call-types.js';
-import type { MessageTable } from './message-table.js';
+import { type MessageTable, SECURED, SEEN } from './message-table.js';
 
 /** A transaction moves so many delayed messages at most; the rest is moved by the next. */
 const PROMOTE_STEP = 500;
@@ -34,9 +34,11 @@ export function handOutOperations(connection: SqliteConnection, context: Operati
   const claimsOf = connection.prepare('SELECT ids FROM claims WHERE holder = ?');
   const dropClaim = connection.prepare('DELETE FROM claims WHERE holder = ? AND id = ?');
   const dropClaims = connection.prepare('DELETE FROM claims WHERE holder = ?');
+  // The first loss counts for all that was held, because nobody knows what had begun; a further one only for what was secured.
   const markBack = connection.prepare(
-    'UPDATE messages SET seen = 1, losses = losses + ? WHERE id IN (SELECT value FROM json_each(?))',
+    `UPDATE messages SET losses = losses + (? AND (losses = 0 OR seen = ${SECURED})), seen = ${SEEN} WHERE id IN (SELECT value FROM json_each(?))`,
   );
+  const markSecured = connection.prepare(`UPDATE messages SET seen = ${SECURED} WHERE id = ?`);
   const lineUpBack = connection.prepare(
     'INSERT INTO line SELECT queue, rank, id FROM messages WHERE id IN (SELECT value FROM json_each(?))',
   );
@@ -168,7 +170,7 @@ export function handOutOperations(connection: SqliteConnection, context: Operati
             id: Number(id),
             claim,
             queue: name,
-            seen: seen === 1,
+            seen: Number(seen) >= SEEN,
             losses: Number(losses),
             head: head ?? null,
             body: body ?? null,
@@ -198,6 +200,13 @@ export function handOutOperations(connection: SqliteConnection, context: Operati
 
     /** All of them, or `false` if the holder has lost everything. */
     settle,
+
+    /** From now on the holder's death counts against the message; `false`: lost. Its caller knows that the holder's claim lists it. */
+    secure: ({ holder, id }: { readonly holder: number; readonly id: number }): boolean => {
+      if (!findHolder.get([holder])) return false;
+      markSecured.run([id]);
+      return true;
+    },
 
     /** `false`: lost. */
     renew: ({ holder, leaseMs }: { readonly holder: number; readonly leaseMs: number }): boolean =>

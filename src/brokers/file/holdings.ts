@@ -58,6 +58,12 @@ export class Holdings {
     return this.#held.has(tag);
   }
 
+  /** What the database calls this delivery, while it is held. */
+  placeOf(tag: string): { readonly holder: number; readonly id: number } | null {
+    const held = this.#held.get(tag);
+    return held && this.holder !== null ? { holder: this.holder, id: held.id } : null;
+  }
+
   /** Whether nobody can have taken over: by the monotonic clock, counted from before the last renewal. */
   isSure(): boolean {
     return systemClock.monotonicMs() < this.#sureUntilMs;

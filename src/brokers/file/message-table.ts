@@ -8,6 +8,11 @@ import type { OperationContext } from '../../clients/sqlite/operations.js';
 import { BrokerError } from '../../core/errors.js';
 import type { NewRow } from './call-types.js';
 
+/** `messages.seen`: 0 until it comes back for the first time, then this … */
+export const SEEN = 1;
+/** … and this while who holds it may have started it. It ends with the hold: who puts a message back writes `SEEN`. */
+export const SECURED = 2;
+
 const ROWS_AT_ONCE = 32;
 const COLUMNS = 7;
 /** Names are typed by people and programs; a program that makes one a message would grow the table for ever. */
@@ -42,7 +47,9 @@ export class MessageTable {
       'INSERT INTO later(queue, due, id, rank) SELECT queue, ?, id, rank FROM messages WHERE id = ?',
     );
     this.#firstDue = connection.prepare('SELECT min(due) AS due FROM later WHERE queue = ?');
-    this.#move = connection.prepare('UPDATE messages SET id = ?, queue = coalesce(?, queue), seen = max(seen, ?) WHERE id = ?');
+    this.#move = connection.prepare(
+      `UPDATE messages SET id = ?, queue = coalesce(?, queue), seen = max(min(seen, ${SEEN}), ?) WHERE id = ?`,
+    );
     this.#queueOf = connection.prepare('SELECT queue FROM messages WHERE id = ?');
     this.#findQueue = connection.prepare('SELECT id FROM queues WHERE name = ?');
     this.#addQueue = connection.prepare('INSERT INTO queues(name) VALUES(?) RETURNING id');
@@ -125,7 +132,7 @@ export class MessageTable {
    */
   renumber(id: number, where: 'front' | 'back', options: { readonly queueId?: number | null; readonly seen: boolean }): number {
     const next = this.#context.take(where === 'front' ? 'front' : 'message', 1);
-    this.#move.run([next, options.queueId ?? null, options.seen ? 1 : 0, id]);
+    this.#move.run([next, options.queueId ?? null, options.seen ? SEEN : 0, id]);
     return next;
   }
 

@@ -4,7 +4,7 @@
  * lets leases run out.
  */
 import { BrokerError, WireError } from '../../core/errors.js';
-import type { Arrival, ConsumeOptions, Consumer, Settlement, SettleResult } from '../broker.js';
+import type { Arrival, ConsumeOptions, Consumer, Delivery, Settlement, SettleResult } from '../broker.js';
 import type { Entry, MemoryQueue } from './queue.js';
 import { type MemorySpace, toEntry } from './space.js';
 
@@ -16,6 +16,8 @@ interface QueueCredit {
 interface Hold {
   readonly queue: MemoryQueue;
   readonly entry: Entry;
+  /** About to be started, or started: a death counts whatever was lost before. */
+  isSecured: boolean;
 }
 
 type Phase = 'running' | 'paused' | 'closed' | 'crashed';
@@ -75,6 +77,13 @@ export class MemoryConsumer implements Consumer {
     return this.#phase !== 'crashed' && this.#held.has(tag);
   }
 
+  async secure({ tag }: Delivery): Promise<boolean> {
+    const hold = this.#held.get(tag);
+    if (!hold || this.#phase !== 'running') return false;
+    hold.isSecured = true;
+    return true;
+  }
+
   async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
     if (this.#phase === 'crashed') throw new BrokerError('E_CLOSED', 'the memory broker was used after close()');
     const fronts: Hold[] = [];
@@ -124,7 +133,7 @@ export class MemoryConsumer implements Consumer {
   }
 
   #lose(): readonly string[] {
-    for (const { entry } of this.#held.values()) entry.losses += 1;
+    for (const { entry, isSecured } of this.#held.values()) if (isSecured || entry.losses === 0) entry.losses += 1;
     return this.#letGo();
   }
 
@@ -170,7 +179,7 @@ export class MemoryConsumer implements Consumer {
     this.#tagCount += 1;
     const tag = this.#tagPrefix + this.#tagCount;
     queue.held += 1;
-    this.#held.set(tag, { queue, entry });
+    this.#held.set(tag, { queue, entry, isSecured: false });
     const { message, raw, redelivered, losses } = entry;
     if (message) return { kind: 'delivery', tag, queue: queue.name, message, redelivered, losses };
     const fault = new WireError('E_DECODE', `bytes in queue '${queue.name}' are no message`);

@@ -9,7 +9,7 @@
 import { randomBytes } from 'node:crypto';
 import { redisErrorCode } from '../../clients/redis.js';
 import { codeOf, toError } from '../../core/errors.js';
-import type { ConsumeOptions, Consumer, Settlement, SettleResult } from '../broker.js';
+import type { ConsumeOptions, Consumer, Delivery, Settlement, SettleResult } from '../broker.js';
 import type { LinkListener, RedisLinks } from './connection.js';
 import { HeldMessages } from './held.js';
 import { RedisHousekeeping } from './housekeeping.js';
@@ -91,6 +91,12 @@ export class RedisConsumer implements Consumer, LinkListener {
 
   holds(tag: string): boolean {
     return this.held.holds(tag);
+  }
+
+  async secure({ tag }: Delivery): Promise<boolean> {
+    const held = this.held.get(tag);
+    if (held && this.isRunning) await this.leases.secure(held);
+    return this.isRunning && this.holds(tag);
   }
 
   async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {

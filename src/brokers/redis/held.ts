@@ -18,6 +18,8 @@ export interface Held {
   leaseEndsMs: number;
   /** A settlement is on its way; that its tag vanishes is then no loss. */
   isSettling: boolean;
+  /** Its tag is, or may be, among its losses already, because it was about to start. */
+  isSecured?: boolean;
 }
 
 export class HeldMessages {

@@ -13,6 +13,7 @@
 import { RedisCanary } from './canary.js';
 import type { RedisConsumer } from './consume.js';
 import { listFor } from './held.js';
+import { LOSS_TTL_MS } from './losses.js';
 import type { QueueState } from './queues.js';
 import { promote } from './scripts/promote.js';
 import { sweep } from './scripts/sweep.js';
@@ -34,8 +35,6 @@ const BLOCKED_AGAIN_MS = 500;
  * most owners that were cut off are back within two. Shorter gaps call for no second look, or short leases never saw one.
  */
 const LOOK_TWICE_MS = 3_000;
-/** How long the losses of a message are remembered. */
-const LOSS_TTL_MS = 86_400_000;
 
 export class RedisHousekeeping {
   readonly #consumer: RedisConsumer;

@@ -10,7 +10,9 @@ import { codeOf, toError } from '../../core/errors.js';
 import type { ConsumeOptions } from '../broker.js';
 import type { RedisLinks } from './connection.js';
 import type { Held, HeldMessages } from './held.js';
+import { LOSS_TTL_MS, lossesKey } from './losses.js';
 import { renew } from './scripts/renew.js';
+import { secure } from './scripts/secure.js';
 
 /** Tags in one script. */
 const PAGE = 4_000;
@@ -60,6 +62,29 @@ export class RedisLeases {
   giveBack(lost: readonly Held[]): void {
     this.#lapsed.push(...lost);
     if (this.#links.commands.isReady) void this.#giveBackLapsed();
+  }
+
+  /** From now on our death counts as a loss of this message. Tries while it is ours; not being able to keeps nothing from starting. */
+  async secure(held: Held): Promise<void> {
+    const { commands, keys } = this.#links;
+    while (this.#held.holds(held.tag) && !held.isSettling) {
+      try {
+        await commands.whenReady(held.leaseEndsMs - performance.now());
+        // said before the answer, which may be lost
+        held.isSecured = true;
+        const losses = { key: lossesKey(keys, held.raw), ttlMs: LOSS_TTL_MS };
+        if (!(await secure(commands, keys, held.tag, losses)) && !held.isSettling) this.giveBack(this.#tell([held]));
+        return;
+      } catch (error) {
+        if (error instanceof RedisLinkError) continue;
+        const cause = toError(error).message;
+        this.#options.logger.warn(
+          { cause },
+          'redis: a message could not be secured: should this worker die now, it may not be counted',
+        );
+        return;
+      }
+    }
   }
 
   async #renewHeld(): Promise<void> {

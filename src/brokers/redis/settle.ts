@@ -13,7 +13,7 @@ import type { RedisConsumer } from './consume.js';
 import type { RedisDeadFacts } from './dead-letters.js';
 import type { Held } from './held.js';
 import { checkQueueName } from './keys.js';
-import { lossesKey } from './losses.js';
+import { forgetLosses, lossesKey } from './losses.js';
 import { markRedelivered } from './redelivered.js';
 import { ack } from './scripts/ack.js';
 import { defer, delayedMember } from './scripts/defer.js';
@@ -23,6 +23,13 @@ import { requeue } from './scripts/requeue.js';
 type Of<K extends Settlement['kind']> = Extract<Settlement, { readonly kind: K }>;
 /** For each message: held, lost, or why Redis refused. */
 type Flags = readonly (boolean | string)[];
+
+/** A successor has losses of its own, under its own tag. */
+function endsMessage(settlement: Settlement): boolean {
+  return (
+    settlement.kind === 'ack' || settlement.kind === 'park' || (settlement.kind === 'defer' && settlement.message !== undefined)
+  );
+}
 
 export class RedisSettler {
   readonly #consumer: RedisConsumer;
@@ -62,6 +69,10 @@ export class RedisSettler {
           positions.forEach((at, index) => {
             if (flags === null || flags[index]) results[at] = 'held';
           });
+          forgetLosses(
+            this.#consumer.links,
+            holds.filter((_, index) => (flags === null || flags[index]) && endsMessage(part[index] as Settlement)),
+          );
           if (flags?.includes(false)) this.#consumer.leases.giveBack(holds.filter((_, index) => !flags[index]));
         }),
       );
@@ -163,7 +174,8 @@ export class RedisSettler {
         deliveryTag: randomUUID(),
       });
     }
-    return { tag: hold.tag, queue, dueMs: Math.ceil(untilMs), member: delayedMember(hold.tag, list, envelope) };
+    const losses = hold.isSecured ? lossesKey(this.#consumer.links.keys, hold.raw) : '';
+    return { tag: hold.tag, queue, dueMs: Math.ceil(untilMs), member: delayedMember(hold.tag, list, envelope), losses };
   }
 
   /** @param settlements those of the holds; without them a refused message cannot be parked */

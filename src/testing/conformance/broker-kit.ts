@@ -259,3 +259,18 @@ export function failures(results: readonly PublishResult[]): readonly { readonly
     return { code: result.code, outcome: result.outcome };
   });
 }
+
+/** Makes consumers that hold `count` messages, each on a connection of its own that may be crashed. */
+export function holderWith({ leaseMs, patienceMs }: { readonly leaseMs: number; readonly patienceMs: number }) {
+  return async (
+    fixture: { another(): Promise<Broker> },
+    queue: string,
+    count: number,
+    name: string,
+  ): Promise<{ readonly broker: Broker; readonly collector: Collector }> => {
+    const broker = await fixture.another();
+    const collector = await Collector.open(broker, { [queue]: count }, { leaseMs, name });
+    await collector.got(count, leaseMs + patienceMs);
+    return { broker, collector };
+  };
+}

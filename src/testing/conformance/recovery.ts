@@ -1,22 +1,22 @@
 /** Broker suite: consumers that die, leases that are lost, connections that break. */
 import { describe, expect } from 'vitest';
-import type { Broker } from '../../brokers/broker.js';
 import type { BrokerFixture, BrokerSuite } from './broker-fixture.js';
-import { Collector, drain, expectDepth, holdingIds, ids, message, sendIds, uniqueQueue, until, untilWall } from './broker-kit.js';
+import {
+  Collector,
+  drain,
+  expectDepth,
+  holderWith,
+  holdingIds,
+  ids,
+  message,
+  sendIds,
+  uniqueQueue,
+  until,
+  untilWall,
+} from './broker-kit.js';
 
 export function recoverySuite({ it, can, leaseMs, patienceMs }: BrokerSuite): void {
-  /** A consumer that holds `count` messages, on a connection of its own that may be crashed. */
-  const holder = async (
-    fixture: BrokerFixture,
-    queue: string,
-    count: number,
-    name: string,
-  ): Promise<{ readonly broker: Broker; readonly collector: Collector }> => {
-    const broker = await fixture.another();
-    const collector = await Collector.open(broker, { [queue]: count }, { leaseMs, name });
-    await collector.got(count, patienceMs);
-    return { broker, collector };
-  };
+  const holder = holderWith({ leaseMs, patienceMs });
 
   // side by side, because each waits for leases most of its time; nothing here may touch the fixtures of others
   describe.concurrent('a consumer that dies', () => {
@@ -60,39 +60,6 @@ export function recoverySuite({ it, can, leaseMs, patienceMs }: BrokerSuite): vo
       await heir.got(2, patienceMs);
       expect([...heir.ids].sort()).toEqual(ids(queue, 1, 2));
     });
-
-    can(
-      'countsLosses',
-      'is counted for each message that it held; a hand-back is not',
-      async (fixture) => {
-        const queue = uniqueQueue('losses');
-        await sendIds(fixture.broker, queue, ['x']);
-        const seen: number[] = [];
-        for (const end of ['crash', 'hand-back', 'requeue', 'crash', 'ack'] as const) {
-          const broker = await fixture.another();
-          const collector = await Collector.open(broker, { [queue]: 1 }, { leaseMs, name: 'dying@host' });
-          await collector.got(1, leaseMs + patienceMs);
-          const delivery = collector.delivery(0);
-          seen.push(delivery.losses);
-          if (end === 'crash') await fixture.crash(broker);
-          if (end === 'requeue') await collector.settle({ kind: 'requeue', arrival: delivery, where: 'back' });
-          if (end === 'ack') await collector.ack(delivery);
-          if (end !== 'crash') await broker.close();
-        }
-        expect(seen).toEqual([0, 1, 1, 1, 2]);
-      },
-      async (fixture) => {
-        expect(fixture.broker.capabilities.countsLosses).not.toBe(true);
-        const queue = uniqueQueue('losses');
-        await sendIds(fixture.broker, queue, ['x']);
-        const { broker } = await holder(fixture, queue, 1, 'dying@host');
-        await fixture.crash(broker);
-        const heir = await Collector.open(fixture.broker, { [queue]: 1 }, { leaseMs });
-        await heir.got(1, leaseMs + patienceMs);
-        expect(heir.delivery(0)).toMatchObject({ losses: 0, redelivered: true });
-        await heir.ack(heir.delivery(0));
-      },
-    );
 
     it('leaves 200 messages to two heirs, once each', async (fixture) => {
       const queue = uniqueQueue('heirs');

@@ -71,7 +71,7 @@ describe('admission', () => {
 
   test.each([
     [0, false],
-    [1, true],
+    [1, false],
     [2, true],
   ])('after %i losses it is %s that a task runs alone', (losses, alone) => {
     expect(admit(delivery(message(), { losses }), context)).toMatchObject({ kind: 'run', alone });

@@ -11,10 +11,10 @@ import { readTaskHeaders, type TaskHeaders, upgradeProtocol1 } from '../../wire/
 import type { TaskFacts } from '../port.js';
 
 /**
- * From so many losses on a task runs alone. Not later: a broker counts a loss for all that a dead worker had in its hands, begun or
- * not, and whoever has two already when the one at fault dies alone would be parked with it.
+ * From so many losses on a task runs alone: a first one may be anybody's fault. That needs `Consumer.secure`. Counted for what a dead
+ * worker merely held, the third loss would park those who have two and wait while the one at fault dies alone.
  */
-const ALONE_FROM = 1;
+const ALONE_FROM = 2;
 /** After so many losses a message is parked as poison. */
 export const MAX_LOSSES = 3;
 

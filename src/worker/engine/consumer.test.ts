@@ -24,7 +24,7 @@ const FACTS: TaskFacts = {
 const MESSAGE = encodeTaskMessage({ task: 'known', id: 'a', args: [], kwargs: {} }, { nowMs: Date.now() });
 
 /** An intake whose surroundings write down what they are asked. */
-function intake(secured: boolean | undefined, facts: Partial<TaskFacts> = {}) {
+function intake(secured: boolean, facts: Partial<TaskFacts> = {}) {
   const events: string[] = [];
   let answer: () => void = () => undefined;
   const asked = new Promise<void>((resolve) => (answer = resolve));
@@ -34,14 +34,12 @@ function intake(secured: boolean | undefined, facts: Partial<TaskFacts> = {}) {
       events.push('ack');
       return ['held'];
     },
-    ...(secured !== undefined && {
-      async secure() {
-        events.push('secure');
-        await asked;
-        events.push('secured');
-        return secured;
-      },
-    }),
+    async secure() {
+      events.push('secure');
+      await asked;
+      events.push('secured');
+      return secured;
+    },
   };
   const options = {
     broker: { capabilities: {} },
@@ -107,12 +105,6 @@ describe('before a task starts', () => {
     const { events, takes } = intake(true, { ack: 'early' });
     await takes({ redelivered: true });
     expect(events).toEqual(['claim', 'ack', 'start']);
-  });
-
-  test('a broker that counts by itself is not asked', async () => {
-    const { events, takes } = intake(undefined);
-    await takes({ losses: 1 });
-    expect(events).toEqual(['claim', 'start']);
   });
 
   test('what the broker says must not start gives back its credit and the place of a run alone', async () => {

@@ -165,7 +165,7 @@ export class Intake {
       }
       if (run.facts.ack !== 'early' && (delivery.redelivered || lossesOf(delivery) > 0)) {
         // That may take seconds, in which it may be lost or the worker be told to stop.
-        if ((await consumer().secure?.(delivery)) === false) {
+        if (!(await consumer().secure(delivery))) {
           this.#endUnstarted(run);
           return;
         }

@@ -6,7 +6,8 @@ import type { ScriptRunner } from './runner.js';
  * Moves held messages to the delay store, in one step with the end of their hold.
  *
  * KEYS  1 unacked, 2 unacked_index, 3 lovage:delayed (queues by next due time)
- * ARGV  for each message: tag, queue, due time (ms), member of `lovage:delayed:<queue>` (see delayedMember)
+ * ARGV  for each message: tag, queue, due time (ms), member of `lovage:delayed:<queue>` (see delayedMember), key of its losses if
+ *       its tag is among them, else ''
  * Reply for each message 1 (done), 0 (no longer held, nothing changed) or a text (refused; it is still held)
  *
  * About the first ZREM see renew.ts.
@@ -14,7 +15,7 @@ import type { ScriptRunner } from './runner.js';
 const script = defineScript(`
 local reply = {}
 redis.call('ZREM', KEYS[2], '')
-for i = 1, #ARGV, 4 do
+for i = 1, #ARGV, 5 do
   local tag, queue, due, done = ARGV[i], ARGV[i + 1], ARGV[i + 2], 0
   if redis.call('HEXISTS', KEYS[1], tag) == 1 then
     local added = redis.pcall('ZADD', KEYS[3] .. ':' .. queue, due, ARGV[i + 3])
@@ -24,6 +25,7 @@ for i = 1, #ARGV, 4 do
       redis.call('ZADD', KEYS[3], 'LT', due, queue)
       redis.call('HDEL', KEYS[1], tag)
       redis.call('ZREM', KEYS[2], tag)
+      if ARGV[i + 4] ~= '' then redis.pcall('SREM', ARGV[i + 4], tag) end
       done = 1
     end
   end
@@ -37,6 +39,8 @@ export interface Defer {
   readonly queue: string;
   readonly dueMs: number;
   readonly member: RedisArg;
+  /** Key of the set of its losses, if it was secured. */
+  readonly losses: string;
 }
 
 /**
@@ -60,6 +64,6 @@ export async function defer(
   messages: readonly Defer[],
 ): Promise<readonly (boolean | string)[]> {
   const args: RedisArg[] = [script.sha, '3', keys.unacked, keys.unackedIndex, keys.delayed];
-  for (const { tag, queue, dueMs, member } of messages) args.push(tag, queue, String(dueMs), member);
+  for (const { tag, queue, dueMs, member, losses } of messages) args.push(tag, queue, String(dueMs), member, losses);
   return ((await runner.run(script, args)) as RedisReply[]).map(flagOrText);
 }

@@ -8,8 +8,8 @@ import type { ScriptRunner } from './runner.js';
  * ARGV  for each message: tag, list key, 'front' (served next: RPUSH) or 'back' (served last: LPUSH), envelope, key of its losses
  * Reply for each message 1 (done), 0 (no longer held) or a text (the list refused it; it is still held)
  *
- * A tag that is gone may have been taken over, and that counted a loss. Whoever asks here is alive, so the loss under this
- * tag is taken back; nothing else changes then, and asking again changes nothing more.
+ * Whoever asks here is alive, so what stands under this tag among the losses is taken back: it was secured, or it is gone because
+ * somebody took it over, which counted. Nothing else changes when it is gone, and asking again changes nothing more.
  *
  * About the first ZREM see renew.ts. The push comes before the removal: a script that stops half way must not have
  * removed what it did not push.
@@ -28,9 +28,8 @@ for i = 1, #ARGV, 5 do
       redis.call('ZREM', KEYS[2], tag)
       done = 1
     end
-  else
-    redis.pcall('SREM', ARGV[i + 4], tag)
   end
+  if type(done) == 'number' then redis.pcall('SREM', ARGV[i + 4], tag) end
   reply[#reply + 1] = done
 end
 return reply

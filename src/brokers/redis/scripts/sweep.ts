@@ -2,7 +2,7 @@ import { defineScript, type RedisReply } from '../../../clients/redis.js';
 import type { ScriptRunner } from './runner.js';
 
 /**
- * Takes over messages whose lease is over, each under a fresh tag and with one more loss, and tells what the future holds.
+ * Takes over messages whose lease is over, each under a fresh tag and with its losses, and tells what the future holds.
  * Only tags of ours are taken: Python's scores are the time of delivery, so they lie in the past by nature.
  *
  * KEYS  1 unacked, 2 unacked_index, 3 lovage:delayed, 4 lovage:canary, 5… lists: for each step, each queue
@@ -63,10 +63,10 @@ for i = 1, #found, 2 do
         local count = redis.pcall('SCARD', losses)
         if type(count) ~= 'number' then
           count = 1
-        elseif count < 100 then
-          redis.call('SADD', losses, old)
+        else
+          -- the first loss counts whatever the dead worker had begun; of the others those whose tag is in here, because it was secured
+          if count == 0 then count = redis.call('SADD', losses, old) end
           redis.call('EXPIRE', losses, ARGV[10])
-          count = count + 1
         end
         taken[#taken + 1] = q
         taken[#taken + 1] = count
