@@ -36,7 +36,7 @@ export const drill: Drill = {
   scenario:
     'A worker is stopped with SIGSTOP for three times its lease while it holds running tasks, and is then continued; another worker runs beside it.',
   brokers: ['file', 'redis', 'rabbitmq'],
-  testedOn: [],
+  testedOn: ['file'],
   async run(kit) {
     const { leaseMs, stopMs, heartbeatS } = SIZES[kit.size];
     const scene = new Scene(kit, 'frozen', `${leaseMs / 1_000}s`);
