@@ -11,7 +11,7 @@ import { ROOT } from './environment.mjs';
 /**
  * @typedef {object} Entry
  * @property {string} type
- * @property {string | number | null} default
+ * @property {string | number | boolean | null} default
  * @property {string | null} env
  * @property {string | null} flag
  * @property {readonly string[]} [choices]
@@ -23,13 +23,16 @@ const cell = (text) => text.replaceAll('|', '\\|');
 
 /** @param {Entry} entry */
 function typeOf(entry) {
-  if (entry.choices) return entry.choices.map((choice) => `\`'${choice}'\``).join(' or ');
+  const choices = entry.choices?.map((choice) => `\`'${choice}'\``).join(' or ');
+  if (entry.type === 'boolean | choice') return `\`true\`, \`false\` or ${choices}`;
+  if (choices) return choices;
   return entry.type === 'duration | false' ? 'duration or `false`' : entry.type;
 }
 
 /** @param {Entry} entry */
 function defaultOf(entry) {
   if (entry.default === null) return '';
+  if (typeof entry.default === 'boolean') return `\`${entry.default}\``;
   return typeof entry.default === 'number' ? entry.default.toLocaleString('en-US') : `\`'${entry.default}'\``;
 }
 

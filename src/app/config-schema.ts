@@ -15,12 +15,14 @@ export interface ConfigEntry {
     | 'bytes'
     | 'count'
     | 'choice'
+    | 'boolean'
+    | 'boolean | choice'
     | 'routes'
     | 'retry'
     | 'logger'
     | 'middleware';
   /** As people write it; `null`: see `doc`. */
-  readonly default: string | number | null;
+  readonly default: string | number | boolean | null;
   /** Read when the option is not given in code. */
   readonly env: string | null;
   readonly flag: string | null;
@@ -114,6 +116,21 @@ export const CONFIG_SCHEMA = {
     env: null,
     flag: null,
     doc: 'For `file:` brokers: `full` survives a power cut, `normal` is quicker and survives `kill -9` only.',
+  },
+  events: {
+    type: 'boolean | choice',
+    choices: ['on-demand'],
+    default: 'on-demand',
+    env: null,
+    flag: '--events',
+    doc: "When workers send events for monitors such as `lovage top` and Flower: `'on-demand'` only while somebody listens, `true` always (Celery's `worker_send_task_events`), `false` not unless they are asked to. See the guide on events.",
+  },
+  sendSentEvent: {
+    type: 'boolean',
+    default: false,
+    env: null,
+    flag: null,
+    doc: "Whether clients tell of each task that they have sent, with the event `task-sent`. Source: Celery's `task_send_sent_event`.",
   },
   middleware: {
     type: 'middleware',
@@ -227,6 +244,13 @@ export function checkConfigValue(key: string, entry: ConfigEntry, value: unknown
           `${key} is ${JSON.stringify(value)}: use ${entry.choices?.map((choice) => `'${choice}'`).join(' or ')}`,
         );
       }
+      return;
+    case 'boolean':
+      if (typeof value !== 'boolean') throw wrongType(key, value, 'true or false');
+      return;
+    case 'boolean | choice':
+      if (typeof value !== 'boolean' && !entry.choices?.includes(value as string))
+        throw wrongType(key, value, `true, false or ${entry.choices?.map((choice) => `'${choice}'`).join(' or ')}`);
       return;
     case 'routes':
       if (typeof value !== 'object' || value === null || Array.isArray(value))

@@ -6,6 +6,7 @@ import type { Logger } from '../core/logger.js';
 import { defaultResultUrl } from '../results/from-url.js';
 import { CONFIG_SCHEMA, type ConfigEntry, checkConfigValue, checkKeys, checkObject } from './config-schema.js';
 import type { ResolvedRetryPolicy } from './definition.js';
+import { type EventMode, eventMode } from './event-mode.js';
 import { type Middleware, type ResolvedMiddleware, resolveMiddleware } from './middleware.js';
 import { type RetryOptions, resolveRetry } from './retry-policy.js';
 import { checkQueueName, createRouter, type Router, type Routes } from './router.js';
@@ -36,6 +37,10 @@ export interface AppOptions {
   readonly maxPendingSends?: number | undefined;
   /** For `file:` brokers: `'normal'` survives `kill -9` but not a power cut. @defaultValue `'full'` */
   readonly fileSync?: 'full' | 'normal' | undefined;
+  /** When workers send events for monitors. @defaultValue `'on-demand'`: while somebody listens @remarks Source: Celery setting `worker_send_task_events`. */
+  readonly events?: boolean | 'on-demand' | undefined;
+  /** Whether clients send `task-sent` for each task. @defaultValue false @remarks Source: Celery setting `task_send_sent_event`. */
+  readonly sendSentEvent?: boolean | undefined;
   /** Middleware in order, the first outermost. */
   readonly middleware?: readonly Middleware[] | undefined;
   readonly logger?: Logger | undefined;
@@ -57,6 +62,8 @@ export interface AppConfig {
   readonly json: 'tagged' | 'plain';
   readonly sendTimeoutMs: number;
   readonly maxPendingSends: number;
+  readonly events: EventMode;
+  readonly sendSentEvent: boolean;
   readonly middleware: ResolvedMiddleware;
   readonly logger: Logger;
 }
@@ -121,6 +128,8 @@ export function resolveConfig(options: AppOptions, env: Readonly<Record<string, 
     json: value<'tagged' | 'plain'>('json'),
     sendTimeoutMs,
     maxPendingSends: value<number>('maxPendingSends'),
+    events: eventMode(value('events'), 'events'),
+    sendSentEvent: value<boolean>('sendSentEvent'),
     middleware: resolveMiddleware(value<readonly Middleware[] | null>('middleware') ?? []),
     get logger(): Logger {
       // Made at the first line: an app that logs nothing opens nothing.

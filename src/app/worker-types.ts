@@ -66,6 +66,8 @@ export interface WorkerOptions {
   readonly health?: { readonly port?: number; readonly host?: string };
   /** A file that is written anew every 5 s while the worker lives, and removed when it ends: probes look at its age. @defaultValue none */
   readonly heartbeatFile?: string;
+  /** When this worker sends events for monitors: `true` always, `'on-demand'` while somebody listens, `false` not unless it is asked to. @defaultValue the app's `events` @remarks Source: Celery's `worker -E`. */
+  readonly events?: boolean | 'on-demand';
   readonly logger?: Logger;
 }
 

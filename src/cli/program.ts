@@ -1,8 +1,8 @@
 /** Builds the commander program. Only the called command is loaded; help and completion load what they show. */
 import { Command } from 'commander';
+import { packageVersion } from '../core/version.js';
 import { COMMANDS } from './commands/table.js';
 import { EXIT_CODES } from './exit-codes.js';
-import { packageVersion } from './version.js';
 
 function exitCodeHelp(): string {
   return Object.entries(EXIT_CODES)

@@ -106,6 +106,8 @@ export async function memoryApp(app: App, options: MemoryAppOptions = {}): Promi
     results: url,
     queues,
     name: 'test@memory',
+    // Each heartbeat would be a stop of the clock on its way.
+    events: false,
   });
   const pair = inlinePair();
   const engine = new Engine(engineOptions, [pair.engine], logger, null, clock);

@@ -3,7 +3,7 @@
  * here is on its guard: getters that throw, proxies, cycles, megabytes of message. Nothing in `encodeException` may throw
  * or grow without bound: a task whose failure cannot be stored would hang whoever waits for it.
  */
-import { clip } from './python-repr.js';
+import { clip, pythonRepr, REPR_LIMIT } from './python-repr.js';
 import { encodeJson } from './serializers/json.js';
 
 /** Longest JSON text of an exception, in bytes. */
@@ -221,6 +221,18 @@ export function decodeException(result: unknown): DecodedException {
         : argText(exc_message),
     module: typeof exc_module === 'string' ? exc_module : null,
   };
+}
+
+/** Python's `repr` of the exception in a result, for events: `ValueError('boom')`; `None` when there is none. Never throws. */
+export function exceptionRepr(result: unknown): string {
+  if (result === null || result === undefined) return 'None';
+  const { type } = decodeException(result);
+  const given = (result as { readonly exc_message?: unknown }).exc_message;
+  const args: readonly unknown[] = Array.isArray(given) ? given : given === undefined || given === null ? [] : [given];
+  let text = `${type}(`;
+  for (let index = 0; index < args.length && text.length <= REPR_LIMIT; index++)
+    text += (index > 0 ? ', ' : '') + pythonRepr(args[index], REPR_LIMIT);
+  return text.length < REPR_LIMIT ? `${text})` : `${clip(text, REPR_LIMIT - 3)}...`;
 }
 
 function argText(value: unknown): string {

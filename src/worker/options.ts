@@ -1,6 +1,7 @@
 /** Worker options with every default filled in, and the queue syntax of the command line. Pure. */
 import { hostname } from 'node:os';
 import { resolve as resolvePath } from 'node:path';
+import { type EventMode, eventMode } from '../app/event-mode.js';
 import type { ConsumedQueue } from '../brokers/broker.js';
 import { type ByteSize, sizeBytes } from '../core/byte-size.js';
 import { type Duration, durationMs } from '../core/duration.js';
@@ -42,6 +43,8 @@ export interface EngineOptions {
   readonly connectTries: number | null;
   /** Where the health server listens; `null` = there is none. */
   readonly health: HealthAddress | null;
+  /** When events are sent; `null`: as the app has it. */
+  readonly events: EventMode | null;
   /** Touched while the engine's loop turns; `null` = none. */
   readonly heartbeatFile: string | null;
   /** Outcomes that may be between run and settlement before credit is held back. */
@@ -69,6 +72,7 @@ export interface RawWorkerOptions {
   readonly connectTries?: number;
   readonly health?: { readonly port?: number; readonly host?: string };
   readonly heartbeatFile?: string;
+  readonly events?: boolean | 'on-demand';
 }
 
 export interface ResolvedWorkerOptions {
@@ -190,6 +194,7 @@ export function resolveWorkerOptions(raw: RawWorkerOptions): ResolvedWorkerOptio
       connectTries: raw.connectTries === undefined ? null : positiveInteger(raw.connectTries, 'connectTries', 1_000_000),
       health: healthAddress(raw.health),
       heartbeatFile: raw.heartbeatFile === undefined ? null : resolvePath(raw.heartbeatFile),
+      events: raw.events === undefined ? null : eventMode(raw.events, 'events'),
       maxUnsettled: Math.max(1_000, 4 * slotsPerExecutor * executors),
     },
   };

@@ -3,6 +3,7 @@
  * executor runs user code and holds no connection. Everything here can be cloned: it crosses threads and processes.
  * Bodies cross still encoded and results cross as JSON text, so neither half pays for the other's data twice.
  */
+import type { EventMode } from '../app/event-mode.js';
 import type { OutgoingMessage, PublishOptions } from '../brokers/broker.js';
 import type { WireMessage } from '../wire/message.js';
 
@@ -65,6 +66,8 @@ export interface ExecutorHello {
   readonly defaultQueue: string;
   /** How long results are kept unless a task says otherwise; `null` for ever. */
   readonly resultTtlMs: number | null;
+  /** When events are sent unless the worker is told otherwise. */
+  readonly events: EventMode;
   readonly tasks: readonly TaskFacts[];
 }
 

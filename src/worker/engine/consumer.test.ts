@@ -59,6 +59,7 @@ function intake(secured: boolean, facts: Partial<TaskFacts> = {}) {
     facts: new Map([['known', { ...FACTS, ...facts }]]),
     counters: newCounters(),
     logger: silentLogger,
+    events: { on: false },
     clock: systemClock,
     softTimeLimitMs: null,
     timeLimitMs: null,

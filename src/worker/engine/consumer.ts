@@ -13,6 +13,7 @@ import { admit, lossesOf, type Verdict, wasClaimed } from './admission.js';
 import type { Executors } from './executors.js';
 import type { Settler } from './settle.js';
 import type { ActiveRun, EngineCounters } from './state.js';
+import type { TaskEvents } from './task-events.js';
 import type { TaskLog } from './task-log.js';
 
 export interface IntakeOptions {
@@ -26,6 +27,7 @@ export interface IntakeOptions {
   readonly counters: EngineCounters;
   readonly logger: Logger;
   readonly taskLog: TaskLog;
+  readonly events: TaskEvents;
   readonly clock: Clock;
   /** The worker's own limits, for tasks and calls that have none. */
   readonly softTimeLimitMs: number | null;
@@ -211,7 +213,9 @@ export class Intake {
       this.#endUnstarted(run);
       return;
     }
-    this.#options.active.set(run.run, run);
+    const { active, events } = this.#options;
+    active.set(run.run, run);
+    if (events.on) events.received(run);
     this.#options.executors.dispatch(run);
     if (run.facts.trackStarted)
       this.#options.settler.state(run, 'STARTED', JSON.stringify({ pid: process.pid, hostname: this.#options.nodeName }));

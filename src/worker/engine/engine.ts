@@ -8,6 +8,7 @@ import type { Arrival, Broker, Consumer } from '../../brokers/broker.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
 import type { WorkerReport } from '../../core/worker-report.js';
+import type { EventDispatcher } from '../../events/dispatcher.js';
 import { defaultResultUrl } from '../../results/from-url.js';
 import type { ResultStore } from '../../results/result-store.js';
 import { type EngineOptions, queueCredits } from '../options.js';
@@ -26,6 +27,7 @@ import { type EngineHost, Roster } from './roster.js';
 import type { Settler } from './settle.js';
 import { shutDown } from './shutdown.js';
 import { type ActiveRun, type EngineCounters, newCounters } from './state.js';
+import type { TaskEvents } from './task-events.js';
 import { TaskLog } from './task-log.js';
 import { Vitals } from './vitals.js';
 import { Watchdog } from './watchdog.js';
@@ -47,6 +49,8 @@ export class Engine {
   #consumer: Consumer | null = null;
   #settler: Settler | null = null;
   #calls: Calls | null = null;
+  #events: TaskEvents | null = null;
+  #dispatcher: EventDispatcher | null = null;
   #overrun: OverrunOptions | null = null;
   #watchdog: Watchdog | null = null;
   readonly #roster: Roster;
@@ -115,7 +119,7 @@ export class Engine {
     });
     this.#broker = broker;
     this.#store = store;
-    const { intake, settler, calls } = layPath({
+    const { intake, settler, calls, events, dispatcher } = layPath({
       ...{ options, hello, broker, store, consumer: () => this.#consumer as Consumer, executors: this.#executors },
       ...{ active: this.#active, facts: this.#facts, counters: this.counters, logger: this.#logger, taskLog: this.#taskLog },
       ...{ clock: this.#clock, signal: this.#giveUp.signal, grant: (queue: string) => this.#credit.grant(queue, 1) },
@@ -126,6 +130,8 @@ export class Engine {
     });
     this.#settler = settler;
     this.#calls = calls;
+    this.#events = events;
+    this.#dispatcher = dispatcher;
     this.#watch(settler);
     this.#roster.open();
     const slots = this.#executors.count * options.slotsPerExecutor;
@@ -143,6 +149,7 @@ export class Engine {
       onLost: (tags) => this.#onLost(new Set(tags)),
       onState: (state, cause) => this.#vitals.connection(broker.name, state, cause),
     });
+    dispatcher.start();
     if (starting.length > 0) intake.arrivals(starting.splice(0));
     announceReady({ name: options.name, broker, store, queues, slots, facts: this.#facts, logger: this.#logger });
   }
@@ -223,6 +230,7 @@ export class Engine {
     const runs: number[] = [];
     for (const run of this.#active.values()) {
       if (run.settled || !tags.has(run.delivery.tag)) continue;
+      if (this.#events?.on) this.#events.cancelled(run);
       if (this.#executors.withdraw(run)) {
         this.#active.delete(run.run);
         this.#credit.grant(run.delivery.queue, 1);
@@ -233,6 +241,7 @@ export class Engine {
 
   #onGiven(run: ActiveRun): void {
     run.startedMs = performance.now();
+    if (this.#events?.on) this.#events.started(run);
     if (this.#watchdog === null) return;
     run.blockedBeforeMs = this.#watchdog.blockedMs(run.executor);
     this.#watchdog.watch();
@@ -279,6 +288,7 @@ export class Engine {
       logger: this.#logger,
       giveUp,
       executorsStopped: () => this.#executors.allStopped,
+      farewell: async () => this.#dispatcher?.close(),
     });
     this.#calls?.close();
     this.#watchdog?.close();

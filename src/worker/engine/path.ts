@@ -5,6 +5,8 @@
 import type { Broker, Consumer } from '../../brokers/broker.js';
 import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
+import { packageVersion } from '../../core/version.js';
+import { EventDispatcher } from '../../events/dispatcher.js';
 import type { ResultStore } from '../../results/result-store.js';
 import type { EngineOptions } from '../options.js';
 import type { ExecutorHello, TaskFacts } from '../port.js';
@@ -13,6 +15,7 @@ import { Intake } from './consumer.js';
 import type { Executors } from './executors.js';
 import { CLAIM_TTL_MS, Settler } from './settle.js';
 import type { ActiveRun, EngineCounters } from './state.js';
+import { TaskEvents } from './task-events.js';
 import type { TaskLog } from './task-log.js';
 
 export interface PathOptions {
@@ -40,6 +43,9 @@ export interface DeliveryPath {
   readonly intake: Intake;
   readonly settler: Settler;
   readonly calls: Calls;
+  /** Not started: it speaks once the worker takes tasks. */
+  readonly dispatcher: EventDispatcher;
+  readonly events: TaskEvents;
 }
 
 export function layPath({
@@ -53,15 +59,24 @@ export function layPath({
   grant,
   ...shared
 }: PathOptions): DeliveryPath {
-  const settler = new Settler({ ...shared, resultTtlMs: hello.resultTtlMs, signal, onDrained });
+  const { broker, clock, logger, counters } = shared;
+  let ticks = 0;
+  const dispatcher = new EventDispatcher({
+    ...{ hostname: options.name, mode: options.events ?? hello.events, version: packageVersion(), clock, logger },
+    tick: () => ++ticks,
+    broadcast: (broadcast) => broker.broadcast(broadcast),
+    counts: () => ({ active: active.size, processed: counters.received }),
+  });
+  const events = new TaskEvents(dispatcher);
+  const settler = new Settler({ ...shared, events, resultTtlMs: hello.resultTtlMs, signal, onDrained });
   const intake = new Intake({
     ...shared,
-    ...{ executors, settler, active, facts, grant },
+    ...{ executors, settler, active, facts, grant, events },
     softTimeLimitMs: options.softTimeLimitMs,
     timeLimitMs: options.timeLimitMs,
     nodeName: options.name,
     unknownTaskPatienceMs: options.unknownTaskPatienceMs,
     claimTtlMs: hello.resultTtlMs ?? CLAIM_TTL_MS,
   });
-  return { intake, settler, calls: new Calls(shared.broker, shared.store) };
+  return { intake, settler, calls: new Calls(broker, shared.store), dispatcher, events };
 }

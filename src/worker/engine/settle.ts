@@ -7,13 +7,11 @@
  */
 
 import type { Broker, Consumer, OutgoingMessage, Settlement } from '../../brokers/broker.js';
-import { reconnectDelayMs } from '../../core/backoff.js';
 import type { Clock } from '../../core/clock.js';
-import { sleep } from '../../core/clock.js';
-import type { ErrorCode } from '../../core/error-codes.js';
 import { codeOf, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { ResultStore, ResultWrite } from '../../results/result-store.js';
+import type { WireEvent } from '../../wire/event-message.js';
 import { pythonError } from '../../wire/exception-info.js';
 import { EPOCH_HEADER, LOSSES_HEADER, SUSPECT_HEADER } from '../../wire/own-headers.js';
 import { encodeResultMeta } from '../../wire/result-meta.js';
@@ -21,18 +19,12 @@ import { retrySuccessor, type TaskHeaders } from '../../wire/task-message.js';
 import type { Outcome } from '../port.js';
 import { withHeader } from './admission.js';
 import type { ActiveRun, EngineCounters } from './state.js';
+import { storePatiently } from './store-patiently.js';
+import type { TaskEvents } from './task-events.js';
 import type { TaskLog } from './task-log.js';
 
 /** How long an epoch is remembered when results are kept for ever. */
 export const CLAIM_TTL_MS = 86_400_000;
-
-/** What ends by itself and is nobody's fault: batches stay together through it. */
-const OUTAGES: ReadonlySet<ErrorCode> = new Set([
-  'E_CONNECTION_LOST',
-  'E_BROKER_UNREACHABLE',
-  'E_BROKER_AUTH',
-  'E_PUBLISH_TIMEOUT',
-]);
 
 /** How long the next try of an early-acked task may take to reach the broker. */
 const SUCCESSOR_MS = 30_000;
@@ -44,6 +36,7 @@ export interface SettlerOptions {
   readonly counters: EngineCounters;
   readonly logger: Logger;
   readonly taskLog: TaskLog;
+  readonly events: TaskEvents;
   readonly clock: Clock;
   readonly resultTtlMs: number | null;
   /** Aborts when the engine gives up waiting for the store. */
@@ -56,6 +49,8 @@ export interface SettlerOptions {
 interface Pair {
   readonly write: ResultWrite;
   readonly settlement: Settlement | null;
+  /** Told after the result is stored, because who hears it may read the result at once. */
+  readonly event: WireEvent | null;
 }
 
 export class Settler {
@@ -100,7 +95,7 @@ export class Settler {
     settlement: Settlement,
     claim: boolean,
   ): Promise<void> {
-    const { store, resultTtlMs, logger } = this.#options;
+    const { store, resultTtlMs, logger, events } = this.#options;
     let epoch = 0;
     if (claim) {
       try {
@@ -111,7 +106,9 @@ export class Settler {
         logger.warn({ id: headers.id, error: toError(error).message }, 'could not be claimed; its result may be refused');
       }
     }
-    void this.#carryOut([{ write: this.#write(headers, state, exceptionJson, null, [], epoch, resultTtlMs), settlement }], []);
+    const event = events.on ? events.endedUnrun(headers, state, exceptionJson) : null;
+    const write = this.#write(headers, state, exceptionJson, null, [], epoch, resultTtlMs);
+    void this.#carryOut([{ write, settlement, event }], []);
   }
 
   /** A state on the way (STARTED, PROGRESS, …); never over a final one, and nobody waits for it. */
@@ -125,11 +122,13 @@ export class Settler {
   }
 
   #settleOne(outcome: Outcome, run: ActiveRun, pairs: Pair[], direct: Settlement[]): void {
-    const { counters, taskLog, clock } = this.#options;
+    const { counters, taskLog, clock, events } = this.#options;
+    const event = events.on ? events.ended(run, outcome) : null;
     const ack: Settlement | null = run.settled ? null : { kind: 'ack', arrival: run.delivery };
     const finish = (write: ResultWrite | null, settlement: Settlement | null): void => {
-      if (write !== null) pairs.push({ write, settlement });
-      else if (settlement !== null) direct.push(settlement);
+      if (write !== null) return void pairs.push({ write, settlement, event });
+      events.send(event);
+      if (settlement !== null) direct.push(settlement);
     };
     const ignoresResult = run.facts.ignoreResult || run.headers.ignoreResult;
     switch (outcome.kind) {
@@ -162,7 +161,11 @@ export class Settler {
           ? null
           : this.#outcomeWrite(run, outcome, 'RETRY', outcome.exceptionJson ?? 'null', outcome.traceback);
         if (run.settled)
-          void this.#sendSuccessor(write, run, { to: { queue: run.delivery.queue }, message: successor, notBeforeMs: untilMs });
+          void this.#sendSuccessor(write, event, run, {
+            to: { queue: run.delivery.queue },
+            message: successor,
+            notBeforeMs: untilMs,
+          });
         else finish(write, { kind: 'defer', arrival: run.delivery, untilMs, message: successor });
         return;
       }
@@ -216,11 +219,17 @@ export class Settler {
   }
 
   /** The next try of a task that was acked before it ran: nothing is held any more that could be deferred, so it is sent anew. */
-  async #sendSuccessor(write: ResultWrite | null, run: ActiveRun, successor: OutgoingMessage): Promise<void> {
+  async #sendSuccessor(
+    write: ResultWrite | null,
+    event: WireEvent | null,
+    run: ActiveRun,
+    successor: OutgoingMessage,
+  ): Promise<void> {
     const { broker, logger } = this.#options;
     this.inFlight += 1;
     try {
-      if (write !== null) await this.#store([{ write, settlement: null }]);
+      if (write !== null) await storePatiently([write], this.#options);
+      this.#options.events.send(event);
       const [failure] = await broker.publish([successor], { timeoutMs: SUCCESSOR_MS });
       if (failure)
         logger.error(
@@ -248,16 +257,23 @@ export class Settler {
         return;
       }
       const written = direct.length > 0 ? this.#options.consumer().settle(direct) : null;
-      const refusal = await this.#store(pairs);
-      if (refusal !== null) {
+      const results = await storePatiently(
+        pairs.map((pair) => pair.write),
+        this.#options,
+      );
+      if (results instanceof Error) {
         // One of them is refused, so each goes alone: the others must not wait for what may never be stored.
         if (pairs.length > 1) await Promise.all(pairs.map((pair) => this.#carryOut([pair], [])));
-        else await this.#parkUnstorable(pairs[0] as Pair, refusal);
+        else await this.#parkUnstorable(pairs[0] as Pair, results);
         await written;
         return;
       }
       const settlements: Settlement[] = [];
-      for (const { settlement } of pairs) if (settlement !== null) settlements.push(settlement);
+      for (let index = 0; index < pairs.length; index++) {
+        const { settlement, event } = pairs[index] as Pair;
+        if (settlement !== null) settlements.push(settlement);
+        if (event !== null && results[index] !== 'fenced') this.#options.events.send(event);
+      }
       if (settlements.length > 0) await this.#options.consumer().settle(settlements);
       await written;
     } catch (error) {
@@ -282,29 +298,5 @@ export class Settler {
     counters.parked += 1;
     const reason = { code: codeOf(refusal) ?? 'E_INTERNAL', reason: refusal.message };
     await this.#options.consumer().settle([{ kind: 'park', arrival: settlement.arrival, reason }]);
-  }
-
-  /**
-   * Stores the results, for as long as it takes: an outage of the store must not lose outcomes. Resolves with why a batch
-   * was refused, or a single result that never can be stored; `null` when all are there.
-   */
-  async #store(pairs: readonly Pair[]): Promise<Error | null> {
-    const { store, counters, logger, signal } = this.#options;
-    const writes = pairs.map((pair) => pair.write);
-    for (let tries = 0; ; tries++) {
-      try {
-        const results = await store.set(writes);
-        for (const result of results) if (result === 'fenced') counters.fenced += 1;
-        return null;
-      } catch (error) {
-        const code = codeOf(error);
-        if (code === 'E_CLOSED' || signal.aborted) throw error;
-        const isOutage = code !== undefined && OUTAGES.has(code);
-        if (pairs.length > 1 ? !isOutage : code === 'E_KEY_TYPE') return toError(error);
-        if (tries % 10 === 0)
-          logger.warn({ results: writes.length, error: toError(error).message }, 'results could not be stored; trying again');
-        await sleep(reconnectDelayMs(tries, Math.random()), signal);
-      }
-    }
   }
 }

@@ -35,6 +35,8 @@ export interface ShutdownOptions {
   readonly giveUp: () => void;
   /** Every executor has run its onStop hooks, or is gone. */
   readonly executorsStopped: () => boolean;
+  /** Sends the last events, and that the worker goes. */
+  readonly farewell: () => Promise<void>;
 }
 
 export async function shutDown(options: ShutdownOptions): Promise<StopReport> {
@@ -74,6 +76,7 @@ export async function shutDown(options: ShutdownOptions): Promise<StopReport> {
   // Hooks get what is left of the time: all of the grace if the tasks ended at once.
   await patience.until(options.executorsStopped, Math.max(CLOSE_MS, deadlineMs - performance.now()));
   executors.closeAll();
+  await within(CLOSE_MS, 'sending the last events', () => options.farewell(), logger);
   await within(CLOSE_MS, 'closing the connections', () => Promise.allSettled([store?.close(), broker?.close()]), logger);
   return report;
 }

@@ -27,6 +27,7 @@ function helloOf(app: App): ExecutorHello {
     resultUrl: config.resultUrl,
     defaultQueue: config.defaultQueue,
     resultTtlMs: config.resultTtlMs,
+    events: config.events,
     tasks,
   };
 }

@@ -1,0 +1,52 @@
+/**
+ * Storing results through an outage: whoever has run a task must not lose its outcome because the store is away. What can
+ * never be stored is told apart, because waiting for it would hold up all the others. Next stop: `results/result-store.ts`.
+ */
+import { reconnectDelayMs } from '../../core/backoff.js';
+import { sleep } from '../../core/clock.js';
+import type { ErrorCode } from '../../core/error-codes.js';
+import { codeOf, toError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import type { ResultStore, ResultWrite, WriteResult } from '../../results/result-store.js';
+import type { EngineCounters } from './state.js';
+
+/** What ends by itself and is nobody's fault: batches stay together through it. */
+const OUTAGES: ReadonlySet<ErrorCode> = new Set([
+  'E_CONNECTION_LOST',
+  'E_BROKER_UNREACHABLE',
+  'E_BROKER_AUTH',
+  'E_PUBLISH_TIMEOUT',
+]);
+
+export interface PatientStore {
+  readonly store: ResultStore;
+  readonly counters: EngineCounters;
+  readonly logger: Logger;
+  /** Aborts when the engine gives up waiting. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Stores the results, for as long as it takes: an outage of the store must not lose outcomes. Resolves with what
+ * became of each, or with why a batch was refused, or a single result that never can be stored.
+ */
+export async function storePatiently(
+  writes: readonly ResultWrite[],
+  { store, counters, logger, signal }: PatientStore,
+): Promise<readonly WriteResult[] | Error> {
+  for (let tries = 0; ; tries++) {
+    try {
+      const results = await store.set(writes);
+      for (const result of results) if (result === 'fenced') counters.fenced += 1;
+      return results;
+    } catch (error) {
+      const code = codeOf(error);
+      if (code === 'E_CLOSED' || signal.aborted) throw error;
+      const isOutage = code !== undefined && OUTAGES.has(code);
+      if (writes.length > 1 ? !isOutage : code === 'E_KEY_TYPE') return toError(error);
+      if (tries % 10 === 0)
+        logger.warn({ results: writes.length, error: toError(error).message }, 'results could not be stored; trying again');
+      await sleep(reconnectDelayMs(tries, Math.random()), signal);
+    }
+  }
+}
