@@ -224,7 +224,7 @@ export interface Broker {
   peek(queue: string, limit: number): Promise<readonly Peeked[]>;
   /** Removes what waits in the queue (ready and delayed) in steps; `onProgress` is called with the running total. */
   purge(queue: string, onProgress?: (removed: number) => void): Promise<number>;
-  /** Resolves with the number of listeners that the broker says it was given to, or `null` where it cannot tell. */
+  /** Resolves with the number of listeners that the broker says it was given to; 0 = nobody listens, `null` = somebody, and it cannot tell how many. */
   broadcast(broadcast: Broadcast): Promise<number | null>;
   /** `exchange` as published to; `pattern` in AMQP topic form (`#` = everything). */
   listen(exchange: string, pattern: string, onBroadcast: (broadcast: Broadcast) => void): Promise<Subscription>;

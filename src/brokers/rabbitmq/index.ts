@@ -172,10 +172,9 @@ class RabbitmqBroker implements Broker {
     return removed;
   }
 
-  /** RabbitMQ does not tell how many queues a message went to. */
-  async broadcast(broadcast: Broadcast): Promise<null> {
-    await this.#tell(broadcast);
-    return null;
+  /** RabbitMQ does not tell how many queues a message went to, but gives back what goes to none. */
+  async broadcast(broadcast: Broadcast): Promise<0 | null> {
+    return (await this.#tell(broadcast)) ? null : 0;
   }
 
   async sendReply(to: ReplyAddress, message: WireMessage): Promise<void> {
@@ -206,16 +205,17 @@ class RabbitmqBroker implements Broker {
     await this.close();
   }
 
-  async #tell({ exchange, routingKey, message }: Broadcast): Promise<void> {
+  /** `false`: nobody listens, which is fine: then nobody misses it. */
+  async #tell({ exchange, routingKey, message }: Broadcast): Promise<boolean> {
     this.#assertOpen();
     if (exchange !== '') await this.#topology.broadcast(exchange, BROADCAST_MS);
     const { content, options } = encodeForQueue(message, undefined, 'queue');
-    // Nobody listening is fine: then nobody misses it.
     const [failure] = await this.#publisher.publish(
-      [{ exchange, routingKey, content, options: { ...options, mandatory: false } }],
+      [{ exchange, routingKey, content, options: { ...options, mandatory: true } }],
       { timeoutMs: BROADCAST_MS },
     );
-    if (!failure) return;
+    if (!failure) return true;
+    if (failure.missing === 'queue') return false;
     if (failure.missing) this.#topology.forget();
     throw new BrokerError(failure.code, `broadcast to ${exchange} failed: ${failure.message}`, { cause: failure.cause });
   }

@@ -126,6 +126,18 @@ export function broadcastingSuite({ it, can, patienceMs }: BrokerSuite): void {
       expect(closed.keys).toEqual([]);
     });
 
+    it('is told from one that nobody heard', async (fixture) => {
+      const [exchange, mark] = [uniqueQueue('exchange'), uniqueQueue('mark')];
+      const { broker } = fixture;
+      expect(await tell(broker, exchange, 'task.multi', mark)).toBe(0);
+      const one = await hear(await fixture.another(), exchange, 'task.#', mark);
+      expect(await tell(broker, exchange, 'task.multi', mark)).not.toBe(0);
+      expect(await tell(broker, exchange, 'worker.online', mark)).toBe(0);
+      await heard(one, 1);
+      await one.subscription.close();
+      expect(await tell(broker, exchange, 'task.multi', mark)).toBe(0);
+    });
+
     can(
       'countsListeners',
       'tells how many listen, who have closed or listen to something else left out',

@@ -5,6 +5,7 @@
  * Life: starting → running → the states of `shutdown.ts` → closed.
  */
 import type { Arrival, Broker, Consumer } from '../../brokers/broker.js';
+import { LamportClock } from '../../control/lamport-clock.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
 import type { WorkerReport } from '../../core/worker-report.js';
@@ -37,6 +38,7 @@ export class Engine {
   readonly #options: EngineOptions;
   readonly #logger: Logger;
   readonly #clock: Clock;
+  readonly #lamport = new LamportClock();
   readonly #active = new Map<number, ActiveRun>();
   readonly #facts = new Map<string, TaskFacts>();
   readonly #executors: Executors;
@@ -122,7 +124,7 @@ export class Engine {
     const { intake, settler, calls, events, dispatcher } = layPath({
       ...{ options, hello, broker, store, consumer: () => this.#consumer as Consumer, executors: this.#executors },
       ...{ active: this.#active, facts: this.#facts, counters: this.counters, logger: this.#logger, taskLog: this.#taskLog },
-      ...{ clock: this.#clock, signal: this.#giveUp.signal, grant: (queue: string) => this.#credit.grant(queue, 1) },
+      ...{ clock: this.#clock, lamport: this.#lamport, signal: this.#giveUp.signal, grant: (queue: string) => this.#credit.grant(queue, 1) },
       onDrained: () => {
         this.#credit.pay();
         this.#patience.check();

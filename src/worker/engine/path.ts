@@ -5,6 +5,7 @@
 import type { Broker, Consumer } from '../../brokers/broker.js';
 import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
+import type { LamportClock } from '../../control/lamport-clock.js';
 import { packageVersion } from '../../core/version.js';
 import { EventDispatcher } from '../../events/dispatcher.js';
 import type { ResultStore } from '../../results/result-store.js';
@@ -31,6 +32,8 @@ export interface PathOptions {
   readonly logger: Logger;
   readonly taskLog: TaskLog;
   readonly clock: Clock;
+  /** The node's logical clock. */
+  readonly lamport: LamportClock;
   /** Aborts when the engine gives up waiting for the store. */
   readonly signal: AbortSignal;
   /** Credit of a delivery that ended without an executor. */
@@ -59,11 +62,10 @@ export function layPath({
   grant,
   ...shared
 }: PathOptions): DeliveryPath {
-  const { broker, clock, logger, counters } = shared;
-  let ticks = 0;
+  const { broker, clock, lamport, logger, counters } = shared;
   const dispatcher = new EventDispatcher({
     ...{ hostname: options.name, mode: options.events ?? hello.events, version: packageVersion(), clock, logger },
-    tick: () => ++ticks,
+    tick: () => lamport.tick(),
     broadcast: (broadcast) => broker.broadcast(broadcast),
     counts: () => ({ active: active.size, processed: counters.received }),
   });
