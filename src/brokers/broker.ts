@@ -10,7 +10,9 @@ import type { Logger } from '../core/logger.js';
 import type { ReplyAddress } from '../wire/control-message.js';
 import type { Destination, WireMessage } from '../wire/message.js';
 import type { DeadLetters } from './dead-letters.js';
+import type { Pauses } from './pauses.js';
 import type { Revocations } from './revocations.js';
+import type { WaitingMessages } from './waiting.js';
 
 /** What only some brokers can do. `true`, or the reason why not (shown to people). Callers test this, never a driver's name. */
 export interface BrokerCapabilities {
@@ -210,6 +212,10 @@ export interface Broker {
   readonly deadLetters: DeadLetters;
   /** Tasks that must not run any more. */
   readonly revocations: Revocations;
+  /** Queues and tasks that people have paused. */
+  readonly pauses: Pauses;
+  /** What waits in queues, to be looked for, taken out or moved. */
+  readonly waiting: WaitingMessages;
   /** Connects, or proves that it can. @throws BrokerError `E_BROKER_UNREACHABLE`, `E_BROKER_AUTH` */
   connect(options: { readonly timeoutMs: number }): Promise<void>;
   /** Resolves with one result a message, in order; rejects only for misuse (`E_CLOSED`). */

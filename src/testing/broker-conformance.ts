@@ -11,11 +11,13 @@ import { deadLettersSuite } from './conformance/dead-letters.js';
 import { deferringSuite } from './conformance/deferring.js';
 import { inboxesSuite } from './conformance/inboxes.js';
 import { lossesSuite } from './conformance/losses.js';
+import { pausingSuite } from './conformance/pausing.js';
 import { publishingSuite } from './conformance/publishing.js';
 import { queuesSuite } from './conformance/queues.js';
 import { recoverySuite } from './conformance/recovery.js';
 import { replayingSuite } from './conformance/replaying.js';
 import { settlingSuite } from './conformance/settling.js';
+import { waitingMessagesSuite } from './conformance/waiting-messages.js';
 
 export {
   type BrokerConformanceOptions,
@@ -40,6 +42,8 @@ export function brokerConformance(name: string, open: () => Promise<BrokerFixtur
     deadLettersSuite(suite);
     replayingSuite(suite);
     queuesSuite(suite);
+    waitingMessagesSuite(suite);
+    pausingSuite(suite);
     broadcastingSuite(suite);
     inboxesSuite(suite);
   });

@@ -26,6 +26,8 @@ import type {
 } from '../broker.js';
 import type { DeadLetters } from '../dead-letters.js';
 import { KeyedDeadLetters } from '../keyed-dead-letters.js';
+import type { Pauses } from '../pauses.js';
+import { WalkedMessages } from '../waiting.js';
 import { BroadcastListeners } from './broadcast-listeners.js';
 import type { DepthRow, NewBroadcastRow, PeekRow } from './call-types.js';
 import { FileConsumer } from './consumer.js';
@@ -33,8 +35,10 @@ import { fileDeadStore } from './dead-letters.js';
 import { Inboxes } from './inboxes.js';
 import { ListenerRows } from './listener-rows.js';
 import { brokerOperations } from './operations.js';
+import { filePauses } from './pauses.js';
 import { publishRows } from './publish.js';
 import { decodeRow, encodeBody, encodeHead, rawBytes } from './row-message.js';
+import { fileWalk } from './waiting.js';
 
 const CAPABILITIES: BrokerCapabilities = {
   shared: true,
@@ -80,6 +84,8 @@ class FileBroker implements Broker {
   readonly name = 'file';
   readonly capabilities = CAPABILITIES;
   readonly deadLetters: DeadLetters;
+  readonly pauses: Pauses;
+  readonly waiting: WalkedMessages;
   readonly #session: FileSession;
   readonly #consumers = new Set<FileConsumer>();
   readonly #listenerRows: ListenerRows;
@@ -93,6 +99,8 @@ class FileBroker implements Broker {
     this.#listeners = new BroadcastListeners(this.#session, this.#listenerRows, options.logger);
     this.#inboxes = new Inboxes(this.#session, this.#listenerRows, options.logger);
     this.deadLetters = new KeyedDeadLetters(fileDeadStore(this.#session, () => this.#assertOpen()));
+    this.pauses = filePauses(this.#session, () => this.#assertOpen());
+    this.waiting = new WalkedMessages(fileWalk(this.#session, () => this.#assertOpen()));
   }
 
   async connect({ timeoutMs }: { readonly timeoutMs: number }): Promise<void> {

@@ -1,6 +1,6 @@
 /**
  * The file broker's operations inside a transaction, put together from `store-messages.ts` (in, and looking),
- * `hand-out.ts` (pop, settle, leases), `dead-operations.ts` and `broadcasts.ts`. Loaded by an engine directly and by a writer thread through
+ * `hand-out.ts` (pop, settle, leases), `dead-operations.ts`, `waiting.ts`, `pauses.ts` and `broadcasts.ts`. Loaded by an engine directly and by a writer thread through
  * its address. See `clients/sqlite/schema.ts` for the tables and their one invariant.
  */
 import type { OperationModule, PrepareOperations } from '../../clients/sqlite/operations.js';
@@ -8,7 +8,9 @@ import { broadcastOperations } from './broadcasts.js';
 import { deadOperations } from './dead-operations.js';
 import { handOutOperations } from './hand-out.js';
 import { MessageTable } from './message-table.js';
+import { pauseOperations } from './pauses.js';
 import { storeOperations } from './store-messages.js';
+import { waitingOperations } from './waiting.js';
 
 export const prepareOperations: PrepareOperations = (connection, context) => {
   const table = new MessageTable(connection, context);
@@ -17,6 +19,8 @@ export const prepareOperations: PrepareOperations = (connection, context) => {
       ...storeOperations(connection, table),
       ...handOutOperations(connection, context, table),
       ...deadOperations(connection, table),
+      ...waitingOperations(connection, table),
+      ...pauseOperations(connection),
       ...broadcastOperations(connection, context),
     },
     beforeCommit: () => table.flush(),

@@ -47,6 +47,15 @@ function needsQuotes(text: string): boolean {
 
 /** Reads both columns. A fault instead of an exception: a bad row must be parked, not thrown about. */
 export function decodeRow(head: SqliteValue | undefined, body: SqliteValue | undefined): WireMessage | WireError {
+  return decodeWith(head, (kind) => decodeBody(kind, body));
+}
+
+/** Reads the head alone; the message has an empty body. */
+export function decodeHead(head: SqliteValue | undefined): WireMessage | WireError {
+  return decodeWith(head, () => ({ encoding: 'utf8', data: '' }));
+}
+
+function decodeWith(head: SqliteValue | undefined, bodyOf: (kind: number) => EncodedBody): WireMessage | WireError {
   try {
     if (typeof head !== 'string') throw new TypeError('it has no head');
     const parsed: unknown = JSON.parse(head);
@@ -54,7 +63,7 @@ export function decodeRow(head: SqliteValue | undefined, body: SqliteValue | und
     const [kind, contentType, contentEncoding, headers, properties] = parsed;
     if (hasOpeners(head, MAX_DEPTH) && isDeeper(headers, MAX_DEPTH))
       throw new TypeError(`its headers are nested more than ${MAX_DEPTH} levels deep`);
-    return { contentType, contentEncoding, headers, properties, body: decodeBody(kind, body) };
+    return { contentType, contentEncoding, headers, properties, body: bodyOf(kind) };
   } catch (error) {
     return new WireError('E_DECODE', `a row of the embedded queue is no message: ${toError(error).message}`, { cause: error });
   }

@@ -24,10 +24,14 @@ import type {
 } from '../broker.js';
 import type { DeadLetters } from '../dead-letters.js';
 import { KeyedDeadLetters } from '../keyed-dead-letters.js';
+import type { Pauses } from '../pauses.js';
 import { topicMatcher } from '../topic-pattern.js';
+import { WalkedMessages } from '../waiting.js';
 import { MemoryConsumer } from './consumer.js';
 import { memoryDeadStore } from './dead-letters.js';
+import { memoryPauses } from './pauses.js';
 import { type Listener, MemorySpace, type MemorySpaceOptions, type ParkedEntry } from './space.js';
+import { memoryWalk } from './waiting.js';
 
 export type { MemoryLimits, MemorySpaceOptions, ParkedEntry } from './space.js';
 
@@ -121,6 +125,8 @@ class MemoryBroker implements Broker {
   readonly name = 'memory';
   readonly capabilities = CAPABILITIES;
   readonly deadLetters: DeadLetters;
+  readonly pauses: Pauses;
+  readonly waiting: WalkedMessages;
   readonly #use: SharedUse<MemorySpace>;
   readonly #space: MemorySpace;
   readonly #consumers = new Set<MemoryConsumer>();
@@ -131,6 +137,8 @@ class MemoryBroker implements Broker {
     this.#use = use;
     this.#space = use.value;
     this.deadLetters = new KeyedDeadLetters(memoryDeadStore(this.#space, () => this.#assertOpen()));
+    this.pauses = memoryPauses(this.#space, () => this.#assertOpen());
+    this.waiting = new WalkedMessages(memoryWalk(this.#space, () => this.#assertOpen()));
   }
 
   async connect(): Promise<void> {

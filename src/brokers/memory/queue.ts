@@ -50,6 +50,17 @@ class Line {
     return entry;
   }
 
+  /** Takes those out that are chosen, and adds them to `taken`. */
+  extract(chosen: ReadonlySet<Entry>, taken: Set<Entry>): void {
+    const stays = (entry: Entry): boolean => {
+      if (chosen.has(entry)) taken.add(entry);
+      return !chosen.has(entry);
+    };
+    this.#front = this.#front.filter(stays);
+    this.#items = this.#items.slice(this.#head).filter(stays);
+    this.#head = 0;
+  }
+
   /** In the order of serving. */
   *[Symbol.iterator](): Generator<Entry> {
     for (let index = this.#front.length - 1; index >= 0; index -= 1) yield this.#front[index] as Entry;
@@ -96,6 +107,14 @@ export class MemoryQueue {
       const entry = this.#lines[this.#top]?.shift();
       if (entry || this.#top === 0) return entry;
     }
+  }
+
+  /** Takes those out of the chosen that are ready, wherever they stand. */
+  extract(chosen: ReadonlySet<Entry>): ReadonlySet<Entry> {
+    const taken = new Set<Entry>();
+    for (const line of this.#lines) line.extract(chosen, taken);
+    this.#ready -= taken.size;
+    return taken;
   }
 
   /** In the order of serving. */
@@ -174,12 +193,12 @@ export class DelayHeap {
     return this.#heap.filter((delayed) => delayed.queue === queue).sort((a, b) => a.atMs - b.atMs || a.order - b.order);
   }
 
-  /** Drops what waits for this queue; a sorted array is a heap. */
-  drop(queue: MemoryQueue): number {
-    const kept = this.#heap.filter((delayed) => delayed.queue !== queue).sort((a, b) => a.atMs - b.atMs || a.order - b.order);
-    const dropped = this.#heap.length - kept.length;
-    this.#heap = kept;
-    return dropped;
+  /** Takes out all that are meant; a sorted array is a heap. */
+  take(isMeant: (delayed: DelayedEntry) => boolean): DelayedEntry[] {
+    const taken: DelayedEntry[] = [];
+    const kept = this.#heap.filter((delayed) => !isMeant(delayed) || taken.push(delayed) === 0);
+    if (taken.length > 0) this.#heap = kept.sort((a, b) => a.atMs - b.atMs || a.order - b.order);
+    return taken;
   }
 }
 

@@ -8,6 +8,7 @@ import { PublishError } from '../../core/errors.js';
 import type { WireMessage } from '../../wire/message.js';
 import type { Arrival, Broadcast, OutgoingMessage, ParkReason, PublishResult } from '../broker.js';
 import { type DeadLetter, deadFacts, newDeadLetterId } from '../dead-letters.js';
+import type { Pause } from '../pauses.js';
 import type { MemoryConsumer } from './consumer.js';
 import { DelayHeap, type Entry, MemoryQueue } from './queue.js';
 
@@ -48,6 +49,8 @@ export class MemorySpace {
   readonly delays = new DelayHeap();
   /** By id, oldest first. Bounded by `maxDead`. */
   readonly dead = new Map<string, ParkedEntry>();
+  /** By kind and name. Bounded by `MOST_PAUSES`. */
+  readonly pauses = new Map<string, Pause>();
   readonly listeners = new Set<Listener>();
   readonly consumers = new Set<MemoryConsumer>();
   readonly #maxMessages: number;
@@ -106,10 +109,18 @@ export class MemorySpace {
     this.#arm();
   }
 
+  /** Takes out those of the chosen that wait for a time on their way to this queue; with their times. */
+  extractDelayed(queue: MemoryQueue, chosen: ReadonlySet<Entry>): ReadonlyMap<Entry, number> {
+    const taken = this.delays.take((delayed) => delayed.queue === queue && chosen.has(delayed.entry));
+    queue.delayed -= taken.length;
+    this.#arm();
+    return new Map(taken.map(({ entry, atMs }) => [entry, atMs]));
+  }
+
   /** Removes what waits for a time on its way to this queue. */
   dropDelayed(queue: MemoryQueue): number {
     queue.delayed = 0;
-    const dropped = this.delays.drop(queue);
+    const dropped = this.delays.take((delayed) => delayed.queue === queue).length;
     this.#arm();
     return dropped;
   }

@@ -73,6 +73,11 @@ export class DeadReader {
     if (isSubscribed(message)) this.#unacked -= 1;
   }
 
+  /** How many are still to come. */
+  get left(): number {
+    return this.#left;
+  }
+
   /** Everything that was not acknowledged is back in its place when this resolves. */
   async close(): Promise<void> {
     await this.#channel.close();

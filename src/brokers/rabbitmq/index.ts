@@ -29,6 +29,8 @@ import type {
   Subscription,
 } from '../broker.js';
 import type { DeadLetters } from '../dead-letters.js';
+import type { Pauses } from '../pauses.js';
+import { WalkedMessages } from '../waiting.js';
 import { encodeForQueue } from './codec.js';
 import { RabbitmqConsumer } from './consumer.js';
 import { ConsumerTimeout } from './consumer-timeout.js';
@@ -37,9 +39,11 @@ import { DeadWalks } from './dead-walk.js';
 import { Holders } from './holders.js';
 import { depth, peek, purge } from './inspect.js';
 import { listen, openInbox } from './listener.js';
+import { RabbitmqPauses } from './pauses.js';
 import { QueuePublisher } from './publish.js';
 import { Settler } from './settle.js';
 import { Topology } from './topology.js';
+import { rabbitmqWalk } from './waiting.js';
 
 export { DEAD_HEADERS } from './dead-codec.js';
 export { DEAD_QUEUE } from './topology.js';
@@ -73,6 +77,8 @@ class RabbitmqBroker implements Broker {
   readonly name = 'rabbitmq';
   readonly capabilities: BrokerCapabilities;
   readonly deadLetters: DeadLetters;
+  readonly pauses: Pauses;
+  readonly waiting: WalkedMessages;
   readonly #options: BrokerOptions;
   readonly #publishLink: AmqpLink;
   readonly #consumeLink: AmqpLink;
@@ -104,13 +110,17 @@ class RabbitmqBroker implements Broker {
     this.#timeout = new ConsumerTimeout(target.options.consumerTimeoutMs, options.logger);
     this.#holders = new Holders(this.#consumeSetup);
     // Looked through on the connection that no alarm stops.
-    this.deadLetters = new RabbitmqDeadLetters({
+    const looking = {
+      link: this.#consumeLink,
       walks: new DeadWalks(this.#consumeLink, this.#publisher),
       publisher: this.#publisher,
       topology: this.#topology,
       setup: () => this.#setup(),
       assertOpen: () => this.#assertOpen(),
-    });
+    };
+    this.deadLetters = new RabbitmqDeadLetters(looking);
+    this.pauses = new RabbitmqPauses(looking);
+    this.waiting = new WalkedMessages(rabbitmqWalk(looking));
     const forget = { onUp: () => undefined, onDown: () => this.#topology.forget() };
     this.#publishLink.listen(forget);
     this.#consumeLink.listen(forget);

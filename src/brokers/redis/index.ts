@@ -25,6 +25,8 @@ import type {
 } from '../broker.js';
 import type { DeadLetters } from '../dead-letters.js';
 import { KeyedDeadLetters } from '../keyed-dead-letters.js';
+import type { Pauses } from '../pauses.js';
+import { WalkedMessages } from '../waiting.js';
 import { listQueues, peekQueue, purgeQueue, queueDepth } from './admin.js';
 import { addListener, sendBroadcast } from './broadcast.js';
 import { RedisLinks } from './connection.js';
@@ -32,7 +34,9 @@ import { RedisConsumer } from './consume.js';
 import { redisDeadStore } from './dead-letters.js';
 import { openRedisInbox, type RedisInbox, sendRedisReply } from './inbox.js';
 import { bindingOf, checkQueueName } from './keys.js';
+import { redisPauses } from './pauses.js';
 import { RedisPublisher } from './publish.js';
+import { redisWalk } from './waiting.js';
 
 const CAPABILITIES: BrokerCapabilities = {
   shared: true,
@@ -68,6 +72,8 @@ class RedisBroker implements Broker {
   readonly name = 'redis';
   readonly capabilities = CAPABILITIES;
   readonly deadLetters: DeadLetters;
+  readonly pauses: Pauses;
+  readonly waiting: WalkedMessages;
   readonly #links: RedisLinks;
   readonly #publisher: RedisPublisher;
   readonly #consumers = new Set<RedisConsumer>();
@@ -78,6 +84,8 @@ class RedisBroker implements Broker {
     this.#links = new RedisLinks(parseRedisUrl(options.url), options.logger);
     this.#publisher = new RedisPublisher(this.#links);
     this.deadLetters = new KeyedDeadLetters(redisDeadStore(this.#links, () => this.#assertOpen()));
+    this.pauses = redisPauses(this.#links, () => this.#assertOpen());
+    this.waiting = new WalkedMessages(redisWalk(this.#links, () => this.#assertOpen()));
   }
 
   async connect(options: { readonly timeoutMs: number }): Promise<void> {

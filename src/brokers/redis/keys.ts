@@ -4,8 +4,8 @@
  * Ours: `lovage:delayed` (queues with waiting messages, by next due time), `lovage:delayed:<queue>` (the messages, by due
  * time), `lovage:losses:<message>` (see `losses.ts`) and `lovage:sent:<sender>` (both expire), `lovage:dead`,
  * `lovage:dead:facts` and `lovage:dead:index` (parked messages, kept until somebody decides), `lovage:inboxes:<exchange>` (who
- * waits for replies, see `inbox.ts`; expires). Tags of ours in `unacked`
- * start with `lovage:`.
+ * waits for replies, see `inbox.ts`; expires), `lovage:pauses` (what people have paused, kept until they end it). Tags of ours
+ * in `unacked` start with `lovage:`.
  */
 import { ConfigError } from '../../core/errors.js';
 import { PRIORITY_SEPARATOR } from '../../wire/redis-envelope.js';

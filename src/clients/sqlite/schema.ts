@@ -10,7 +10,7 @@ import type { SqliteConnection } from './driver.js';
 /** "Lvge": lets `file(1)` and us tell our files from others. */
 export const APPLICATION_ID = 0x4c766765;
 /** Raised by each change of the tables; a file of a higher version is refused. */
-export const SCHEMA_VERSION = 3;
+export const SCHEMA_VERSION = 4;
 
 const MIGRATIONS: readonly (readonly string[])[] = [
   [
@@ -59,6 +59,10 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     'CREATE TABLE replies(id INTEGER PRIMARY KEY, listener INTEGER NOT NULL, bytes INTEGER NOT NULL, head TEXT, body BLOB)',
     'CREATE INDEX replies_listener ON replies(listener)',
     "INSERT INTO counters VALUES('listener', 1), ('reply', 1)",
+  ],
+  [
+    // Queues and tasks that people have paused, and since when.
+    'CREATE TABLE pauses(kind TEXT NOT NULL, name TEXT NOT NULL, since INTEGER NOT NULL, PRIMARY KEY(kind, name)) WITHOUT ROWID',
   ],
 ];
 

@@ -1,0 +1,178 @@
+/**
+ * A way through a queue of Redis, for `brokers/waiting.ts`: its lists, the highest priority first, then its delay set.
+ * A list has no way to a message but from its ends, so taking one out of the middle walks there: what that blocks the
+ * server for is bounded by taking fewer at once the deeper they lie.
+ */
+import { randomUUID } from 'node:crypto';
+import { RedisLinkError } from '../../clients/redis.js';
+import { BrokerError } from '../../core/errors.js';
+import { type DecodedEnvelope, decodeEnvelope, encodeEnvelope, queueKey, queueKeys } from '../../wire/redis-envelope.js';
+import type { Met, WaitingWalk } from '../waiting.js';
+import type { RedisLinks } from './connection.js';
+import { bindingOf, checkQueueName } from './keys.js';
+import { delayedEnvelope, delayedMember } from './scripts/defer.js';
+import { delayedPage, listPage, takeElements, takeMembers } from './scripts/waiting.js';
+
+const LOOK_MS = 5_000;
+/** Elements that one script may pass on its way to those it takes: a few milliseconds of the server. */
+const MOST_PASSED = 200_000;
+
+interface MetElement extends Met {
+  readonly envelope: DecodedEnvelope;
+  readonly raw: Buffer;
+  /** `null`: it is in a list. */
+  readonly dueMs: number | null;
+}
+
+/** Where the walk is: in a list, or at last in the delay set (`list` is null). */
+interface Part {
+  readonly list: string | null;
+  left: number;
+  /** Of those before the page: how many were left there, and the last of them. */
+  passed: number;
+  anchor: Buffer | null;
+  page: readonly Buffer[];
+  readonly taken: Set<Buffer>;
+}
+
+/** @param assertOpen throws once the broker was closed */
+export function redisWalk(links: RedisLinks, assertOpen: () => void): (queue: string) => Promise<WaitingWalk> {
+  const { commands, keys } = links;
+
+  /** Every step may be repeated: what it did is gone the second time. */
+  const untilAnswered = async <T>(timeoutMs: number, step: (isRepeat: boolean) => Promise<T>): Promise<T> => {
+    assertOpen();
+    const deadlineMs = performance.now() + timeoutMs;
+    for (let isRepeat = false; ; isRepeat = true) {
+      await commands.whenReady(Math.max(0, deadlineMs - performance.now()));
+      try {
+        return await step(isRepeat);
+      } catch (error) {
+        if (!(error instanceof RedisLinkError) || performance.now() >= deadlineMs) throw error;
+      }
+    }
+  };
+
+  return async (queue) => {
+    checkQueueName(queue);
+    const delayedKey = `${keys.delayed}:${queue}`;
+    const lists = queueKeys(queue).map((list) => keys.prefix + list);
+    const sizes = await untilAnswered(LOOK_MS, () =>
+      Promise.all([...lists.map((list) => commands.call('llen', [list])), commands.call('zcard', [delayedKey])]),
+    );
+    const parts = [...lists, null].map(
+      (list, index): Part => ({ list, left: sizes[index] as number, passed: 0, anchor: null, page: [], taken: new Set() }),
+    );
+    const bound = new Set<string>();
+    let current = 0;
+
+    /** What was left of the last page is before the next one. */
+    const turn = (part: Part): void => {
+      const stayed = part.page.filter((element) => !part.taken.has(element));
+      part.passed += stayed.length;
+      part.anchor = stayed.at(-1) ?? part.anchor;
+      part.page = [];
+      part.taken.clear();
+    };
+    const meet = (raw: Buffer, inside: Buffer, dueMs: number | null): MetElement[] => {
+      try {
+        const envelope = decodeEnvelope(inside);
+        return [{ message: envelope.message, notBeforeMs: dueMs, size: raw.length, envelope, raw, dueMs }];
+      } catch {
+        return [];
+      }
+    };
+    const look = async (part: Part, limit: number): Promise<MetElement[]> => {
+      const { list, anchor } = part;
+      if (list !== null) {
+        const { before, elements } = await untilAnswered(LOOK_MS, () => listPage(commands, list, part.passed, anchor, limit));
+        part.passed = before;
+        part.page = elements;
+        return elements.flatMap((element) => meet(element, element, null));
+      }
+      const rows = await untilAnswered(LOOK_MS, () => delayedPage(commands, delayedKey, anchor, limit));
+      part.page = rows.map(({ member }) => member);
+      return rows.flatMap(({ member, dueMs }) => meet(member, delayedEnvelope(member), dueMs));
+    };
+    /** Only kombu's own routing reads bindings. */
+    const bind = async (to: string, timeoutMs: number): Promise<void> => {
+      checkQueueName(to);
+      if (bound.has(to)) return;
+      await untilAnswered(timeoutMs, () => commands.call('sadd', bindingOf(keys.prefix, to, to, to)));
+      bound.add(to);
+    };
+
+    const walk: WaitingWalk<MetElement> = {
+      total: parts.reduce((sum, { left }) => sum + left, 0),
+      next: async (limit) => {
+        for (let part = parts[current]; part; part = parts[++current]) {
+          turn(part);
+          if (part.left <= 0) continue;
+          const met = await look(part, Math.min(limit, part.left));
+          part.left -= part.page.length;
+          if (part.page.length > 0) return { looked: part.page.length, met };
+        }
+        return null;
+      },
+      take: async (messages, to, timeoutMs) => {
+        const part = parts[current] as Part;
+        const { list } = part;
+        if (to !== null) await bind(to, timeoutMs);
+        const flags: (boolean | BrokerError)[] = [];
+        const most = Math.max(1, Math.floor(MOST_PASSED / (part.passed + part.page.length + 1)));
+        for (let from = 0; from < messages.length; from += most) {
+          const step = messages.slice(from, from + most);
+          const done = await untilAnswered(timeoutMs, async (isRepeat) => {
+            const answers = await (list === null
+              ? takeMembers(
+                  commands,
+                  keys.delayed,
+                  queue,
+                  to,
+                  step.map((each) => memberFor(each, to)),
+                )
+              : takeElements(
+                  commands,
+                  list,
+                  step.map((each) => elementFor(each, to, keys.prefix)),
+                ));
+            // gone at a repeat: our first try did it before the connection died
+            return answers.map((flag) => (flag === false && isRepeat ? true : flag));
+          });
+          for (const [index, flag] of done.entries()) {
+            if (typeof flag !== 'string') part.taken.add((step[index] as MetElement).raw);
+            flags.push(typeof flag === 'string' ? refusedBy(flag) : flag);
+          }
+        }
+        return flags;
+      },
+      close: async () => {},
+    };
+    return walk as WaitingWalk;
+  };
+}
+
+const refusedBy = (text: string): BrokerError =>
+  new BrokerError('E_BROKER_FULL', `Redis refused a message, which stayed where it was: ${text}`);
+
+/** Under its own tag: the losses that are counted for it go with it. */
+function envelopeFor({ envelope }: MetElement, to: string): string {
+  return encodeEnvelope(envelope.message, {
+    exchange: '',
+    routingKey: to,
+    deliveryTag: envelope.deliveryTag === '' ? randomUUID() : envelope.deliveryTag,
+  });
+}
+
+function elementFor(met: MetElement, to: string | null, prefix: string) {
+  if (to === null) return { element: met.raw, to: null };
+  const list = prefix + queueKey(to, met.message.properties.priority ?? 0);
+  return { element: met.raw, to: { list, element: envelopeFor(met, to) } };
+}
+
+function memberFor(met: MetElement, to: string | null) {
+  const { raw, dueMs } = met;
+  if (to === null) return { member: raw, dueMs: dueMs ?? 0, to: null };
+  const list = queueKey(to, met.message.properties.priority ?? 0);
+  return { member: raw, dueMs: dueMs ?? 0, to: delayedMember(randomUUID(), list, envelopeFor(met, to)) };
+}
