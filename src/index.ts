@@ -32,6 +32,7 @@ export {
   WireError,
 } from './core/errors.js';
 export type { Logger } from './core/logger.js';
+export type { RateLimit } from './core/rate-limit.js';
 export type { Finding, NotReady, TaskRunTimes, WorkerReport } from './core/worker-report.js';
 export { WireDate, WireDecimal, WireTime, WireUuid } from './wire/typed-values.js';
 

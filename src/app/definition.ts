@@ -21,6 +21,8 @@ export interface ResolvedTaskOptions {
   readonly retry: ResolvedRetryPolicy | null;
   readonly softTimeLimitMs: number | null;
   readonly timeLimitMs: number | null;
+  /** As text; `null` = none. */
+  readonly rateLimit: string | null;
   readonly ack: 'late' | 'early';
   readonly ignoreResult: boolean;
   readonly resultTtlMs: number | null;

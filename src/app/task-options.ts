@@ -1,6 +1,7 @@
 /** The options of a task (`app.task`, `app.fn`), checked once at its definition. */
 import { type Duration, durationMs } from '../core/duration.js';
 import { ConfigError } from '../core/errors.js';
+import { parseRate, type RateLimit } from '../core/rate-limit.js';
 import type { AppConfig } from './config.js';
 import { checkKeys, checkObject } from './config-schema.js';
 import type { ResolvedTaskOptions } from './definition.js';
@@ -29,6 +30,14 @@ export interface TaskOptions<R = unknown> extends RemoteTaskOptions {
   readonly softTimeLimit?: Duration;
   /** After this the run is ended, also one that never yields. @remarks Source: Celery `time_limit`. */
   readonly timeLimit?: Duration;
+  /**
+   * How often a worker may start this task, retries included: `'10/s'`, `'100/m'`, `'5/h'`. What has to wait goes back through the
+   * broker's delay store, keeps no slot, and is no attempt. Each worker counts for itself.
+   * @defaultValue no limit
+   * @throws ConfigError `E_CONFIG_RANGE` when it is no rate
+   * @remarks Source: Celery `rate_limit`.
+   */
+  readonly rateLimit?: RateLimit;
   /** `'late'` (after the run; at least once) or `'early'` (before it; at most once). @defaultValue `'late'` @remarks Source: Celery `acks_late`, which is off by default. */
   readonly ack?: 'late' | 'early';
   /** How long the result is kept; `false` for ever. @defaultValue the app's `resultTtl` */
@@ -54,6 +63,7 @@ const OWN_KEYS = [
     'retry',
     'softTimeLimit',
     'timeLimit',
+    'rateLimit',
     'ack',
     'resultTtl',
     'trackStarted',
@@ -130,6 +140,7 @@ export function resolveTaskOptions(
     retry: given.retry === undefined ? defaults.retry : resolveRetry(given.retry),
     softTimeLimitMs,
     timeLimitMs,
+    rateLimit: parseRate(given.rateLimit ?? null, `${what}: rateLimit`)?.text ?? null,
     ack: given.ack ?? 'late',
     ignoreResult: given.ignoreResult ?? false,
     resultTtlMs:

@@ -113,6 +113,8 @@ describe('app.fn', () => {
     [{ timeLimit: 5 }, 'E_CONFIG_RANGE', 'timeLimit'],
     [{ timeLimit: '0s' }, 'E_CONFIG_RANGE', 'timeLimit'],
     [{ softTimeLimit: '5s', timeLimit: '5s' }, 'E_CONFIG_CONFLICT', 'shorter'],
+    [{ rateLimit: '10/d' }, 'E_CONFIG_RANGE', 'task t: rateLimit'],
+    [{ rateLimit: true }, 'E_CONFIG_RANGE', 'rateLimit'],
     [{ ack: 'never' }, 'E_CONFIG_RANGE', 'ack'],
     [{ onFailure: 'log' }, 'E_CONFIG_TYPE', 'onFailure'],
     [{ ignoreResult: 'yes' }, 'E_CONFIG_TYPE', 'ignoreResult'],

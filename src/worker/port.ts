@@ -54,6 +54,8 @@ export interface TaskFacts {
   readonly trackStarted: boolean;
   readonly softTimeLimitMs: number | null;
   readonly timeLimitMs: number | null;
+  /** How often this worker may start it, as text (`10/m`); `null` = as often as it comes. */
+  readonly rateLimit: string | null;
   /** `retry.max: 'unlimited'`: told at the start and in the report. */
   readonly endlessRetry: boolean;
 }

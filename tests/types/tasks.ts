@@ -21,6 +21,7 @@ const sync = app.task({
   },
   softTimeLimit: '25s',
   timeLimit: '30s',
+  rateLimit: '100/m',
   run: async (input, ctx) => {
     const parsed: Expect<Equal<typeof input, { id: string; limit: number }>> = true;
     const context: Expect<Equal<typeof ctx, TaskContext>> = true;
@@ -70,6 +71,10 @@ app.task({ name: 'unknown-option', input: z.object({}), retries: 3, run: () => 1
 app.task({ name: 'no-unit', input: z.object({}), timeLimit: 30, run: () => 1 });
 // @ts-expect-error a duration has a unit
 app.task({ name: 'no-unit-text', input: z.object({}), timeLimit: '30', run: () => 1 });
+// @ts-expect-error a rate has a unit
+app.task({ name: 'rate-no-unit', input: z.object({}), rateLimit: 10, run: () => 1 });
+// @ts-expect-error a rate is a number a second, minute or hour
+app.task({ name: 'rate-a-day', input: z.object({}), rateLimit: '10/d', run: () => 1 });
 // @ts-expect-error endless is asked for by name
 app.task({ name: 'endless', input: z.object({}), retry: { max: 'forever' }, run: () => 1 });
 

@@ -16,6 +16,7 @@ const FACTS: TaskFacts = {
   endlessRetry: false,
   softTimeLimitMs: null,
   timeLimitMs: null,
+  rateLimit: null,
 };
 const context = { nowMs: NOW, facts: new Map([['known', FACTS]]), unknownTaskPatienceMs: 600_000, random: 0.5 };
 

@@ -1,6 +1,6 @@
 /** What the intake does before a task may start: whose death would count, and what must not start at all. */
 import { describe, expect, test } from 'vitest';
-import type { Delivery } from '../../brokers/broker.js';
+import type { Delivery, Settlement } from '../../brokers/broker.js';
 import { systemClock } from '../../core/clock.js';
 import { silentLogger } from '../../core/logger.js';
 import { LOSSES_HEADER, RESENT_HEADER } from '../../wire/own-headers.js';
@@ -8,6 +8,7 @@ import { encodeTaskMessage } from '../../wire/task-message.js';
 import type { TaskFacts } from '../port.js';
 import { withHeader } from './admission.js';
 import { Intake, type IntakeOptions } from './consumer.js';
+import { RateLimits } from './rate-limits.js';
 import { newCounters } from './state.js';
 
 const FACTS: TaskFacts = {
@@ -19,6 +20,7 @@ const FACTS: TaskFacts = {
   endlessRetry: false,
   softTimeLimitMs: null,
   timeLimitMs: null,
+  rateLimit: null,
 };
 
 const MESSAGE = encodeTaskMessage({ task: 'known', id: 'a', args: [], kwargs: {} }, { nowMs: Date.now() });
@@ -28,6 +30,7 @@ function intake(secured: boolean, facts: Partial<TaskFacts> = {}) {
   const events: string[] = [];
   let answer: () => void = () => undefined;
   const asked = new Promise<void>((resolve) => (answer = resolve));
+  const known = new Map([['known', { ...FACTS, ...facts }]]);
   const consumer = {
     holds: () => true,
     settle: async () => {
@@ -56,7 +59,9 @@ function intake(secured: boolean, facts: Partial<TaskFacts> = {}) {
       dispatch: () => events.push('start'),
     },
     active: new Map(),
-    facts: new Map([['known', { ...FACTS, ...facts }]]),
+    facts: known,
+    limits: new RateLimits(known),
+    settler: { withoutResult: ({ kind }: Settlement) => events.push(kind) },
     counters: newCounters(),
     logger: silentLogger,
     events: { on: false },
@@ -113,5 +118,13 @@ describe('before a task starts', () => {
     answer();
     await takes({ redelivered: true, losses: 2 });
     expect(events).toEqual(['claim', 'secure', 'secured', 'leave alone', 'grant']);
+  });
+
+  test('beyond the rate limit of its task it goes back to the delay store and keeps nothing: neither its slot nor the place of a run alone', async () => {
+    const { events, takes } = intake(true, { rateLimit: '1/m' });
+    await takes({});
+    await takes({});
+    await takes({ losses: 2 });
+    expect(events).toEqual(['start', 'defer', 'grant', 'leave alone', 'defer', 'grant']);
   });
 });

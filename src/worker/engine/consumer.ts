@@ -11,6 +11,7 @@ import { pythonError } from '../../wire/exception-info.js';
 import type { TaskFacts } from '../port.js';
 import { admit, lossesOf, type Verdict, wasClaimed } from './admission.js';
 import type { Executors } from './executors.js';
+import type { RateLimits } from './rate-limits.js';
 import type { Settler } from './settle.js';
 import type { ActiveRun, EngineCounters } from './state.js';
 import type { TaskEvents } from './task-events.js';
@@ -27,6 +28,7 @@ export interface IntakeOptions {
   readonly counters: EngineCounters;
   readonly logger: Logger;
   readonly taskLog: TaskLog;
+  readonly limits: RateLimits;
   readonly events: TaskEvents;
   readonly clock: Clock;
   /** The worker's own limits, for tasks and calls that have none. */
@@ -69,13 +71,10 @@ export class Intake {
     switch (verdict.kind) {
       case 'run': {
         const { headers, message, facts, epoch, alone } = verdict;
-        if (alone && !this.#options.executors.takeAlone()) {
+        const waitMs = this.#takesPlace(verdict);
+        if (waitMs > 0) {
           counters.deferred += 1;
-          settler.withoutResult({
-            kind: 'defer',
-            arrival: delivery,
-            untilMs: clock.nowMs() + Math.round(ALONE_AGAIN_MS * (0.5 + Math.random())),
-          });
+          settler.withoutResult({ kind: 'defer', arrival: delivery, untilMs: clock.nowMs() + waitMs });
           break;
         }
         const run: ActiveRun = {
@@ -139,6 +138,17 @@ export class Intake {
       }
     }
     this.#options.grant(delivery.queue);
+  }
+
+  /** Takes what a run needs before it may start: the place of one alone, a start within its rate limit. Milliseconds until it should ask again; 0: it has both. */
+  #takesPlace({ facts, headers, alone }: Verdict & { readonly kind: 'run' }): number {
+    const { executors, limits, clock } = this.#options;
+    if (alone && !executors.takeAlone()) return Math.round(ALONE_AGAIN_MS * (0.5 + Math.random()));
+    const expiresInMs = headers.expiresMs === null ? undefined : headers.expiresMs - clock.nowMs();
+    const waitMs = limits.take(facts, clock.monotonicMs(), expiresInMs);
+    if (waitMs === 0) return 0;
+    if (alone) executors.leaveAlone();
+    return Math.ceil(Math.max(waitMs, this.#precisionMs));
   }
 
   /** Judges a delivery again whose time has come. */

@@ -14,6 +14,7 @@ import type { ExecutorHello, TaskFacts } from '../port.js';
 import { Calls } from './calls.js';
 import { Intake } from './consumer.js';
 import type { Executors } from './executors.js';
+import { RateLimits } from './rate-limits.js';
 import { CLAIM_TTL_MS, Settler } from './settle.js';
 import type { ActiveRun, EngineCounters } from './state.js';
 import { TaskEvents } from './task-events.js';
@@ -46,6 +47,7 @@ export interface DeliveryPath {
   readonly intake: Intake;
   readonly settler: Settler;
   readonly calls: Calls;
+  readonly limits: RateLimits;
   /** Not started: it speaks once the worker takes tasks. */
   readonly dispatcher: EventDispatcher;
   readonly events: TaskEvents;
@@ -71,6 +73,7 @@ export function layPath({
   });
   const events = new TaskEvents(dispatcher);
   const settler = new Settler({ ...shared, events, resultTtlMs: hello.resultTtlMs, signal, onDrained });
+  const limits = new RateLimits(facts);
   const intake = new Intake({
     ...shared,
     ...{ executors, settler, active, facts, grant, events },
@@ -78,7 +81,8 @@ export function layPath({
     timeLimitMs: options.timeLimitMs,
     nodeName: options.name,
     unknownTaskPatienceMs: options.unknownTaskPatienceMs,
+    limits,
     claimTtlMs: hello.resultTtlMs ?? CLAIM_TTL_MS,
   });
-  return { intake, settler, calls: new Calls(broker, shared.store), dispatcher, events };
+  return { intake, settler, limits, calls: new Calls(broker, shared.store), dispatcher, events };
 }

@@ -17,9 +17,10 @@ const BATCH_MS = 2;
 function helloOf(app: App): ExecutorHello {
   const { config } = app;
   const tasks = app.registry.all().map((definition): TaskFacts => {
-    const { ack, ignoreResult, resultTtlMs, trackStarted, softTimeLimitMs, timeLimitMs, retry } = definition.options;
+    const { ack, ignoreResult, resultTtlMs, trackStarted, softTimeLimitMs, timeLimitMs, rateLimit, retry } = definition.options;
     const endlessRetry = retry?.max === Number.POSITIVE_INFINITY;
-    return { name: definition.name, ack, ignoreResult, resultTtlMs, trackStarted, softTimeLimitMs, timeLimitMs, endlessRetry };
+    const limits = { softTimeLimitMs, timeLimitMs, rateLimit };
+    return { name: definition.name, ack, ignoreResult, resultTtlMs, trackStarted, ...limits, endlessRetry };
   });
   return {
     appName: config.name,
