@@ -171,6 +171,15 @@ function matchOne(pattern: string, at: number, char: string): number | null {
   return found !== negated ? end - at + 1 : null;
 }
 
+/** A header of ours on a reply whose list goes on. */
+const NEXT_HEADER = 'lovage_next';
+
+/**
+ * An argument of ours that asks for a list from this item on. Celery's workers pass over it, where a command takes further
+ * arguments at all: `active`, `reserved`, `scheduled`, `registered`, `revoked`.
+ */
+export const FROM_ARGUMENT = 'lovage_from';
+
 /**
  * The message of a reply: the node's name and its answer.
  * @throws ArgumentError `E_NOT_SERIALISABLE` for an answer that cannot travel
@@ -178,9 +187,17 @@ function matchOne(pattern: string, at: number, char: string): number | null {
 export function encodeControlReply(
   nodeName: string,
   value: unknown,
-  options: { readonly replyTo: ReplyAddress; readonly ticket: string; readonly clock: number; readonly json?: JsonMode },
+  options: {
+    readonly replyTo: ReplyAddress;
+    readonly ticket: string | null;
+    readonly clock: number;
+    /** Where the next page of a list begins; only Lovage writes and reads it. */
+    readonly next?: number | null;
+    readonly json?: JsonMode;
+  },
 ): AddressedMessage {
-  const headers = { ticket: options.ticket, clock: options.clock };
+  const headers: Record<string, unknown> = { ticket: options.ticket, clock: options.clock };
+  if (options.next != null) headers[NEXT_HEADER] = options.next;
   return addressed(
     options.replyTo,
     headers,
@@ -193,6 +210,8 @@ export function encodeControlReply(
 export interface ControlReply {
   readonly ticket: string | null;
   readonly clock: number;
+  /** Where the rest of a list begins (`FROM_ARGUMENT`); `null` = this is all. */
+  readonly next: number | null;
   /** Node names with their answers; one in practice. */
   readonly answers: readonly (readonly [nodeName: string, value: unknown])[];
 }
@@ -204,8 +223,13 @@ export interface ControlReply {
 export function decodeControlReply(message: WireMessage, options?: DecodeBodyOptions): ControlReply {
   const body = decodeBody(message, options);
   if (!isObject(body)) throw new WireError('E_DECODE', 'the body of the reply is no object');
-  const { ticket, clock } = message.headers;
-  return { ticket: typeof ticket === 'string' ? ticket : null, clock: numberOf(clock), answers: Object.entries(body) };
+  const { ticket, clock, [NEXT_HEADER]: next } = message.headers;
+  return {
+    ticket: typeof ticket === 'string' ? ticket : null,
+    clock: numberOf(clock),
+    next: typeof next === 'number' && Number.isSafeInteger(next) && next > 0 ? next : null,
+    answers: Object.entries(body),
+  };
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
