@@ -30,6 +30,8 @@ export interface BrokerCapabilities {
   readonly countsLosses: true | string;
   /** It keeps records of revoked tasks, for workers that start later. */
   readonly recordsRevocations: true | string;
+  /** `revocations.withdraw` removes what waits for a time. */
+  readonly withdraws: true | string;
   /** Python Celery nodes can share the queues. */
   readonly celery: true | string;
   /** `broadcast` tells how many listen. */
@@ -130,8 +132,8 @@ export interface ConsumeOptions {
   /** Called when deliveries are no longer ours, with their tags. Their outcomes must be dropped. */
   onLost(tags: readonly string[]): void;
   /**
-   * The version of `revocations.records` is another one than before; 0 = nothing is recorded, as at the start. Called before
-   * the arrivals that were taken under it, and learnt with them: nobody polls. Never called where the broker keeps no records.
+   * The version of `revocations.records` when messages were taken, learnt with them: nobody polls. Called before their arrivals,
+   * also when nothing came; 0 = nothing is recorded, as at the start. Never called where the broker keeps no records.
    */
   onRevocations?(version: number): void;
   /** The connection state as the driver sees it; the driver reconnects for ever by itself. */

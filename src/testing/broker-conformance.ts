@@ -16,6 +16,7 @@ import { publishingSuite } from './conformance/publishing.js';
 import { queuesSuite } from './conformance/queues.js';
 import { recoverySuite } from './conformance/recovery.js';
 import { replayingSuite } from './conformance/replaying.js';
+import { revokingSuite } from './conformance/revoking.js';
 import { settlingSuite } from './conformance/settling.js';
 import { waitingMessagesSuite } from './conformance/waiting-messages.js';
 
@@ -41,6 +42,7 @@ export function brokerConformance(name: string, open: () => Promise<BrokerFixtur
     lossesSuite(suite);
     deadLettersSuite(suite);
     replayingSuite(suite);
+    revokingSuite(suite);
     queuesSuite(suite);
     waitingMessagesSuite(suite);
     pausingSuite(suite);

@@ -84,6 +84,8 @@ describe.skipIf(missing !== null)(`on a private node${missing ? ` [skipped: ${mi
     { capability: 'peek', why: 'a message must be taken and put back, which marks it as redelivered' },
     { capability: 'countsLosses', why: 'the first worker that dies with a message is not counted' },
     { capability: 'countsListeners', why: 'it does not tell to how many queues a broadcast went' },
+    { capability: 'recordsRevocations', why: 'it has no place for them' },
+    { capability: 'withdraws', why: 'no message can be taken out of a queue by its id' },
   ] as const;
   brokerConformance('rabbitmq', fixture(''), {
     gaps: [...gaps, { capability: 'priorities', why: 'queues are declared plainly, as Celery does' }],

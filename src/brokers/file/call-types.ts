@@ -31,6 +31,8 @@ export interface PopAnswer {
   readonly rows: readonly PoppedRow[];
   /** There is more for the credit that is left. */
   readonly more: boolean;
+  /** Version of the records of revoked tasks. */
+  readonly revocations: number;
 }
 
 export interface WatchArgument {
@@ -94,6 +96,13 @@ export interface DeadPutBackRow {
   readonly rank: number;
   readonly head: string;
   readonly body: string | Uint8Array;
+}
+
+/** A message that was taken out before its time. */
+export interface WithdrawnRow {
+  readonly task: string;
+  readonly head: SqliteValue;
+  readonly body: SqliteValue;
 }
 
 export interface PeekRow {

@@ -203,8 +203,12 @@ export class FileConsumer implements Consumer {
     const startedMs = systemClock.monotonicMs();
     const asked = this.#holdings.holder;
     const argument = { holder: asked, name: consumerName, leaseMs, queues, limit };
-    const { holder, rows, more } = await this.#session.call<PopAnswer>('pop', argument, { mode: 'relaxed', weight: limit });
+    const { holder, rows, more, revocations } = await this.#session.call<PopAnswer>('pop', argument, {
+      mode: 'relaxed',
+      weight: limit,
+    });
     this.#alive();
+    this.#options.onRevocations?.(revocations);
     if (holder === null || rows.length === 0 || this.#phase === 'killed') return more;
     if (asked !== null && holder !== asked) this.#lose(asked);
     const arrivals = this.#holdings.add(holder, rows, startedMs);

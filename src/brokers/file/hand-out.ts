@@ -5,6 +5,7 @@
  */
 import type { SqliteConnection, SqliteRow } from '../../clients/sqlite/driver.js';
 import type { OperationContext } from '../../clients/sqlite/operations.js';
+import { timedSetOperations } from '../../clients/sqlite/timed-set.js';
 import type { PopAnswer, PopArgument, PoppedRow, SettleArgument, WatchAnswer, WatchArgument } from './call-types.js';
 import { type MessageTable, SECURED, SEEN } from './message-table.js';
 
@@ -45,6 +46,7 @@ export function handOutOperations(connection: SqliteConnection, context: Operati
   const removeOne = connection.prepare('DELETE FROM messages WHERE id = ?');
   const removeMany = connection.prepare('DELETE FROM messages WHERE id IN (SELECT value FROM json_each(?))');
   const readPlace = connection.prepare('SELECT queue, rank FROM messages WHERE id = ?');
+  const marks = timedSetOperations(connection, context);
   const park = connection.prepare(
     `INSERT INTO dead SELECT ?, ?, coalesce(length(CAST(head AS BLOB)), 0) + coalesce(length(CAST(body AS BLOB)), 0), ?, head, body
      FROM messages WHERE id = ?`,
@@ -55,6 +57,7 @@ export function handOutOperations(connection: SqliteConnection, context: Operati
     const rows = due.all([queueId, context.nowMs(), PROMOTE_STEP]);
     const last = rows.at(-1);
     if (!last) return false;
+    table.endWaits(queueId, last['due'] ?? 0, last['id'] ?? 0);
     for (const row of rows) table.lineUp(table.renumber(Number(row['id']), 'back', { seen: false }));
     takeDue.run([queueId, last['due'] ?? 0, last['id'] ?? 0]);
     return rows.length === PROMOTE_STEP;
@@ -133,6 +136,8 @@ export function handOutOperations(connection: SqliteConnection, context: Operati
   };
 
   return {
+    ...marks.calls,
+
     /** Claims messages: every queue its share first, then what is left to whoever has more. */
     pop: (argument: PopArgument): PopAnswer => {
       table.flush();
@@ -157,7 +162,8 @@ export function handOutOperations(connection: SqliteConnection, context: Operati
           left -= rows.length;
         }
       }
-      if (left === argument.limit) return { holder: argument.holder, rows: [], more };
+      const revocations = marks.currentVersion();
+      if (left === argument.limit) return { holder: argument.holder, rows: [], more, revocations };
       const holder = keepHolder(argument);
       const popped: PoppedRow[] = [];
       for (const { id: queueId, name, rows } of sources) {
@@ -178,7 +184,7 @@ export function handOutOperations(connection: SqliteConnection, context: Operati
         }
         addClaim.run([holder, claim, queueId, JSON.stringify(ids)]);
       }
-      return { holder, rows: popped, more: more && left > 0 };
+      return { holder, rows: popped, more: more && left > 0, revocations };
     },
 
     /** Whether there is something to pop, and when to look again. Read only. */

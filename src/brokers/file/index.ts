@@ -26,6 +26,7 @@ import type {
 } from '../broker.js';
 import type { DeadLetters } from '../dead-letters.js';
 import { KeyedDeadLetters } from '../keyed-dead-letters.js';
+import type { Revocations } from '../revocations.js';
 import type { Pauses } from '../pauses.js';
 import { WalkedMessages } from '../waiting.js';
 import { BroadcastListeners } from './broadcast-listeners.js';
@@ -37,6 +38,7 @@ import { ListenerRows } from './listener-rows.js';
 import { brokerOperations } from './operations.js';
 import { filePauses } from './pauses.js';
 import { publishRows } from './publish.js';
+import { fileRevocations } from './revocations.js';
 import { decodeRow, encodeBody, encodeHead, rawBytes } from './row-message.js';
 import { fileWalk } from './waiting.js';
 
@@ -47,6 +49,9 @@ const CAPABILITIES: BrokerCapabilities = {
   priorities: true,
   peek: true,
   countsLosses: true,
+  recordsRevocations: true,
+  withdraws: true,
+  dedupe: true,
   celery: 'the embedded file is read by Lovage only: use redis:// or amqp:// to share queues with Python',
   countsListeners: true,
 };
@@ -84,6 +89,7 @@ class FileBroker implements Broker {
   readonly name = 'file';
   readonly capabilities = CAPABILITIES;
   readonly deadLetters: DeadLetters;
+  readonly revocations: Revocations;
   readonly pauses: Pauses;
   readonly waiting: WalkedMessages;
   readonly #session: FileSession;
@@ -99,6 +105,7 @@ class FileBroker implements Broker {
     this.#listeners = new BroadcastListeners(this.#session, this.#listenerRows, options.logger);
     this.#inboxes = new Inboxes(this.#session, this.#listenerRows, options.logger);
     this.deadLetters = new KeyedDeadLetters(fileDeadStore(this.#session, () => this.#assertOpen()));
+    this.revocations = fileRevocations(this.#session, () => this.#assertOpen());
     this.pauses = filePauses(this.#session, () => this.#assertOpen());
     this.waiting = new WalkedMessages(fileWalk(this.#session, () => this.#assertOpen()));
   }

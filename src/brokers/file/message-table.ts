@@ -25,6 +25,8 @@ export class MessageTable {
   readonly #lineUp: SqliteStatement;
   readonly #lineUpOne: SqliteStatement;
   readonly #postpone: SqliteStatement;
+  readonly #indexTask: SqliteStatement;
+  readonly #dropTasks: SqliteStatement;
   readonly #firstDue: SqliteStatement;
   readonly #move: SqliteStatement;
   readonly #queueOf: SqliteStatement;
@@ -45,6 +47,15 @@ export class MessageTable {
     this.#lineUpOne = connection.prepare('INSERT INTO line SELECT queue, rank, id FROM messages WHERE id = ?');
     this.#postpone = connection.prepare(
       'INSERT INTO later(queue, due, id, rank) SELECT queue, ?, id, rank FROM messages WHERE id = ?',
+    );
+    this.#indexTask = connection.prepare(
+      `INSERT INTO later_tasks SELECT json_extract(head, '$[3].id'), id, ? FROM messages
+       WHERE id = ? AND json_valid(head) AND json_type(head, '$[3].id') = 'text'`,
+    );
+    this.#dropTasks = connection.prepare(
+      `DELETE FROM later_tasks WHERE (task, id) IN (
+         SELECT CASE WHEN json_valid(m.head) THEN json_extract(m.head, '$[3].id') END, m.id
+         FROM later l JOIN messages m ON m.id = l.id WHERE l.queue = ? AND (l.due, l.id) <= (?, ?))`,
     );
     this.#firstDue = connection.prepare('SELECT min(due) AS due FROM later WHERE queue = ?');
     this.#move = connection.prepare(
@@ -123,7 +134,13 @@ export class MessageTable {
     const queueId = this.#queueOf.get([id])?.['queue'] ?? null;
     const first = this.#firstDue.get([queueId])?.['due'];
     this.#postpone.run([dueMs, id]);
+    this.#indexTask.run([dueMs, id]);
     if (typeof first !== 'number' || dueMs < first) this.#context.ring('messages');
+  }
+
+  /** Messages of this queue up to here wait no longer: their tasks are not found by their ids any more. Before anything happens to them. */
+  endWaits(queueId: number, dueMs: SqliteValue, id: SqliteValue): void {
+    this.#dropTasks.run([queueId, dueMs, id]);
   }
 
   /**

@@ -1,6 +1,8 @@
 /** Storing messages and looking at queues: publish, declare, depth, peek, purge. */
 import type { SqliteConnection, SqliteRow } from '../../clients/sqlite/driver.js';
-import type { DepthRow, NewRow, PeekRow } from './call-types.js';
+import type { OperationContext } from '../../clients/sqlite/operations.js';
+import { sendKeyRows } from '../../clients/sqlite/send-keys.js';
+import type { DepthRow, NewRow, PeekRow, WithdrawnRow } from './call-types.js';
 import type { MessageTable } from './message-table.js';
 
 /** What one step of a purge removes: the lock is free for others in between. */
@@ -24,6 +26,11 @@ export function storeOperations(connection: SqliteConnection, table: MessageTabl
   const cutLine = connection.prepare('DELETE FROM line WHERE queue = ? AND (rank, id) <= (?, ?)');
   const cutLater = connection.prepare('DELETE FROM later WHERE queue = ? AND (due, id) <= (?, ?)');
   const remove = connection.prepare('DELETE FROM messages WHERE id IN (SELECT value FROM json_each(?))');
+  const findTask = connection.prepare(
+    'SELECT t.id, t.due, m.queue, m.head, m.body FROM later_tasks t JOIN messages m ON m.id = t.id WHERE t.task = ?',
+  );
+  const cutOne = connection.prepare('DELETE FROM later WHERE queue = ? AND due = ? AND id = ?');
+  const cutTask = connection.prepare('DELETE FROM later_tasks WHERE task = ? AND id = ?');
   const count = (row: SqliteRow | undefined): number => Number(row?.['n'] ?? 0);
   const removeIds = (rows: readonly SqliteRow[]): void => void remove.run([JSON.stringify(rows.map(({ id }) => id))]);
 
@@ -79,10 +86,25 @@ export function storeOperations(connection: SqliteConnection, table: MessageTabl
       const delayed = laterIds.all([id, Math.min(limit, PURGE_STEP)]);
       const lastDelayed = delayed.at(-1);
       if (lastDelayed) {
+        table.endWaits(id, lastDelayed['due'] ?? 0, lastDelayed['id'] ?? 0);
         removeIds(delayed);
         cutLater.run([id, lastDelayed['due'] ?? 0, lastDelayed['id'] ?? 0]);
       }
       return delayed.length;
+    },
+
+    /** Removes what waits for a time and belongs to these tasks; of each that was there, the message. */
+    withdraw: (tasks: readonly string[]): WithdrawnRow[] => {
+      const withdrawn: WithdrawnRow[] = [];
+      for (const task of tasks) {
+        for (const { id, due, queue, head, body } of findTask.all([task])) {
+          cutOne.run([queue ?? null, due ?? null, id ?? null]);
+          cutTask.run([task, id ?? null]);
+          remove.run([JSON.stringify([id])]);
+          withdrawn.push({ task, head: head ?? null, body: body ?? null });
+        }
+      }
+      return withdrawn;
     },
 
     /** For tests: bytes that are no message, at the back of a queue. */

@@ -40,6 +40,10 @@ export function waitingOperations(connection: SqliteConnection, table: MessageTa
     line: connection.prepare('DELETE FROM line WHERE queue = ? AND rank = ? AND id = ?'),
     later: connection.prepare('DELETE FROM later WHERE queue = ? AND due = ? AND id = ?'),
   };
+  const forgetTask = connection.prepare(
+    `DELETE FROM later_tasks WHERE (task, id) IN (
+       SELECT CASE WHEN json_valid(head) THEN json_extract(head, '$[3].id') END, id FROM messages WHERE id = ?)`,
+  );
   const remove = connection.prepare('DELETE FROM messages WHERE id = ?');
   return {
     waitingPage: (asked: {
@@ -75,6 +79,7 @@ export function waitingOperations(connection: SqliteConnection, table: MessageTa
       const target = to === null ? null : table.queue(to);
       return places.map((place) => {
         if (leave[place.in].run([from, place.key, place.id]) === 0) return false;
+        if (place.in === 'later') forgetTask.run([place.id]);
         if (target === null) remove.run([place.id]);
         else {
           const id = table.renumber(place.id, 'back', { queueId: target, seen: false });

@@ -61,7 +61,9 @@ export class MemoryConsumer implements Consumer {
       this.#credit -= 1;
       arrivals.push(this.#hold(source.queue, entry));
     }
-    if (arrivals.length > 0) this.#options.onArrivals(arrivals);
+    if (arrivals.length === 0) return;
+    this.#options.onRevocations?.(this.#space.revoked.version);
+    this.#options.onArrivals(arrivals);
   }
 
   grant(queue: string, count: number): void {

@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { ProcessShared, type SharedUse } from '../../clients/process-shared.js';
 import { BrokerError, ConfigError, PublishError } from '../../core/errors.js';
+import { sharedTimedSet } from '../../core/timed-set.js';
 import type { ReplyAddress } from '../../wire/control-message.js';
 import type { WireMessage } from '../../wire/message.js';
 import type {
@@ -25,6 +26,7 @@ import type {
 import type { DeadLetters } from '../dead-letters.js';
 import { KeyedDeadLetters } from '../keyed-dead-letters.js';
 import type { Pauses } from '../pauses.js';
+import type { Revocations } from '../revocations.js';
 import { topicMatcher } from '../topic-pattern.js';
 import { WalkedMessages } from '../waiting.js';
 import { MemoryConsumer } from './consumer.js';
@@ -45,6 +47,9 @@ const CAPABILITIES: BrokerCapabilities = {
   priorities: true,
   peek: true,
   countsLosses: true,
+  recordsRevocations: true,
+  withdraws: true,
+  dedupe: true,
   celery: 'the memory broker lives in one process: Python cannot reach it',
   countsListeners: true,
 };
@@ -127,6 +132,7 @@ class MemoryBroker implements Broker {
   readonly deadLetters: DeadLetters;
   readonly pauses: Pauses;
   readonly waiting: WalkedMessages;
+  readonly revocations: Revocations;
   readonly #use: SharedUse<MemorySpace>;
   readonly #space: MemorySpace;
   readonly #consumers = new Set<MemoryConsumer>();
@@ -139,6 +145,13 @@ class MemoryBroker implements Broker {
     this.deadLetters = new KeyedDeadLetters(memoryDeadStore(this.#space, () => this.#assertOpen()));
     this.pauses = memoryPauses(this.#space, () => this.#assertOpen());
     this.waiting = new WalkedMessages(memoryWalk(this.#space, () => this.#assertOpen()));
+    this.revocations = {
+      records: sharedTimedSet(this.#space.revoked, () => this.#assertOpen()),
+      withdraw: async (ids) => {
+        this.#assertOpen();
+        return this.#space.withdraw(new Set(ids));
+      },
+    };
   }
 
   async connect(): Promise<void> {

@@ -5,10 +5,12 @@
  */
 import { type Clock, systemClock } from '../../core/clock.js';
 import { PublishError } from '../../core/errors.js';
+import { MemoryTimedSet } from '../../core/timed-set.js';
 import type { WireMessage } from '../../wire/message.js';
 import type { Arrival, Broadcast, OutgoingMessage, ParkReason, PublishResult } from '../broker.js';
 import { type DeadLetter, deadFacts, newDeadLetterId } from '../dead-letters.js';
 import type { Pause } from '../pauses.js';
+import { MOST_RECORDS } from '../revocations.js';
 import type { MemoryConsumer } from './consumer.js';
 import { DelayHeap, type Entry, MemoryQueue } from './queue.js';
 
@@ -49,6 +51,8 @@ export class MemorySpace {
   readonly delays = new DelayHeap();
   /** By id, oldest first. Bounded by `maxDead`. */
   readonly dead = new Map<string, ParkedEntry>();
+  /** Ids of tasks that must not run. Bounded by its cap, and each ends. */
+  readonly revoked: MemoryTimedSet;
   /** By kind and name. Bounded by `MOST_PAUSES`. */
   readonly pauses = new Map<string, Pause>();
   readonly listeners = new Set<Listener>();
@@ -64,6 +68,7 @@ export class MemorySpace {
 
   constructor(options: MemorySpaceOptions = {}) {
     this.clock = options.clock ?? systemClock;
+    this.revoked = new MemoryTimedSet({ most: MOST_RECORDS, whenFull: 'refuse', nowMs: () => this.clock.nowMs() });
     this.#maxMessages = options.maxMessages ?? 1_000_000;
     this.#maxQueues = options.maxQueues ?? 10_000;
     this.#maxDead = options.maxDead ?? 10_000;
@@ -123,6 +128,17 @@ export class MemorySpace {
     const dropped = this.delays.take((delayed) => delayed.queue === queue).length;
     this.#arm();
     return dropped;
+  }
+
+  /** Takes out what waits for a time and belongs to one of these tasks; one walk over all of it. */
+  withdraw(ids: ReadonlySet<string>): Map<string, WireMessage> {
+    const withdrawn = new Map<string, WireMessage>();
+    for (const { queue, entry } of this.delays.take(({ entry: { message } }) => ids.has(message?.headers['id'] as string))) {
+      queue.delayed -= 1;
+      if (entry.message) withdrawn.set(entry.message.headers['id'] as string, entry.message);
+    }
+    this.#arm();
+    return withdrawn;
   }
 
   park(arrival: Arrival, entry: Entry, reason: ParkReason, by: string): void {

@@ -30,6 +30,7 @@ import type {
 } from '../broker.js';
 import type { DeadLetters } from '../dead-letters.js';
 import type { Pauses } from '../pauses.js';
+import type { Revocations } from '../revocations.js';
 import { WalkedMessages } from '../waiting.js';
 import { encodeForQueue } from './codec.js';
 import { RabbitmqConsumer } from './consumer.js';
@@ -63,6 +64,10 @@ function capabilitiesOf({ options }: AmqpTarget): BrokerCapabilities {
     peek: 'RabbitMQ has no way to look at a message without taking it: it is put back where it was, but marked as redelivered',
     countsLosses:
       'RabbitMQ tells that a message was delivered before, and not why: the first worker that dies with a message is not counted, the others are',
+    recordsRevocations:
+      'RabbitMQ has no place for them: with a result store that is a Redis or a file the records are kept there, else a revoke reaches only the workers that listen',
+    withdraws:
+      'a message in a queue of RabbitMQ, delay queues included, cannot be taken out by its id: it is dropped when its time has come',
     celery: true,
     countsListeners: 'RabbitMQ does not tell to how many queues a broadcast went',
   };
@@ -77,6 +82,7 @@ class RabbitmqBroker implements Broker {
   readonly name = 'rabbitmq';
   readonly capabilities: BrokerCapabilities;
   readonly deadLetters: DeadLetters;
+  readonly revocations: Revocations = { records: null, withdraw: async () => new Map() };
   readonly pauses: Pauses;
   readonly waiting: WalkedMessages;
   readonly #options: BrokerOptions;

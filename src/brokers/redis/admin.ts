@@ -4,21 +4,27 @@ import { defineScript } from '../../clients/redis.js';
 import { decodeEnvelope, PRIORITY_SEPARATOR, queueKeys } from '../../wire/redis-envelope.js';
 import type { Peeked, QueueDepth } from '../broker.js';
 import type { RedisKeys } from './keys.js';
-import { delayedEnvelope } from './scripts/defer.js';
+import { DELAYED_LUA, delayedEnvelope } from './scripts/delayed-member.js';
 
 const SCAN_COUNT = '1000';
 const PURGE_STEP = 5_000;
+/** Each of them is looked at. */
+const PURGE_DELAYED_STEP = 500;
 
 /**
  * Removes up to a number of messages from the end that is served first.
- * KEYS 1 list or delay set, 2 lovage:delayed · ARGV 1 how many, 2 queue (for a delay set) or '' · Reply how many went
+ * KEYS 1 list or delay set, 2 lovage:delayed, 3 lovage:delayed-tasks · ARGV 1 how many, 2 queue (for a delay set) or ''
+ * Reply how many went
  */
 const purgeScript = defineScript(`
+${DELAYED_LUA}
 if ARGV[2] == '' then
   local count = math.min(redis.call('LLEN', KEYS[1]), ARGV[1])
   if count > 0 then redis.call('LTRIM', KEYS[1], 0, -count - 1) end
   return count
 end
+local rows = redis.call('ZRANGE', KEYS[1], 0, ARGV[1] - 1, 'WITHSCORES')
+for i = 1, #rows, 2 do forget(KEYS[3], rows[i], rows[i + 1], ARGV[2]) end
 local count = redis.call('ZREMRANGEBYRANK', KEYS[1], 0, ARGV[1] - 1)
 if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('ZREM', KEYS[2], ARGV[2]) end
 return count
@@ -94,7 +100,9 @@ export async function purgeQueue(
   let removed = 0;
   for (const [index, key] of [...lists, delayed].entries()) {
     for (let left = sizes[index] as number; left > 0; ) {
-      const args = [purgeScript.sha, '2', key, keys.delayed, String(Math.min(left, PURGE_STEP)), key === delayed ? queue : ''];
+      const isDelayed = key === delayed;
+      const step = String(Math.min(left, isDelayed ? PURGE_DELAYED_STEP : PURGE_STEP));
+      const args = [purgeScript.sha, '3', key, keys.delayed, keys.delayedTasks, step, isDelayed ? queue : ''];
       const count = (await commands.run(purgeScript, args)) as number;
       if (count === 0) break;
       left -= count;

@@ -297,7 +297,7 @@ export class RedisConsumer implements Consumer, LinkListener {
   async #recover(asked: Asked): Promise<readonly Taken[]> {
     this.asked = asked;
     const leaseEndsMs = performance.now() + this.options.leaseMs;
-    const found = await findUnanswered(this.links, asked, this.options.leaseMs);
+    const found = await findUnanswered(this.links, asked, this.options);
     this.asked = null;
     this.lastTag = Math.max(this.lastTag, asked.last);
     const taken = found.filter(({ list }) => this.queues.of(list));

@@ -168,6 +168,7 @@ export class RedisHousekeeping {
       unackedIndex: keys.unackedIndex,
       delayed: keys.delayed,
       canary: this.#canary.key,
+      revokedVersion: keys.revokedVersion,
       lists: this.#lists,
       credits: consumer.queues.all.map((queue) => queue.credit),
       total: credit,
@@ -182,6 +183,7 @@ export class RedisHousekeeping {
       notAfterMs,
     });
     consumer.asked = null;
+    options.onRevocations?.(reply.revocations);
     const serverMs = Number(reply.nowScore) * 1_000;
     if (serverMs > notAfterMs) this.#beQuietUntil(performance.now() + options.leaseMs);
     this.#serverAheadMs = serverMs - askedMs;

@@ -25,7 +25,9 @@ import type {
 } from '../broker.js';
 import type { DeadLetters } from '../dead-letters.js';
 import { KeyedDeadLetters } from '../keyed-dead-letters.js';
+import { publishApart } from '../once.js';
 import type { Pauses } from '../pauses.js';
+import type { Revocations } from '../revocations.js';
 import { WalkedMessages } from '../waiting.js';
 import { listQueues, peekQueue, purgeQueue, queueDepth } from './admin.js';
 import { addListener, sendBroadcast } from './broadcast.js';
@@ -35,7 +37,9 @@ import { redisDeadStore } from './dead-letters.js';
 import { openRedisInbox, type RedisInbox, sendRedisReply } from './inbox.js';
 import { bindingOf, checkQueueName } from './keys.js';
 import { redisPauses } from './pauses.js';
+import { redisRevocations } from './revocations.js';
 import { RedisPublisher } from './publish.js';
+import { RedisOncePublisher } from './publish-once.js';
 import { redisWalk } from './waiting.js';
 
 const CAPABILITIES: BrokerCapabilities = {
@@ -46,6 +50,9 @@ const CAPABILITIES: BrokerCapabilities = {
   priorities: true,
   peek: true,
   countsLosses: true,
+  recordsRevocations: true,
+  withdraws: true,
+  dedupe: true,
   celery: true,
   countsListeners: true,
 };
@@ -72,10 +79,12 @@ class RedisBroker implements Broker {
   readonly name = 'redis';
   readonly capabilities = CAPABILITIES;
   readonly deadLetters: DeadLetters;
+  readonly revocations: Revocations;
   readonly pauses: Pauses;
   readonly waiting: WalkedMessages;
   readonly #links: RedisLinks;
   readonly #publisher: RedisPublisher;
+  readonly #once: RedisOncePublisher;
   readonly #consumers = new Set<RedisConsumer>();
   readonly #inboxes = new Set<RedisInbox>();
   #closing: Promise<void> | null = null;
@@ -83,7 +92,9 @@ class RedisBroker implements Broker {
   constructor(options: BrokerOptions) {
     this.#links = new RedisLinks(parseRedisUrl(options.url), options.logger);
     this.#publisher = new RedisPublisher(this.#links);
+    this.#once = new RedisOncePublisher(this.#links);
     this.deadLetters = new KeyedDeadLetters(redisDeadStore(this.#links, () => this.#assertOpen()));
+    this.revocations = redisRevocations(this.#links, () => this.#assertOpen());
     this.pauses = redisPauses(this.#links, () => this.#assertOpen());
     this.waiting = new WalkedMessages(redisWalk(this.#links, () => this.#assertOpen()));
   }
@@ -95,7 +106,12 @@ class RedisBroker implements Broker {
 
   async publish(messages: readonly OutgoingMessage[], options: PublishOptions): Promise<readonly PublishResult[]> {
     this.#assertOpen();
-    return this.#publisher.publish(messages, options);
+    return publishApart(
+      messages,
+      options,
+      (plain) => this.#publisher.publish(plain, options),
+      (keyed) => this.#once.publish(keyed, options),
+    );
   }
 
   async consume(options: ConsumeOptions): Promise<Consumer> {

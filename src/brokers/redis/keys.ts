@@ -19,11 +19,18 @@ export interface RedisKeys {
   readonly unacked: string;
   readonly unackedIndex: string;
   readonly delayed: string;
+  /** Where each delayed message lies, by its task's id. */
+  readonly delayedTasks: string;
   /** Followed by the message's own delivery tag. */
   readonly losses: string;
+  /** Followed by the key; each expires. */
+  readonly dedupe: string;
   readonly dead: string;
   readonly deadFacts: string;
   readonly deadIndex: string;
+  /** Ids of revoked tasks and the set's version; both expire. */
+  readonly revoked: string;
+  readonly revokedVersion: string;
   /** Followed by the exchange. */
   readonly inboxes: string;
   /** Prefix of the fanout channels: `/<db>.` */
@@ -37,10 +44,14 @@ export function redisKeys(prefix: string, db: number): RedisKeys {
     unacked: `${prefix}unacked`,
     unackedIndex: `${prefix}unacked_index`,
     delayed: `${prefix}lovage:delayed`,
+    delayedTasks: `${prefix}lovage:delayed-tasks`,
     losses: `${prefix}lovage:losses:`,
+    dedupe: `${prefix}lovage:dedupe:`,
     dead: `${prefix}lovage:dead`,
     deadFacts: `${prefix}lovage:dead:facts`,
     deadIndex: `${prefix}lovage:dead:index`,
+    revoked: `${prefix}lovage:revoked`,
+    revokedVersion: `${prefix}lovage:revoked:version`,
     inboxes: `${prefix}lovage:inboxes:`,
     channels: `${prefix}/${db}.`,
   };

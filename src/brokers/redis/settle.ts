@@ -16,7 +16,8 @@ import { checkQueueName } from './keys.js';
 import { forgetLosses, lossesKey } from './losses.js';
 import { markRedelivered } from './redelivered.js';
 import { ack } from './scripts/ack.js';
-import { defer, delayedMember } from './scripts/defer.js';
+import { defer } from './scripts/defer.js';
+import { delayedMember, delayedTask } from './scripts/delayed-member.js';
 import { type Park, park } from './scripts/park.js';
 import { requeue } from './scripts/requeue.js';
 
@@ -175,7 +176,9 @@ export class RedisSettler {
       });
     }
     const losses = hold.isSecured ? lossesKey(this.#consumer.links.keys, hold.raw) : '';
-    return { tag: hold.tag, queue, dueMs: Math.ceil(untilMs), member: delayedMember(hold.tag, list, envelope), losses };
+    const task = delayedTask((message ?? settlement.arrival.message).headers);
+    const member = delayedMember(hold.tag, list, task, envelope);
+    return { tag: hold.tag, queue, dueMs: Math.ceil(untilMs), member, losses };
   }
 
   /** @param settlements those of the holds; without them a refused message cannot be parked */

@@ -1,4 +1,5 @@
 /** From what was taken out of Redis to what the engine gets: decoding, losses, and finding what a lost answer had taken. */
+import { versionOf } from '../../clients/redis-timed-set.js';
 import { toError, WireError } from '../../core/errors.js';
 import { decodeEnvelope } from '../../wire/redis-envelope.js';
 import type { Arrival, ConsumeOptions, Delivery } from '../broker.js';
@@ -47,10 +48,10 @@ const PAGE = 4_000;
 /** Pops a batch. A queue that cannot be read is named in the log and does not keep the others waiting. */
 export async function fetchBatch(
   links: RedisLinks,
-  { leaseMs, logger }: ConsumeOptions,
+  { leaseMs, logger, onRevocations }: ConsumeOptions,
   { from, credits, total, tagPrefix, lastTag }: BatchRequest,
 ): Promise<{ readonly taken: readonly Taken[]; readonly hasDrained: boolean }> {
-  const { unacked, unackedIndex, prefix } = links.keys;
+  const { unacked, unackedIndex, revokedVersion, prefix } = links.keys;
   const keys: string[] = [];
   const lists: string[] = [];
   for (let step = 0; step < (from[0] as QueueState).keys.length; step += 1) {
@@ -59,9 +60,10 @@ export async function fetchBatch(
       lists.push(queue.lists[step] as string);
     }
   }
-  const { groups, hasDrained } = await pop(links.commands, {
+  const { groups, hasDrained, revocations } = await pop(links.commands, {
     unacked,
     unackedIndex,
+    revokedVersion,
     lists: keys,
     credits,
     total,
@@ -71,6 +73,7 @@ export async function fetchBatch(
     globalPrefix: prefix,
     mostBytes: LARGEST_BATCH_BYTES,
   });
+  onRevocations?.(revocations);
   const taken: Taken[] = [];
   for (const group of groups) {
     const list = lists[group.list] as string;
@@ -160,8 +163,13 @@ async function withLosses(links: RedisLinks, arrivals: Arrival[], suspects: read
 }
 
 /** The connection died with a command under way. If it was carried out, its messages lie under tags that only we know. */
-export async function findUnanswered(links: RedisLinks, asked: Asked, leaseMs: number): Promise<Taken[]> {
+export async function findUnanswered(
+  links: RedisLinks,
+  asked: Asked,
+  { leaseMs, onRevocations }: ConsumeOptions,
+): Promise<Taken[]> {
   const { commands, keys } = links;
+  onRevocations?.(versionOf(await commands.call('get', [keys.revokedVersion])));
   const found: Taken[] = [];
   for (let first = asked.first; first <= asked.last; first += PAGE) {
     const tags: string[] = [];

@@ -10,7 +10,7 @@ import { type DecodedEnvelope, decodeEnvelope, encodeEnvelope, queueKey, queueKe
 import type { Met, WaitingWalk } from '../waiting.js';
 import type { RedisLinks } from './connection.js';
 import { bindingOf, checkQueueName } from './keys.js';
-import { delayedEnvelope, delayedMember } from './scripts/defer.js';
+import { delayedEnvelope, delayedMember, delayedTask } from './scripts/delayed-member.js';
 import { delayedPage, listPage, takeElements, takeMembers } from './scripts/waiting.js';
 
 const LOOK_MS = 5_000;
@@ -126,7 +126,7 @@ export function redisWalk(links: RedisLinks, assertOpen: () => void): (queue: st
             const answers = await (list === null
               ? takeMembers(
                   commands,
-                  keys.delayed,
+                  keys,
                   queue,
                   to,
                   step.map((each) => memberFor(each, to)),
@@ -174,5 +174,9 @@ function memberFor(met: MetElement, to: string | null) {
   const { raw, dueMs } = met;
   if (to === null) return { member: raw, dueMs: dueMs ?? 0, to: null };
   const list = queueKey(to, met.message.properties.priority ?? 0);
-  return { member: raw, dueMs: dueMs ?? 0, to: delayedMember(randomUUID(), list, envelopeFor(met, to)) };
+  return {
+    member: raw,
+    dueMs: dueMs ?? 0,
+    to: delayedMember(randomUUID(), list, delayedTask(met.message.headers), envelopeFor(met, to)),
+  };
 }

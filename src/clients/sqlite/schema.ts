@@ -9,9 +9,8 @@ import type { SqliteConnection } from './driver.js';
 
 /** "Lvge": lets `file(1)` and us tell our files from others. */
 export const APPLICATION_ID = 0x4c766765;
-/** Raised by each change of the tables; a file of a higher version is refused. */
-export const SCHEMA_VERSION = 4;
 
+/** A step for each version, in order: a file gets those that it has not had. What was released is never changed. */
 const MIGRATIONS: readonly (readonly string[])[] = [
   [
     // Numbers that are never used twice: ids of messages (SQLite reuses those of deleted rows), seq of results, ...
@@ -64,7 +63,27 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     // Queues and tasks that people have paused, and since when.
     'CREATE TABLE pauses(kind TEXT NOT NULL, name TEXT NOT NULL, since INTEGER NOT NULL, PRIMARY KEY(kind, name)) WITHOUT ROWID',
   ],
+  [
+    // Names that hold until a time (`timed-set.ts`): ids of revoked tasks. seq: of the last addition
+    'CREATE TABLE marks(name TEXT PRIMARY KEY, until INTEGER NOT NULL, seq INTEGER NOT NULL) WITHOUT ROWID',
+    'CREATE INDEX marks_until ON marks(until)',
+    'CREATE INDEX marks_seq ON marks(seq)',
+    "INSERT INTO counters VALUES('mark', 1)",
+    // The messages in `later` by their tasks' ids: how a task that is revoked is found. Of no others, because an index of
+    // random ids over all messages would cost more than the messages.
+    'CREATE TABLE later_tasks(task TEXT, id INTEGER, due INTEGER NOT NULL, PRIMARY KEY(task, id)) WITHOUT ROWID',
+    `INSERT INTO later_tasks SELECT json_extract(m.head, '$[3].id'), m.id, l.due FROM later l JOIN messages m ON m.id = l.id
+      WHERE json_valid(m.head) AND json_type(m.head, '$[3].id') = 'text'`,
+  ],
+  [
+    // Dedupe keys of sends, who has them and until when (`send-keys.ts`).
+    'CREATE TABLE send_keys(key TEXT PRIMARY KEY, value TEXT NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID',
+    'CREATE INDEX send_keys_until ON send_keys(until)',
+  ],
 ];
+
+/** A file of a higher version is refused. */
+export const SCHEMA_VERSION = MIGRATIONS.length;
 
 /**
  * Makes or upgrades the tables; call inside a write transaction.

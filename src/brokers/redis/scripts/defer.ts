@@ -1,11 +1,12 @@
 import { defineScript, type RedisArg, type RedisReply } from '../../../clients/redis.js';
+import { DELAYED_LUA } from './delayed-member.js';
 import { flagOrText } from './requeue.js';
 import type { ScriptRunner } from './runner.js';
 
 /**
  * Moves held messages to the delay store, in one step with the end of their hold.
  *
- * KEYS  1 unacked, 2 unacked_index, 3 lovage:delayed (queues by next due time)
+ * KEYS  1 unacked, 2 unacked_index, 3 lovage:delayed (queues by next due time), 4 lovage:delayed-tasks
  * ARGV  for each message: tag, queue, due time (ms), member of `lovage:delayed:<queue>` (see delayedMember), key of its losses if
  *       its tag is among them, else ''
  * Reply for each message 1 (done), 0 (no longer held, nothing changed) or a text (refused; it is still held)
@@ -13,6 +14,7 @@ import type { ScriptRunner } from './runner.js';
  * About the first ZREM see renew.ts.
  */
 const script = defineScript(`
+${DELAYED_LUA}
 local reply = {}
 redis.call('ZREM', KEYS[2], '')
 for i = 1, #ARGV, 5 do
@@ -23,6 +25,7 @@ for i = 1, #ARGV, 5 do
       done = added.err
     else
       redis.call('ZADD', KEYS[3], 'LT', due, queue)
+      remember(KEYS[4], ARGV[i + 3], due, queue)
       redis.call('HDEL', KEYS[1], tag)
       redis.call('ZREM', KEYS[2], tag)
       if ARGV[i + 4] ~= '' then redis.pcall('SREM', ARGV[i + 4], tag) end
@@ -43,27 +46,13 @@ export interface Defer {
   readonly losses: string;
 }
 
-/**
- * The member of a delay set: a unique word, the list to return to as JSON text, the envelope, with line ends between.
- * Unique, because two messages may be equal to the byte and a set would keep one.
- */
-export function delayedMember(unique: string, list: string, envelope: RedisArg): RedisArg {
-  const head = `${unique}\n${JSON.stringify(list)}\n`;
-  return typeof envelope === 'string' ? head + envelope : Buffer.concat([Buffer.from(head), envelope]);
-}
-
-/** The envelope in a member of a delay set. */
-export function delayedEnvelope(member: Buffer): Buffer {
-  return member.subarray(member.indexOf(10, member.indexOf(10) + 1) + 1);
-}
-
 /** For each message whether it was held, or the text of Redis' refusal. */
 export async function defer(
   runner: ScriptRunner,
-  keys: { readonly unacked: string; readonly unackedIndex: string; readonly delayed: string },
+  keys: { readonly unacked: string; readonly unackedIndex: string; readonly delayed: string; readonly delayedTasks: string },
   messages: readonly Defer[],
 ): Promise<readonly (boolean | string)[]> {
-  const args: RedisArg[] = [script.sha, '3', keys.unacked, keys.unackedIndex, keys.delayed];
+  const args: RedisArg[] = [script.sha, '4', keys.unacked, keys.unackedIndex, keys.delayed, keys.delayedTasks];
   for (const { tag, queue, dueMs, member, losses } of messages) args.push(tag, queue, String(dueMs), member, losses);
   return ((await runner.run(script, args)) as RedisReply[]).map(flagOrText);
 }

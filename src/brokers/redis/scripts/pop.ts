@@ -1,15 +1,16 @@
 import { defineScript, type RedisReply } from '../../../clients/redis.js';
+import { versionOf } from '../../../clients/redis-timed-set.js';
 import type { ScriptRunner } from './runner.js';
 
 /**
  * Takes up to a batch out of several lists and files each message under a fresh tag, in one step: there is no moment in
  * which a message is in neither place, which kombu's two steps have.
  *
- * KEYS  1 unacked, 2 unacked_index, 3… lists: for each step, each queue
+ * KEYS  1 unacked, 2 unacked_index, 3 version of the revocations, 4… lists: for each step, each queue
  * ARGV  1 lease (s), 2 tag prefix, 3 last number used for a tag, 4 total credit, 5 number of queues,
  *       6 length of the global prefix, 7 most bytes, 8… credit of each queue
- * Reply 1 when credit and bytes were left over (0 otherwise), then pairs: number of the list (1 = KEYS[3]), its messages.
- *       Tags are prefix .. number, counted up in this order. A text instead of messages tells why a list could not be popped.
+ * Reply 1 when credit and bytes were left over (0 otherwise), that version, then pairs: number of the list (1 = KEYS[4]), its
+ *       messages. Tags are prefix .. number, counted up in this order. A text instead of messages tells why a list could not be popped.
  *
  * With total credit and bytes left, the queues that had credit left are empty; one EXISTS over their lists then arms client
  * tracking: the next LPUSH wakes us. Big messages end a batch early: it has to fit into the memory of both sides.
@@ -26,12 +27,12 @@ local prefix, n, total, width = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), t
 local skip, bytes = tonumber(ARGV[6]) + 1, tonumber(ARGV[7])
 local time = redis.call('TIME')
 local score = string.format('%.3f', time[1] + time[2] / 1000000 + ARGV[1])
-local credit, reply = {}, { 0 }
+local credit, reply = {}, { 0, redis.call('GET', KEYS[3]) }
 redis.call('ZREM', index, '')
 for q = 1, width do credit[q] = tonumber(ARGV[7 + q]) end
 
 local function file(list, got)
-  local tail = ',"",' .. cjson.encode(string.sub(KEYS[3 + (list - 3) % width], skip)) .. ']'
+  local tail = ',"",' .. cjson.encode(string.sub(KEYS[4 + (list - 4) % width], skip)) .. ']'
   local hash, zset, at = {}, {}, 0
   for i = 1, #got do
     n = n + 1
@@ -43,7 +44,7 @@ local function file(list, got)
   end
   redis.call('HSET', unacked, unpack(hash))
   redis.call('ZADD', index, unpack(zset))
-  reply[#reply + 1] = list - 2
+  reply[#reply + 1] = list - 3
   reply[#reply + 1] = got
 end
 
@@ -54,7 +55,7 @@ local function take(list, q, most)
     local got = redis.pcall('RPOP', KEYS[list], asked)
     if not got then return end
     if got.err then
-      reply[#reply + 1] = list - 2
+      reply[#reply + 1] = list - 3
       reply[#reply + 1] = got.err
       credit[q] = 0
       return
@@ -67,7 +68,7 @@ local function take(list, q, most)
   end
 end
 
-for first = 3, #KEYS, width do
+for first = 4, #KEYS, width do
   if width > 1 then
     -- an equal share for each queue first, so that a long one does not take every slot
     local share = math.ceil(total / width)
@@ -80,8 +81,8 @@ end
 if total > 0 and bytes > 0 then
   local empty = {}
   reply[1] = 1
-  for list = 3, #KEYS do
-    if credit[(list - 3) % width + 1] > 0 then empty[#empty + 1] = KEYS[list] end
+  for list = 4, #KEYS do
+    if credit[(list - 4) % width + 1] > 0 then empty[#empty + 1] = KEYS[list] end
   end
   if #empty > 0 then redis.call('EXISTS', unpack(empty)) end
 end
@@ -91,6 +92,7 @@ return reply
 export interface PopRequest {
   readonly unacked: string;
   readonly unackedIndex: string;
+  readonly revokedVersion: string;
   /** Keys of the lists: for each step, each queue. */
   readonly lists: readonly string[];
   /** Credit of each queue. */
@@ -109,6 +111,8 @@ export interface PopReply {
   readonly groups: readonly PoppedGroup[];
   /** The queues that had credit left are empty, and a push will wake us. */
   readonly hasDrained: boolean;
+  /** Version of the records of revoked tasks, 0 for none. */
+  readonly revocations: number;
 }
 
 /** Messages of one list in the order of their tags, or why the list could not be popped. */
@@ -120,9 +124,10 @@ export type PoppedGroup =
 export async function pop(runner: ScriptRunner, request: PopRequest): Promise<PopReply> {
   const reply = (await runner.run(script, [
     script.sha,
-    String(2 + request.lists.length),
+    String(3 + request.lists.length),
     request.unacked,
     request.unackedIndex,
+    request.revokedVersion,
     ...request.lists,
     String(request.leaseMs / 1_000),
     request.tagPrefix,
@@ -134,10 +139,10 @@ export async function pop(runner: ScriptRunner, request: PopRequest): Promise<Po
     ...request.credits.map(String),
   ])) as RedisReply[];
   const groups: PoppedGroup[] = [];
-  for (let at = 1; at < reply.length; at += 2) {
+  for (let at = 2; at < reply.length; at += 2) {
     const list = (reply[at] as number) - 1;
     const got = reply[at + 1] as Buffer | Buffer[];
     groups.push(Array.isArray(got) ? { list, messages: got } : { list, fault: got.toString() });
   }
-  return { groups, hasDrained: reply[0] === 1 };
+  return { groups, hasDrained: reply[0] === 1, revocations: versionOf(reply[1] as RedisReply) };
 }

@@ -1,17 +1,19 @@
 import { defineScript, type RedisReply } from '../../../clients/redis.js';
+import { versionOf } from '../../../clients/redis-timed-set.js';
 import type { ScriptRunner } from './runner.js';
 
 /**
  * Takes over messages whose lease is over, each under a fresh tag and with its losses, and tells what the future holds.
  * Only tags of ours are taken: Python's scores are the time of delivery, so they lie in the past by nature.
  *
- * KEYS  1 unacked, 2 unacked_index, 3 lovage:delayed, 4 lovage:canary, 5… lists: for each step, each queue
+ * KEYS  1 unacked, 2 unacked_index, 3 lovage:delayed, 4 lovage:canary, 5 version of the
+ *       revocations, 6… lists: for each step, each queue
  * ARGV  1 lease (s), 2 tag prefix, 3 last number used for a tag, 4 total credit, 5 number of queues, 6 global prefix,
  *       7 score to start from, 8 how many to skip there, 9 how many to look at, 10 life of a set of losses (s), 11 server time (s) after
  *       which nothing is taken, 12… credit of each queue
  * Reply 1 ms until the next live lease ends (-1: none), 2 ms until a delayed message is due (-1: none), 3 how many lists hold
  *       something, 4 looked at, 5 kept among them, 6 score of the first that only lacked credit ('' : none), 7 now as a
- *       score, 8 whether the canary is there, 9… for each message taken: number of its queue, losses, envelope. Tags as in pop.
+ *       score, 8 whether the canary is there, 9 that version, 10… for each message taken: number of its queue, losses, envelope. Tags as in pop.
  *
  * The first ZREM removes nothing: a server that has become a replica refuses it, and an idle worker learns of it here.
  */
@@ -25,7 +27,7 @@ local edge = string.format('%.3f', now)
 redis.call('ZREM', index, '')
 local place, credit, taken = {}, {}, {}
 for q = 1, width do
-  place[KEYS[4 + q]] = q
+  place[KEYS[5 + q]] = q
   credit[q] = tonumber(ARGV[11 + q])
 end
 -- late: the server was silent meanwhile, and no owner could renew
@@ -84,11 +86,12 @@ end
 
 local lease = redis.call('ZRANGEBYSCORE', index, '(' .. edge, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 local due = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
-local ready = #KEYS > 4 and redis.call('EXISTS', unpack(KEYS, 5)) or 0
+local ready = #KEYS > 5 and redis.call('EXISTS', unpack(KEYS, 6)) or 0
 return {
   lease[2] and math.ceil((lease[2] - now) * 1000) or -1,
   due[2] and math.max(0, math.ceil(due[2] - now * 1000)) or -1,
-  ready, #found / 2, kept, blocked, edge, redis.call('EXISTS', KEYS[4]), unpack(taken)
+  ready, #found / 2, kept, blocked, edge, redis.call('EXISTS', KEYS[4]),
+  redis.call('GET', KEYS[5]), unpack(taken)
 }
 `);
 
@@ -97,6 +100,7 @@ export interface SweepRequest {
   readonly unackedIndex: string;
   readonly delayed: string;
   readonly canary: string;
+  readonly revokedVersion: string;
   readonly lists: readonly string[];
   readonly credits: readonly number[];
   readonly total: number;
@@ -122,6 +126,8 @@ export interface SweepReply {
   /** The server's clock in seconds, as a score. */
   readonly nowScore: string;
   readonly hasCanary: boolean;
+  /** Version of the records of revoked tasks, 0 for none. */
+  readonly revocations: number;
   readonly taken: readonly { readonly queue: number; readonly losses: number; readonly raw: Buffer }[];
 }
 
@@ -129,11 +135,12 @@ export interface SweepReply {
 export async function sweep(runner: ScriptRunner, request: SweepRequest): Promise<SweepReply> {
   const reply = (await runner.run(script, [
     script.sha,
-    String(4 + request.lists.length),
+    String(5 + request.lists.length),
     request.unacked,
     request.unackedIndex,
     request.delayed,
     request.canary,
+    request.revokedVersion,
     ...request.lists,
     String(request.leaseMs / 1_000),
     request.tagPrefix,
@@ -152,7 +159,7 @@ export async function sweep(runner: ScriptRunner, request: SweepRequest): Promis
     ...[number, number, number, number, number, Buffer, Buffer, number],
   ];
   const taken: SweepReply['taken'][number][] = [];
-  for (let at = 8; at < reply.length; at += 3) {
+  for (let at = 9; at < reply.length; at += 3) {
     taken.push({ queue: (reply[at] as number) - 1, losses: reply[at + 1] as number, raw: reply[at + 2] as Buffer });
   }
   return {
@@ -164,6 +171,7 @@ export async function sweep(runner: ScriptRunner, request: SweepRequest): Promis
     blockedScore: blocked.length === 0 ? null : blocked.toString(),
     nowScore: now.toString(),
     hasCanary: canary === 1,
+    revocations: versionOf(reply[8] as RedisReply),
     taken,
   };
 }

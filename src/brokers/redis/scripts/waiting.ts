@@ -1,4 +1,5 @@
 import { defineScript, type RedisArg, type RedisReply } from '../../../clients/redis.js';
+import { DELAYED_LUA } from './delayed-member.js';
 import { flagOrText } from './requeue.js';
 import type { ScriptRunner } from './runner.js';
 
@@ -57,10 +58,11 @@ return reply
 `);
 
 /**
- * The same for a delay set: KEYS 1 lovage:delayed · ARGV 1 queue, 2 other queue or '', then for each message: member,
- * due time, member there or ''.
+ * The same for a delay set: KEYS 1 lovage:delayed, 2 lovage:delayed-tasks · ARGV 1 queue, 2 other queue or '', then for each
+ * message: member, due time, member there or ''.
  */
 const takeDelayedScript = defineScript(`
+${DELAYED_LUA}
 local from, other, reply = KEYS[1] .. ':' .. ARGV[1], ARGV[2], {}
 local to = KEYS[1] .. ':' .. other
 for i = 3, #ARGV, 3 do
@@ -70,8 +72,14 @@ for i = 3, #ARGV, 3 do
     done = added.err
   else
     done = redis.call('ZREM', from, ARGV[i])
+    if done == 1 then forget(KEYS[2], ARGV[i], ARGV[i + 1], ARGV[1]) end
     if other ~= '' then
-      if done == 1 then redis.call('ZADD', KEYS[1], 'LT', ARGV[i + 1], other) else redis.call('ZREM', to, ARGV[i + 2]) end
+      if done == 1 then
+        redis.call('ZADD', KEYS[1], 'LT', ARGV[i + 1], other)
+        remember(KEYS[2], ARGV[i + 2], ARGV[i + 1], other)
+      else
+        redis.call('ZREM', to, ARGV[i + 2])
+      end
     end
   end
   reply[#reply + 1] = done
@@ -130,12 +138,12 @@ export interface TakenMember {
 
 export async function takeMembers(
   runner: ScriptRunner,
-  delayed: string,
+  keys: { readonly delayed: string; readonly delayedTasks: string },
   queue: string,
   to: string | null,
   members: readonly TakenMember[],
 ): Promise<readonly (boolean | string)[]> {
-  const args: RedisArg[] = [takeDelayedScript.sha, '1', delayed, queue, to ?? ''];
+  const args: RedisArg[] = [takeDelayedScript.sha, '2', keys.delayed, keys.delayedTasks, queue, to ?? ''];
   for (const each of members) args.push(each.member, String(each.dueMs), each.to ?? '');
   return ((await runner.run(takeDelayedScript, args)) as RedisReply[]).map(flagOrText);
 }
