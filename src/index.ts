@@ -1,10 +1,12 @@
 /** The public names of `lovage`, one by one. Joins the app to the worker, which do not know each other. */
 import { App } from './app/app.js';
 import type { AppOptions } from './app/config.js';
+import { openEvents } from './events/receiver.js';
 
 export { App, type ExecutorHook, type ExecutorScope } from './app/app.js';
 export type { CallOptions } from './app/call-options.js';
 export type { AppOptions } from './app/config.js';
+export type { EventStream, EventsOptions } from './app/event-stream.js';
 export type { ExecuteMiddleware, HeaderValue, Middleware, PublishMiddleware, PublishRequest } from './app/middleware.js';
 export { type ErrorClass, type ErrorMatcher, NonRetryableError, type RetryOptions } from './app/retry-policy.js';
 export type { Route, Routes } from './app/router.js';
@@ -34,6 +36,17 @@ export {
 export type { Logger } from './core/logger.js';
 export type { RateLimit } from './core/rate-limit.js';
 export type { Finding, NotReady, TaskRunTimes, WorkerReport } from './core/worker-report.js';
+export { ClusterState } from './events/cluster-state.js';
+export type {
+  ClusterLimits,
+  ClusterTask,
+  ClusterTaskName,
+  ClusterTaskState,
+  ClusterTotals,
+  ClusterWorker,
+} from './events/cluster-types.js';
+export type { WireEvent } from './wire/event-message.js';
+export type { EventType } from './wire/event-types.js';
 export { WireDate, WireDecimal, WireTime, WireUuid } from './wire/typed-values.js';
 
 /**
@@ -43,6 +56,7 @@ export { WireDate, WireDecimal, WireTime, WireUuid } from './wire/typed-values.j
 export function createApp(options: AppOptions = {}): App {
   // The worker is loaded when one is started: a client that only sends should not pay for it.
   return new App(options, {
+    openEvents,
     startWorker: async (app, workerOptions) => (await import('./worker/worker.js')).startWorker(app, workerOptions),
   });
 }

@@ -9,6 +9,7 @@ import { BrokerError, ConfigError, toError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { ClientGateway } from './client-gateway.js';
 import { type AppConfig, type AppOptions, resolveConfig } from './config.js';
+import type { EventSource, EventStream, EventsOptions } from './event-stream.js';
 import type { Gateway } from './gateway.js';
 import type { ResolvedMiddleware } from './middleware.js';
 import { Publisher } from './publish.js';
@@ -44,6 +45,7 @@ export type ExecutorHook = (scope: ExecutorScope) => unknown;
 /** What an app is given from above. */
 export interface AppParts {
   startWorker(app: App, options: WorkerOptions): Promise<Worker>;
+  openEvents(source: EventSource, options: EventsOptions): EventStream;
 }
 
 /** An app; made with `createApp`. */
@@ -62,6 +64,8 @@ export class App {
   readonly #publisher: Publisher;
   #own: ClientGateway | null = null;
   #attached: Gateway | null = null;
+  /** Those that listen; each takes itself out. */
+  readonly #streams = new Set<EventStream>();
   #closed = false;
 
   /** @internal */
@@ -151,10 +155,31 @@ export class App {
     return this.#parts.startWorker(this, options);
   }
 
+  /**
+   * What happens in the cluster, from Python's workers too: `for await (const event of app.events({ types: ['task-failed'] }))`.
+   * Workers send task events while somebody listens (see the option `events`); a loop that is too slow loses the oldest, with a count.
+   * @throws ConfigError `E_CONFIG_TYPE`, `E_CONFIG_RANGE`; the loop throws what keeps it from listening, inside a task BrokerError `E_NOT_SUPPORTED`
+   * @remarks Source: Celery's `app.events.Receiver`.
+   */
+  events(options: EventsOptions = {}): EventStream {
+    const gateway = this.#gateway();
+    const stream: EventStream = this.#parts.openEvents(
+      {
+        broker: () => gateway.broker(),
+        logger: this.config.logger,
+        onClosed: () => this.#streams.delete(stream),
+      },
+      options,
+    );
+    this.#streams.add(stream);
+    return stream;
+  }
+
   /** Sends what waits, then closes the connections of this app. Its workers are closed by themselves. */
   async close(): Promise<void> {
     await this.#publisher.settled();
     this.#closed = true;
+    await Promise.all([...this.#streams].map((stream) => stream.close()));
     await this.#own?.close();
   }
 

@@ -1,5 +1,5 @@
 /** The gateway of a client: a broker and a result store of its own, each opened by its URL at the first use. */
-import type { Broker, OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
+import type { Broadcast, Broker, OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
 import { openBroker } from '../brokers/from-url.js';
 import { openResultStore } from '../results/from-url.js';
 import type { ResultStore } from '../results/result-store.js';
@@ -55,6 +55,14 @@ export class ClientGateway implements Gateway {
 
   async forgetResults(ids: readonly string[]): Promise<void> {
     await (await this.#results.get()).forget(ids);
+  }
+
+  async broadcast(broadcast: Broadcast): Promise<void> {
+    await (await this.#broker.get()).broadcast(broadcast);
+  }
+
+  broker(): Promise<Broker> {
+    return this.#broker.get();
   }
 
   async close(): Promise<void> {

@@ -2,7 +2,7 @@
  * How an app reaches its broker and result store. In a client that is a connection of its own, opened at the first use;
  * inside an executor it is the message port to the engine, because executors hold no connection.
  */
-import type { OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
+import type { Broadcast, Broker, OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
 
 export interface Gateway {
   publish(messages: readonly OutgoingMessage[], options: PublishOptions): Promise<readonly PublishResult[]>;
@@ -12,5 +12,9 @@ export interface Gateway {
   /** Resolves with the final meta text; `onUpdate` hears of other states. */
   waitResult(id: string, signal: AbortSignal, onUpdate?: (meta: string) => void): Promise<string>;
   forgetResults(ids: readonly string[]): Promise<void>;
+  /** Tells whoever listens; nobody may. */
+  broadcast(broadcast: Broadcast): Promise<void>;
+  /** The broker itself, opened if need be. Rejects with `E_NOT_SUPPORTED` in an executor, which holds no connection. */
+  broker(): Promise<Broker>;
   close(): Promise<void>;
 }

@@ -54,6 +54,7 @@ const LOOK_BACK = 4;
 export class Outbox {
   readonly #gateway: () => Gateway;
   readonly #maxWaiting: number;
+  readonly #onSent: ((message: OutgoingMessage) => void) | null;
   #open: Batch[] = [];
   /** Sends between `add` and their answer. */
   #waiting = 0;
@@ -62,8 +63,10 @@ export class Outbox {
   replyTo: string | null | undefined;
   #preparing: Promise<void> | null = null;
 
-  constructor(gateway: () => Gateway, maxWaiting: number) {
+  /** @param onSent told of each message that was confirmed */
+  constructor(gateway: () => Gateway, maxWaiting: number, onSent: ((message: OutgoingMessage) => void) | null = null) {
     this.#gateway = gateway;
+    this.#onSent = onSent;
     this.#maxWaiting = maxWaiting;
   }
 
@@ -125,7 +128,10 @@ export class Outbox {
     for (let index = 0; index < sends.length; index++) {
       const send = sends[index] as Outgoing;
       if (answer instanceof Error) send.sink.failed(refused(send, answer), send.index);
-      else settle(send, answer[index]);
+      else {
+        settle(send, answer[index]);
+        if (this.#onSent !== null && answer[index] === null) this.#onSent(send.message);
+      }
     }
   }
 

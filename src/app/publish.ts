@@ -17,6 +17,7 @@ import type { Gateway } from './gateway.js';
 import { type HeaderValue, type PublishRequest, runPublishMiddleware } from './middleware.js';
 import { type Handle, MAX_BATCH, Outbox, type Outgoing, type OutgoingCall, type Sink } from './outbox.js';
 import { checkPriority, checkQueueName } from './router.js';
+import { SentEvents } from './sent-events.js';
 import { type ActiveRun, activeRun } from './task-context.js';
 import { type Eventually, isThenable } from './validate.js';
 
@@ -56,8 +57,9 @@ export class Publisher {
 
   constructor(config: AppConfig, gateway: () => Gateway, clock: Clock) {
     this.#config = config;
-    this.#outbox = new Outbox(gateway, config.maxPendingSends);
     this.#clock = clock;
+    const told = config.sendSentEvent ? new SentEvents(gateway, ORIGIN, () => config.logger) : null;
+    this.#outbox = new Outbox(gateway, config.maxPendingSends, told && ((message) => told.tell(message, this.#clock)));
   }
 
   /** The gateway or the clock has changed. */

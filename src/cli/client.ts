@@ -51,6 +51,8 @@ async function openGateway({ config, logger, timeoutMs }: Connection, purpose: C
   }
   return {
     publish: (messages, options) => broker.publish(messages, options),
+    broadcast: async (broadcast) => void (await broker.broadcast(broadcast)),
+    broker: async () => broker,
     prepareResults: () => own.prepareResults(),
     getResults: (ids) => own.getResults(ids),
     waitResult: (id, signal, onUpdate) => own.waitResult(id, signal, onUpdate),

@@ -11,6 +11,11 @@ export interface Clock {
   after(delayMs: number, callback: () => void): () => void;
 }
 
+/** Hours west of UTC at this moment, as Python counts them in events. */
+export function utcOffset(): number {
+  return Math.floor(new Date().getTimezoneOffset() / 60);
+}
+
 /** Node clamps longer timers to 1 ms; longer waits are made of several. */
 const LONGEST_TIMER_MS = 2_147_000_000;
 

@@ -9,7 +9,7 @@
 import { loadavg, type as systemName } from 'node:os';
 import type { EventMode } from '../app/event-mode.js';
 import type { Broadcast } from '../brokers/broker.js';
-import type { Clock } from '../core/clock.js';
+import { type Clock, utcOffset } from '../core/clock.js';
 import { toError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import type { WireEvent } from '../wire/event-message.js';
@@ -218,9 +218,4 @@ export class EventDispatcher {
     this.#warnedMs = nowMs;
     this.#warnedOf = dropped;
   }
-}
-
-/** Hours west of UTC, as Python counts them. */
-export function utcOffset(): number {
-  return Math.floor(new Date().getTimezoneOffset() / 60);
 }

@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest';
+import type { EventsOptions } from '../app/event-stream.js';
 import type { Broadcast } from '../brokers/broker.js';
 import { openMemoryBroker } from '../brokers/memory/index.js';
 import { silentLogger } from '../core/logger.js';
 import { decodeControlRequest } from '../wire/control-message.js';
 import { encodeEvent, encodeEventBatch, type WireEvent } from '../wire/event-message.js';
-import { type EventsOptions, openEvents } from './receiver.js';
+import { openEvents } from './receiver.js';
 
 const event = (type: string, n = 0): WireEvent => ({ type, hostname: 'w1@h', timestamp: 1, clock: n, utcoffset: 0, n });
 let numbers = 0;

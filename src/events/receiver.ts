@@ -3,42 +3,15 @@
  * single objects and garbage; what the consumer does not fetch in time is dropped, oldest first, with a count.
  * What the events add up to is `cluster-state.ts`.
  */
-import type { Broadcast, Broker, Subscription } from '../brokers/broker.js';
+import type { EventSource, EventStream, EventsOptions } from '../app/event-stream.js';
+import type { Broadcast, Subscription } from '../brokers/broker.js';
 import { ConfigError, toError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { encodeControlRequest } from '../wire/control-message.js';
 import { decodeEvents, EVENT_EXCHANGE, type WireEvent } from '../wire/event-message.js';
-import type { EventType } from './event-types.js';
-
-/** Options of `app.events()`. */
-export interface EventsOptions {
-  /** Only these types, for example `['task-failed', 'worker-offline']`. @defaultValue all */
-  readonly types?: readonly (EventType | (string & {}))[] | undefined;
-  /** Ends the stream; a loop over it then simply ends. */
-  readonly signal?: AbortSignal | undefined;
-  /** How many events may wait for the loop before the oldest are dropped. @defaultValue 10,000 */
-  readonly buffer?: number | undefined;
-}
-
-/** The events of the cluster, as they come; see `app.events()`. It can be looped over once. */
-export interface EventStream extends AsyncIterable<WireEvent> {
-  /** Resolves when it listens: what is sent from then on is heard. Rejects when the broker cannot be reached. */
-  readonly ready: Promise<void>;
-  /** Events that were thrown away because the loop was too slow. */
-  readonly dropped: number;
-  /** What came and was no event: no type, no host name, no JSON. */
-  readonly refused: number;
-  close(): Promise<void>;
-  [Symbol.asyncDispose](): Promise<void>;
-}
 
 const BUFFER = 10_000;
 const MOST_BUFFER = 1_000_000;
-
-export interface EventSource {
-  broker(): Promise<Broker>;
-  readonly logger: Logger;
-}
 
 /** Begins to listen. @throws ConfigError `E_CONFIG_TYPE`, `E_CONFIG_RANGE` */
 export function openEvents(source: EventSource, options: EventsOptions = {}): EventStream {
@@ -50,6 +23,7 @@ class Stream implements EventStream {
   dropped = 0;
   refused = 0;
   readonly #logger: Logger;
+  readonly #onClosed: (() => void) | undefined;
   readonly #types: ReadonlySet<string> | null;
   readonly #most: number;
   readonly #signal: AbortSignal | undefined;
@@ -68,6 +42,7 @@ class Stream implements EventStream {
     if (types !== undefined && !(Array.isArray(types) && types.every((type) => typeof type === 'string' && type !== '')))
       throw new ConfigError('E_CONFIG_TYPE', "types must be an array of event types, for example ['task-failed']");
     this.#logger = source.logger;
+    this.#onClosed = source.onClosed;
     this.#types = types === undefined ? null : new Set(types);
     this.#most = buffer;
     this.#signal = signal;
@@ -98,12 +73,18 @@ class Stream implements EventStream {
     this.#head = 0;
     this.#signal?.removeEventListener('abort', this.#onAbort);
     this.#ring();
-    this.#closing ??= this.ready.catch(() => {}).then(() => this.#subscription?.close());
+    this.#closing ??= this.#close();
     return this.#closing;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  async #close(): Promise<void> {
+    await this.ready.catch(() => {});
+    this.#onClosed?.();
+    await this.#subscription?.close();
   }
 
   readonly #onAbort = (): void => void this.close().catch(() => {});

@@ -2,9 +2,10 @@
 import { App } from '../app/app.js';
 import type { AppOptions } from '../app/config.js';
 import type { Gateway } from '../app/gateway.js';
-import type { OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
+import type { Broadcast, OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
 import type { Clock } from '../core/clock.js';
 import { silentLogger } from '../core/logger.js';
+import { openEvents } from '../events/receiver.js';
 import { decodeTaskBody } from '../wire/task-message.js';
 
 /** One call of `publish`. */
@@ -16,6 +17,8 @@ export interface PublishCall {
 export class ScriptedGateway implements Gateway {
   readonly publishes: PublishCall[] = [];
   readonly forgotten: string[] = [];
+  readonly broadcasts: Broadcast[] = [];
+  onBroadcast: () => Promise<void> = async () => {};
   closed = false;
   replyTo: string | null = null;
   /** Stored metas by id. */
@@ -58,6 +61,15 @@ export class ScriptedGateway implements Gateway {
     for (const id of ids) this.metas.delete(id);
   }
 
+  async broadcast(broadcast: Broadcast): Promise<void> {
+    this.broadcasts.push(broadcast);
+    await this.onBroadcast();
+  }
+
+  async broker(): Promise<never> {
+    throw new Error('no broker here');
+  }
+
   async close(): Promise<void> {
     this.closed = true;
   }
@@ -81,7 +93,7 @@ export function argumentsOf(outgoing: OutgoingMessage | undefined): {
 export function scriptedApp(options: AppOptions = {}, clock?: Clock): { readonly app: App; readonly gateway: ScriptedGateway } {
   const app = new App(
     { broker: 'memory:unused', logger: silentLogger, ...options },
-    { startWorker: () => Promise.reject(new Error('no worker here')) },
+    { startWorker: () => Promise.reject(new Error('no worker here')), openEvents },
   );
   const gateway = new ScriptedGateway();
   app.attachGateway(gateway, clock);

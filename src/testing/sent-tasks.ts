@@ -1,6 +1,6 @@
 /** What an app sent during a test: a gateway that remembers, and messages in a form that people can compare. */
 import type { Gateway } from '../app/gateway.js';
-import type { OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
+import type { Broadcast, Broker, OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
 import { decodeTaskBody, userHeaders } from '../wire/task-message.js';
 
 /** One task that was sent, read back from its message. */
@@ -84,6 +84,12 @@ export class RecordingGateway implements Gateway {
   }
   forgetResults(ids: readonly string[]): Promise<void> {
     return this.#inner.forgetResults(ids);
+  }
+  broadcast(broadcast: Broadcast): Promise<void> {
+    return this.#inner.broadcast(broadcast);
+  }
+  broker(): Promise<Broker> {
+    return this.#inner.broker();
   }
   close(): Promise<void> {
     return this.#inner.close();

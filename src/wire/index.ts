@@ -29,6 +29,7 @@ export {
   eventRoutingKey,
   type WireEvent,
 } from './event-message.js';
+export { COMMON_EVENT_FIELDS, EVENT_TYPES, type EventType, type EventTypeEntry } from './event-types.js';
 export { type DecodedException, decodeException, type EncodedException, encodeException, pythonError } from './exception-info.js';
 export { isoFromMs, parseIsoMs } from './iso-time.js';
 export type { Destination, EncodedBody, MessageProperties, WireMessage } from './message.js';

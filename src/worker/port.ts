@@ -4,7 +4,7 @@
  * Bodies cross still encoded and results cross as JSON text, so neither half pays for the other's data twice.
  */
 import type { EventMode } from '../app/event-mode.js';
-import type { OutgoingMessage, PublishOptions } from '../brokers/broker.js';
+import type { Broadcast, OutgoingMessage, PublishOptions } from '../brokers/broker.js';
 import type { WireMessage } from '../wire/message.js';
 
 /** One task to run. `run` is the engine's handle of this run; outcomes name it. */
@@ -119,6 +119,7 @@ export type EngineCall =
   | { readonly method: 'prepareResults' }
   | { readonly method: 'getResults'; readonly ids: readonly string[] }
   | { readonly method: 'waitResult'; readonly id: string }
+  | { readonly method: 'broadcast'; readonly broadcast: Broadcast }
   | { readonly method: 'forgetResults'; readonly ids: readonly string[] };
 
 /** Executor → engine. */

@@ -52,6 +52,8 @@ export class Calls {
         const results = await this.#broker.publish(request.messages, request.options);
         return results.map((error) => (error === null ? null : toPortError(error)));
       }
+      case 'broadcast':
+        return this.#broker.broadcast(request.broadcast);
       case 'prepareResults':
         return this.#store.prepare();
       case 'getResults':

@@ -1,6 +1,6 @@
 /** The gateway inside an executor: each call becomes a message to the engine, which holds the connections. */
 import type { Gateway } from '../../app/gateway.js';
-import type { OutgoingMessage, PublishOptions, PublishResult } from '../../brokers/broker.js';
+import type { Broadcast, OutgoingMessage, PublishOptions, PublishResult } from '../../brokers/broker.js';
 import type { ErrorCode } from '../../core/error-codes.js';
 import { BrokerError, LovageError, PublishError } from '../../core/errors.js';
 import type { EngineCall, ExecutorEnd, PortError, ToExecutor } from '../port.js';
@@ -63,6 +63,17 @@ export class PortGateway implements Gateway {
 
   async forgetResults(ids: readonly string[]): Promise<void> {
     await this.#call({ method: 'forgetResults', ids });
+  }
+
+  async broadcast(broadcast: Broadcast): Promise<void> {
+    await this.#call({ method: 'broadcast', broadcast });
+  }
+
+  async broker(): Promise<never> {
+    throw new BrokerError(
+      'E_NOT_SUPPORTED',
+      'inside a task the app has no connection of its own (its worker has): do this in another process',
+    );
   }
 
   async close(): Promise<void> {

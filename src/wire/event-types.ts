@@ -1,10 +1,10 @@
 /**
  * The events of a Celery cluster that Lovage sends or reads: each type with its own fields, in words. Held to
- * `docs/reference/events.md` by a test, both ways. Who makes them: `worker/engine/task-events.ts`, `heartbeats.ts`, `app/sent-events.ts`.
+ * `docs/reference/events.md` by a test, both ways. Who makes them: `worker/engine/task-events.ts`, `events/dispatcher.ts`, `app/sent-events.ts`.
  */
 
 /** What every event has. */
-export const COMMON_FIELDS = {
+export const COMMON_EVENT_FIELDS = {
   type: 'What happened.',
   hostname: 'Node name of the sender.',
   timestamp: 'Seconds since 1970 with fraction, by the clock of the sender.',
