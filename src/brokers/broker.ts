@@ -140,10 +140,20 @@ export interface ConsumeOptions {
   onState(state: 'connected' | 'disconnected', cause?: Error): void;
 }
 
+/** What a consumer takes, and how much of it. */
+export type ConsumeWish = Pick<ConsumeOptions, 'queues' | 'credit'>;
+
 /** A running subscription to several queues. */
 export interface Consumer {
   /**
-   * Gives back credit: `count` more deliveries may come from `queue` (both the queue's and the total credit rise).
+   * Consumes exactly these queues from now on, with these credits. They must have been declared. What is out stays out: it counts
+   * against the new credits, and is granted and settled as before, also when its queue was left. Resolves once nothing more comes
+   * from queues that were left; calls take effect in order. Without a connection it holds for the next one.
+   */
+  change(wish: ConsumeWish): Promise<void>;
+  /**
+   * Gives back credit: `count` more deliveries may come from `queue` (both the queue's and the total credit rise; for a queue that
+   * was left, the total).
    * Called once an executor slot is free again, which may be before the delivery is settled.
    */
   grant(queue: string, count: number): void;

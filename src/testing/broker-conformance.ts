@@ -6,8 +6,10 @@
 import { describe } from 'vitest';
 import { broadcastingSuite } from './conformance/broadcasting.js';
 import { type BrokerConformanceOptions, type BrokerFixture, defineBrokerSuite } from './conformance/broker-fixture.js';
+import { changingSuite } from './conformance/changing.js';
 import { consumingSuite } from './conformance/consuming.js';
 import { deadLettersSuite } from './conformance/dead-letters.js';
+import { dedupingSuite } from './conformance/deduping.js';
 import { deferringSuite } from './conformance/deferring.js';
 import { inboxesSuite } from './conformance/inboxes.js';
 import { lossesSuite } from './conformance/losses.js';
@@ -35,7 +37,9 @@ export function brokerConformance(name: string, open: () => Promise<BrokerFixtur
   describe(`broker ${name}`, () => {
     const suite = defineBrokerSuite(open, options);
     publishingSuite(suite);
+    dedupingSuite(suite);
     consumingSuite(suite);
+    changingSuite(suite);
     settlingSuite(suite);
     deferringSuite(suite);
     recoverySuite(suite);

@@ -9,7 +9,8 @@ import type { FileSession } from '../../clients/sqlite/session.js';
 import { type BackoffPolicy, backoffMs } from '../../core/backoff.js';
 import { sleep, systemClock } from '../../core/clock.js';
 import { BrokerError, codeOf, toError } from '../../core/errors.js';
-import type { ConsumeOptions, Consumer, Delivery, Settlement, SettleResult } from '../broker.js';
+import type { ConsumeOptions, Consumer, ConsumeWish, Delivery, Settlement, SettleResult } from '../broker.js';
+import { QueueCredits } from '../queue-credits.js';
 import type { PopAnswer, WatchAnswer } from './call-types.js';
 import { Holdings } from './holdings.js';
 
@@ -25,13 +26,13 @@ export class FileConsumer implements Consumer {
   readonly #options: ConsumeOptions;
   readonly #onClosed: () => void;
   readonly #holdings: Holdings;
-  readonly #credits: Map<string, number>;
+  readonly #credits: QueueCredits;
   readonly #stopListening: () => void;
-  #credit: number;
   #phase: Phase = 'running';
-  #turn = 0;
   #connected = true;
   #aliveMs: number;
+  /** A pop under way, and what comes of it. */
+  #popping: Promise<boolean> | null = null;
   /** The pop loop while it runs. */
   #pumping: Promise<void> | null = null;
   /** Something happened since the loop last looked. */
@@ -46,8 +47,7 @@ export class FileConsumer implements Consumer {
     this.#options = options;
     this.#onClosed = onClosed;
     this.#holdings = new Holdings(options.consumerName, options.leaseMs);
-    this.#credits = new Map(options.queues.map(({ name, credit }) => [name, credit]));
-    this.#credit = options.credit;
+    this.#credits = new QueueCredits(options);
     this.#aliveMs = systemClock.monotonicMs();
     this.#stopListening = session.bell.listen('messages', () => this.#stir());
     options.onState('connected');
@@ -55,13 +55,19 @@ export class FileConsumer implements Consumer {
   }
 
   grant(queue: string, count: number): void {
-    const credit = this.#credits.get(queue);
-    if (credit === undefined || this.#phase !== 'running') return;
-    this.#credits.set(queue, credit + count);
-    this.#credit += count;
+    if (this.#phase !== 'running') return;
+    this.#credits.grant(queue, count);
     // asleep on this queue with credit to spare: it is empty, and more credit changes nothing
-    if (this.#asleepOn?.has(queue) && this.#credit > count) return;
+    if (this.#asleepOn?.has(queue) && this.#credits.left > count) return;
     this.#stir();
+  }
+
+  async change(wish: ConsumeWish): Promise<void> {
+    this.#credits.change(wish);
+    // The pop under way may still bring some of a queue that was left.
+    const popping = this.#popping;
+    this.#stir();
+    await popping?.catch(() => undefined);
   }
 
   /**
@@ -170,12 +176,15 @@ export class FileConsumer implements Consumer {
   async #pump(): Promise<void> {
     for (let failures = 0; this.#phase === 'running'; ) {
       this.#stirred = false;
-      const queues = this.#wanted();
+      const queues = this.#credits.wanted(POP_LIMIT);
       if (queues.length === 0) return;
       try {
-        const popped = await this.#pop(queues);
+        this.#popping = this.#pop(queues);
+        const popped = await this.#popping.finally(() => {
+          this.#popping = null;
+        });
         if (this.#phase !== 'running') return;
-        if (this.#credit > 0 && !popped && !this.#stirred && (await this.#fallAsleep())) return;
+        if (this.#credits.left > 0 && !popped && !this.#stirred && (await this.#fallAsleep())) return;
         failures = 0;
       } catch (error) {
         if (codeOf(error) === 'E_CLOSED' || this.#phase !== 'running') return;
@@ -185,21 +194,10 @@ export class FileConsumer implements Consumer {
     }
   }
 
-  /** The queues with credit, each time beginning with another one. */
-  #wanted(): { readonly name: string; readonly limit: number }[] {
-    if (this.#credit <= 0) return [];
-    const wanted: { name: string; limit: number }[] = [];
-    for (const [name, credit] of this.#credits) if (credit > 0) wanted.push({ name, limit: Math.min(credit, POP_LIMIT) });
-    this.#turn += 1;
-    return wanted.length < 2
-      ? wanted
-      : wanted.map((_, index) => wanted[(index + this.#turn) % wanted.length] as (typeof wanted)[number]);
-  }
-
   /** `true` if there may be more. */
   async #pop(queues: readonly { readonly name: string; readonly limit: number }[]): Promise<boolean> {
     const { leaseMs, consumerName } = this.#options;
-    const limit = Math.min(this.#credit, POP_LIMIT);
+    const limit = Math.min(this.#credits.left, POP_LIMIT);
     const startedMs = systemClock.monotonicMs();
     const asked = this.#holdings.holder;
     const argument = { holder: asked, name: consumerName, leaseMs, queues, limit };
@@ -221,15 +219,14 @@ export class FileConsumer implements Consumer {
       await this.settle(back).catch(() => undefined);
       return false;
     }
-    for (const { queue } of arrivals) this.#credits.set(queue, (this.#credits.get(queue) ?? 0) - 1);
-    this.#credit -= arrivals.length;
+    for (const { queue } of arrivals) this.#credits.take(queue, 1);
     this.#options.onArrivals(arrivals);
     return more || rows.length === limit;
   }
 
   /** `false` if there is something to do after all. */
   async #fallAsleep(): Promise<boolean> {
-    const queues = this.#wanted().map(({ name }) => name);
+    const queues = this.#credits.wanted(POP_LIMIT).map(({ name }) => name);
     if (queues.length === 0) return true;
     const longestMs = this.#session.bell.arm('messages');
     const watched = await this.#session.call<WatchAnswer>('watch', { queues, holder: this.#holdings.holder }, { mode: 'read' });

@@ -4,12 +4,14 @@
  * lets leases run out.
  */
 import { BrokerError, WireError } from '../../core/errors.js';
-import type { Arrival, ConsumeOptions, Consumer, Delivery, Settlement, SettleResult } from '../broker.js';
+import type { Arrival, ConsumeOptions, Consumer, ConsumeWish, Delivery, Settlement, SettleResult } from '../broker.js';
+import { LeftQueues } from '../left-queues.js';
 import type { Entry, MemoryQueue } from './queue.js';
 import { type MemorySpace, toEntry } from './space.js';
 
 interface QueueCredit {
   readonly queue: MemoryQueue;
+  limit: number;
   credit: number;
 }
 
@@ -26,9 +28,11 @@ export class MemoryConsumer implements Consumer {
   readonly #space: MemorySpace;
   readonly #options: ConsumeOptions;
   readonly #onClosed: () => void;
-  readonly #queues: readonly QueueCredit[];
+  #queues: readonly QueueCredit[];
+  readonly #left = new LeftQueues();
   readonly #held = new Map<string, Hold>();
   readonly #tagPrefix: string;
+  #limit: number;
   #credit: number;
   #phase: Phase = 'running';
   #turn = 0;
@@ -38,8 +42,9 @@ export class MemoryConsumer implements Consumer {
     this.#space = space;
     this.#onClosed = onClosed;
     this.#options = options;
+    this.#limit = options.credit;
     this.#credit = options.credit;
-    this.#queues = options.queues.map(({ name, credit }) => ({ queue: space.queue(name), credit }));
+    this.#queues = options.queues.map(({ name, credit }) => ({ queue: space.queue(name), limit: credit, credit }));
     this.#tagPrefix = `${options.consumerName}:${space.nextConsumerNumber()}:`;
   }
 
@@ -69,9 +74,24 @@ export class MemoryConsumer implements Consumer {
   grant(queue: string, count: number): void {
     if (this.#phase !== 'running') return;
     const source = this.#queues.find((candidate) => candidate.queue.name === queue);
-    if (!source) return;
-    source.credit += count;
+    if (source) source.credit += count;
+    else this.#left.grant(queue, count);
     this.#credit += count;
+    this.#space.schedulePump();
+  }
+
+  async change({ queues, credit: total }: ConsumeWish): Promise<void> {
+    const before = new Map(this.#queues.map((source) => [source.queue.name, source]));
+    this.#queues = queues.map(({ name, credit: limit }) => {
+      const known = before.get(name);
+      before.delete(name);
+      const out = known ? known.limit - known.credit : this.#left.take(name);
+      return { queue: this.#space.queue(name), limit, credit: limit - out };
+    });
+    for (const [name, { limit, credit }] of before) this.#left.add(name, limit - credit);
+    this.#credit += total - this.#limit;
+    this.#limit = total;
+    this.#turn = 0;
     this.#space.schedulePump();
   }
 

@@ -11,10 +11,12 @@ import type { ConfirmPublisher } from '../../clients/amqp-publisher.js';
 import type { SetupChannel } from '../../clients/amqp-setup.js';
 import { closeChannel, within } from '../../clients/within.js';
 import { toError } from '../../core/errors.js';
-import type { Arrival, ConsumeOptions, Consumer, Delivery, Settlement, SettleResult } from '../broker.js';
+import type { Arrival, ConsumeOptions, Consumer, ConsumeWish, Delivery, Settlement, SettleResult } from '../broker.js';
+import { changeQueues } from './change-queues.js';
 import { Claims } from './claims.js';
 import type { ConsumerTimeout } from './consumer-timeout.js';
 import { CreditGate } from './credit-gate.js';
+import { giveBack, handBackOf } from './give-back.js';
 import type { Holders } from './holders.js';
 import { Inquests } from './inquests.js';
 import { depth } from './inspect.js';
@@ -50,6 +52,8 @@ export class RabbitmqConsumer implements Consumer {
   readonly #firstTry: Promise<void>;
   readonly #watchdog: Watchdog;
   readonly #inquests: Inquests;
+  #wish: ConsumeWish;
+  #changing: Promise<void> = Promise.resolve();
   #triedOnce: () => void = () => undefined;
   #phase: Phase = 'running';
   #session: Session | undefined;
@@ -65,16 +69,17 @@ export class RabbitmqConsumer implements Consumer {
     const { link } = parts;
     this.#options = options;
     this.#onClosed = onClosed;
+    this.#wish = options;
     this.#gate = new CreditGate(options.queues, options.credit);
     this.#prefetch = new PrefetchKeeper(
       this.#gate,
-      options.queues.map(({ name }) => name),
+      () => this.#wish.queues.map(({ name }) => name),
       (waiting) => this.#giveBack(waiting),
     );
     this.#watchdog = new Watchdog({
       session: () => this.#session,
       hungry: () =>
-        options.queues.flatMap(({ name }) => (this.#gate.starving(name) > 0 && !this.#session?.full(name) ? [name] : [])),
+        this.#wish.queues.flatMap(({ name }) => (this.#gate.starving(name) > 0 && !this.#session?.full(name) ? [name] : [])),
       ready: async (queue) => (await depth(parts.setup, [queue]))[0]?.ready ?? 0,
       abandon: (cause) => link.abandon(cause),
       rebuild: (queue) => {
@@ -100,6 +105,18 @@ export class RabbitmqConsumer implements Consumer {
   /** Resolves after the first attempt to subscribe, however it went: the consumer keeps trying by itself. */
   async started(timeoutMs: number): Promise<void> {
     await within(this.#firstTry, timeoutMs);
+  }
+
+  change(wish: ConsumeWish): Promise<void> {
+    const changed = this.#changing.then(() => {
+      this.#wish = wish;
+      return changeQueues(wish, {
+        ...{ gate: this.#gate, session: this.#session, look: () => this.#scheduleHanding() },
+        giveBack: (waiting) => this.#giveBack(waiting),
+      });
+    });
+    this.#changing = changed.catch(() => undefined);
+    return changed;
   }
 
   grant(queue: string, count: number): void {
@@ -182,13 +199,11 @@ export class RabbitmqConsumer implements Consumer {
     return this.#watchdog.lastAliveMs;
   }
 
-  // Making the channel, and losing it
-
   async #build(model: ChannelModel): Promise<void> {
     if (this.#phase !== 'running') return;
     let session: Session | undefined;
     try {
-      await Promise.all(this.#options.queues.map((queue) => this.#parts.topology.queue(queue.name, DECLARE_MS)));
+      await Promise.all(this.#wish.queues.map((queue) => this.#parts.topology.queue(queue.name, DECLARE_MS)));
       const channel = await model.createChannel();
       if (this.#phase !== 'running' || this.#parts.link.model !== model) return void closeChannel(channel);
       const built = new Session(this.#parts.link, channel, this.#parts.timeout, {
@@ -203,7 +218,7 @@ export class RabbitmqConsumer implements Consumer {
             topology: this.#parts.topology,
             logger: this.#options.logger,
             prefetch: Math.max(1, this.#firstPrefetch(queue)),
-            wanted: () => this.#phase === 'running',
+            wanted: () => this.#phase === 'running' && this.#firstPrefetch(queue) > 0,
           }),
         onAlive: () => this.#watchdog.answered(),
       });
@@ -218,9 +233,9 @@ export class RabbitmqConsumer implements Consumer {
       });
       this.#session = built;
       this.#claims = this.#claimsOf(built);
-      for (const { name } of this.#options.queues) {
+      for (const { name } of this.#wish.queues) {
         const prefetch = this.#firstPrefetch(name);
-        if (prefetch > 0) await built.subscribe(name, prefetch);
+        if (prefetch > 0 && !built.subscribed(name)) await built.subscribe(name, prefetch);
       }
       this.#tries = 0;
       this.#watchdog.answered();
@@ -242,7 +257,7 @@ export class RabbitmqConsumer implements Consumer {
   }
 
   #firstPrefetch(queue: string): number {
-    return Math.min(this.#options.queues.find(({ name }) => name === queue)?.credit ?? 0, this.#options.credit);
+    return Math.min(this.#wish.queues.find(({ name }) => name === queue)?.credit ?? 0, this.#wish.credit);
   }
 
   #retry(model: ChannelModel, cause: Error): void {
@@ -271,8 +286,6 @@ export class RabbitmqConsumer implements Consumer {
     if (tags.length > 0) this.#options.onLost(tags);
   }
 
-  // Deliveries in
-
   /** Once a turn: all frames of one read are one batch for the engine. */
   #scheduleHanding(): void {
     if (this.#handing) return;
@@ -300,19 +313,7 @@ export class RabbitmqConsumer implements Consumer {
     if (arrivals.length > 0) this.#options.onArrivals(arrivals);
   }
 
-  // Settling
-
-  /** Prefetched and never seen by the engine: back to where they were; the last first, so that each goes before the one behind it. */
   #giveBack(waiting: readonly Held[]): void {
-    const copies = waiting.filter(goesBackByCopy);
-    for (const held of waiting.toReversed()) if (held.session.open && !copies.includes(held)) held.session.requeue(held);
-    const session = copies[0]?.session;
-    if (!session) return;
-    // Until they are back they are held like others, so that nothing is lost to them when the channel goes.
-    for (const held of copies) session.held.set(held.arrival.tag, held);
-    void this.settle(copies.map(({ arrival }) => handBackOf(arrival)));
+    giveBack(waiting, (settlements) => void this.settle(settlements));
   }
 }
-
-/** Only messages are ever returned by a copy: garbage has no count that could be read. */
-const handBackOf = (arrival: Arrival): Settlement => ({ kind: 'requeue', arrival: arrival as Delivery, where: 'front' });

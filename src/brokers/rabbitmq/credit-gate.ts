@@ -6,9 +6,14 @@
  * here, and this gate decides what the engine gets; queues take turns, so that a full one cannot starve the others.
  */
 
+import { LeftQueues } from '../left-queues.js';
+
 interface Line<T> {
   readonly name: string;
+  limit: number;
   credit: number;
+  /** The queue was left: nothing of it is handed over any more, and it goes once its subscription has ended. */
+  isLeft: boolean;
   /** Waiting from `head` on. Bounded by the prefetch of the queue's subscriptions. */
   items: T[];
   head: number;
@@ -18,15 +23,52 @@ interface Line<T> {
 
 /** Credit by queue and in total, with what waits for it. */
 export class CreditGate<T> {
-  readonly #lines: Line<T>[];
+  #lines: Line<T>[];
   readonly #byName: Map<string, Line<T>>;
+  readonly #left = new LeftQueues();
+  #limit: number;
   #total: number;
   #turn = 0;
 
   constructor(queues: readonly { readonly name: string; readonly credit: number }[], total: number) {
-    this.#lines = queues.map(({ name, credit }) => ({ name, credit, items: [], head: 0, movedMs: 0 }));
+    this.#lines = queues.map(({ name, credit }) => newLine(name, credit));
     this.#byName = new Map(this.#lines.map((line) => [line.name, line]));
+    this.#limit = total;
     this.#total = total;
+  }
+
+  /** Other queues and credits. Returns the queues that were left: each is to be cleared and forgotten once nothing of it comes any more. */
+  change(queues: readonly { readonly name: string; readonly credit: number }[], total: number): string[] {
+    this.#total += total - this.#limit;
+    this.#limit = total;
+    const wanted = new Map(queues.map(({ name, credit }) => [name, credit]));
+    for (const [name, credit] of wanted) {
+      const known = this.#byName.get(name);
+      if (known) {
+        known.credit += credit - known.limit;
+        known.limit = credit;
+        known.isLeft = false;
+        continue;
+      }
+      const line = newLine<T>(name, credit);
+      line.credit -= this.#left.take(name);
+      this.#byName.set(name, line);
+    }
+    this.#lines = [...this.#byName.values()];
+    this.#turn = 0;
+    const left = this.#lines.filter(({ name }) => !wanted.has(name));
+    for (const line of left) line.isLeft = true;
+    return left.map(({ name }) => name);
+  }
+
+  /** A queue that was left, and not wanted again since, has nothing more to come. */
+  forget(name: string): void {
+    const line = this.#byName.get(name);
+    if (!line?.isLeft) return;
+    this.#left.add(name, line.limit - line.credit);
+    this.#byName.delete(name);
+    this.#lines = [...this.#byName.values()];
+    this.#turn = 0;
   }
 
   /** Items that wait for credit. */
@@ -43,15 +85,15 @@ export class CreditGate<T> {
 
   grant(queue: string, count: number): void {
     const line = this.#byName.get(queue);
-    if (!line) return;
-    line.credit += count;
+    if (line) line.credit += count;
+    else this.#left.grant(queue, count);
     this.#total += count;
   }
 
   /** How many more of this queue the engine would take now, if nothing of it waits here: what a too small prefetch keeps from it. */
   starving(queue: string): number {
     const line = this.#byName.get(queue);
-    return !line || line.head < line.items.length ? 0 : Math.min(line.credit, this.#total);
+    return !line || line.isLeft || line.head < line.items.length ? 0 : Math.min(line.credit, this.#total);
   }
 
   /** Takes what the credit allows, one of each queue in turn. */
@@ -61,7 +103,7 @@ export class CreditGate<T> {
     for (let passed = 0; this.#total > 0 && passed < count; ) {
       const line = this.#lines[this.#turn]!;
       this.#turn = this.#turn + 1 === count ? 0 : this.#turn + 1;
-      if (line.credit <= 0 || line.head === line.items.length) {
+      if (line.credit <= 0 || line.isLeft || line.head === line.items.length) {
         passed += 1;
         continue;
       }
@@ -98,4 +140,8 @@ export class CreditGate<T> {
     }
     return out;
   }
+}
+
+function newLine<T>(name: string, credit: number): Line<T> {
+  return { name, limit: credit, credit, isLeft: false, items: [], head: 0, movedMs: 0 };
 }

@@ -12,13 +12,13 @@ const RETURN_AFTER_MS = 100;
 
 export class PrefetchKeeper {
   readonly #gate: CreditGate<Held>;
-  readonly #queues: readonly string[];
+  readonly #queues: () => readonly string[];
   readonly #giveBack: (waiting: readonly Held[]) => void;
   #widenTimer: NodeJS.Timeout | undefined;
   #returnTimer: NodeJS.Timeout | undefined;
 
   /** @param giveBack puts back what was prefetched and never seen by the engine */
-  constructor(gate: CreditGate<Held>, queues: readonly string[], giveBack: (waiting: readonly Held[]) => void) {
+  constructor(gate: CreditGate<Held>, queues: () => readonly string[], giveBack: (waiting: readonly Held[]) => void) {
     this.#gate = gate;
     this.#queues = queues;
     this.#giveBack = giveBack;
@@ -43,7 +43,7 @@ export class PrefetchKeeper {
    */
   #watchCredit(session: Session): void {
     let narrow = false;
-    for (const queue of this.#queues) {
+    for (const queue of this.#queues()) {
       const starving = this.#gate.starving(queue);
       if (starving === 0) continue;
       if (session.full(queue)) narrow = true;
@@ -53,7 +53,7 @@ export class PrefetchKeeper {
     this.#widenTimer = setTimeout(() => {
       this.#widenTimer = undefined;
       if (!session.open) return;
-      for (const queue of this.#queues) {
+      for (const queue of this.#queues()) {
         const starving = this.#gate.starving(queue);
         if (starving > 0 && session.full(queue)) widen(session, queue, Math.max(starving, session.size(queue)));
       }

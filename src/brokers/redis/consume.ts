@@ -9,7 +9,7 @@
 import { randomBytes } from 'node:crypto';
 import { redisErrorCode } from '../../clients/redis.js';
 import { codeOf, toError } from '../../core/errors.js';
-import type { ConsumeOptions, Consumer, Delivery, Settlement, SettleResult } from '../broker.js';
+import type { ConsumeOptions, Consumer, ConsumeWish, Delivery, Settlement, SettleResult } from '../broker.js';
 import type { LinkListener, RedisLinks } from './connection.js';
 import { HeldMessages } from './held.js';
 import { RedisHousekeeping } from './housekeeping.js';
@@ -18,13 +18,10 @@ import { RedisLeases } from './leases.js';
 import { type QueueState, QueueStates } from './queues.js';
 import { RedisSettler } from './settle.js';
 import { type Asked, Deliveries, fetchBatch, findUnanswered, type Taken } from './taken.js';
+import { Wishes } from './wishes.js';
 
 type Phase = 'running' | 'paused' | 'closed';
 
-/** Messages in one script: it must not keep other clients waiting for milliseconds. */
-const LARGEST_POP = 500;
-/** Splitting smaller credits costs more commands than it gains. */
-const SMALLEST_HALF = 16;
 /** After a refusal that is no lost connection (loading, read-only, a script error). */
 const REFUSED_AGAIN_MS = 500;
 /** Waking costs a fleet at most this much when it runs for one message. */
@@ -53,8 +50,7 @@ export class RedisConsumer implements Consumer, LinkListener {
   #jitterMs = 0;
   /** The sweep found messages of which nobody had told us. */
   #isSuspicious = false;
-  /** Half of the credit: one half is worked on while the other is fetched. */
-  readonly #mostAtOnce: number;
+  readonly #wishes = new Wishes();
   #pumpTimer: NodeJS.Timeout | undefined;
 
   constructor(links: RedisLinks, options: ConsumeOptions, onClosed: () => void) {
@@ -62,9 +58,8 @@ export class RedisConsumer implements Consumer, LinkListener {
     this.options = options;
     this.#onClosed = onClosed;
     this.credit = options.credit;
-    this.#mostAtOnce = Math.min(LARGEST_POP, Math.max(SMALLEST_HALF, Math.ceil(options.credit / 2)));
     this.#identity = `${TAG_PREFIX}${options.consumerName}:${randomBytes(5).toString('hex')}`;
-    this.queues = new QueueStates(links.keys.prefix, options.queues);
+    this.queues = new QueueStates(links.keys.prefix, options);
     this.#settler = new RedisSettler(this);
     this.deliveries = new Deliveries(links, options);
     this.#housekeeping = new RedisHousekeeping(this);
@@ -82,11 +77,15 @@ export class RedisConsumer implements Consumer, LinkListener {
   }
 
   grant(queue: string, count: number): void {
-    const state = this.queues.all.find(({ name }) => name === queue);
-    if (!state) return;
-    state.credit += count;
+    this.queues.grant(queue, count);
     this.credit += count;
     this.planPump();
+  }
+
+  change(wish: ConsumeWish): Promise<void> {
+    const applied = this.#wishes.add(() => void (this.credit += this.queues.change(wish)));
+    this.#pump();
+    return applied;
   }
 
   holds(tag: string): boolean {
@@ -222,6 +221,7 @@ export class RedisConsumer implements Consumer, LinkListener {
   }
 
   #pump(): void {
+    if (!this.#busy) this.#wishes.apply();
     if (this.#busy || this.#phase !== 'running' || !this.#isUp) return;
     const unanswered = this.#unanswered.shift();
     if (unanswered) return void this.exclusively(() => this.#recover(unanswered));
@@ -233,7 +233,7 @@ export class RedisConsumer implements Consumer, LinkListener {
   async #pop(from: readonly QueueState[]): Promise<readonly Taken[]> {
     for (const queue of from) queue.wasWoken = false;
     const { tagPrefix } = this;
-    const total = Math.min(this.credit, this.#mostAtOnce);
+    const total = Math.min(this.credit, this.queues.mostAtOnce);
     const credits = from.map((queue) => queue.credit);
     const takenBefore = from.map((queue) => queue.taken);
     const leaseEndsMs = performance.now() + this.options.leaseMs;
