@@ -26,6 +26,8 @@ export interface PreparedCall extends OutgoingCall {
   readonly queue: string;
   readonly priority: number | undefined;
   readonly headers: Readonly<Record<string, HeaderValue>> | null;
+  /** Another make of worker may have to run it: see `OutgoingMessage`. */
+  readonly anyWorker: boolean;
   readonly timeoutMs: number;
   /** What keywords are called in messages: `kwargs`, or `input` for object tasks. */
   readonly keywordsName: string;
@@ -225,8 +227,10 @@ export class Publisher {
     }
     const to = { queue: send.queue };
     const etaMs = eta === null ? 0 : eta.getTime();
-    if (etaMs > nowMs)
-      return priority === undefined ? { to, message, notBeforeMs: etaMs } : { to, message, priority, notBeforeMs: etaMs };
+    if (etaMs > nowMs) {
+      const delayed = { to, message, notBeforeMs: etaMs, ...(call.anyWorker && { anyWorker: true }) };
+      return priority === undefined ? delayed : { ...delayed, priority };
+    }
     return priority === undefined ? { to, message } : { to, message, priority };
   }
 }

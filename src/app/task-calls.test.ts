@@ -34,6 +34,26 @@ describe('with', () => {
     expect(gateway.sent[3]?.message.headers.eta).toBe('2026-11-21T11:59:00+00:00');
   });
 
+  test('calls of a remote task wait where workers of any make find them, those of own tasks in the delay store', async () => {
+    const { app, gateway } = setUp();
+    const tasks = [
+      app.fn('own', () => 1),
+      app.fn('shared', () => 1, { delays: 'queue' }),
+      app.remote<[], number>('remote'),
+      app.remote<[], number>('ours-elsewhere', { delays: 'broker' }),
+    ];
+    for (const task of tasks) await task.with({ countdown: '5m' }).send();
+    await app.remote<[], number>('remote').send();
+    expect(gateway.sent.map(({ notBeforeMs, anyWorker }) => [notBeforeMs, anyWorker])).toEqual([
+      [START + 300_000, undefined],
+      [START + 300_000, true],
+      [START + 300_000, true],
+      [START + 300_000, undefined],
+      [undefined, undefined],
+    ]);
+    expect(() => app.remote<[], number>('odd', { delays: 'store' as never })).toThrow(/delays is "store": use 'broker' or 'queue'/);
+  });
+
   test('expires is a duration from now or an instant', async () => {
     const { app, gateway } = setUp();
     const task = app.fn('t', () => 1);

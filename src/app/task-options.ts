@@ -17,6 +17,15 @@ export interface RemoteTaskOptions {
   readonly priority?: number;
   /** No result is stored or can be waited for. @defaultValue false @remarks Source: Celery `ignore_result`. */
   readonly ignoreResult?: boolean;
+  /**
+   * Where calls with a `countdown` or an `eta` wait. `'broker'`: in the broker's delay store, out of which a Lovage worker has to bring
+   * them on Redis. `'queue'`: wherever workers of any make find them, which on Redis is the queue, with the `eta` in the message; a
+   * Lovage worker that gets one puts it into the delay store.
+   * @defaultValue `'broker'`, and for `app.remote` `'queue'`
+   * @throws ConfigError `E_CONFIG_RANGE` for another value
+   * @remarks Source: Celery's `eta`, and its native delayed delivery.
+   */
+  readonly delays?: 'broker' | 'queue';
 }
 
 /** What every own task can have; `R` is its result. */
@@ -56,7 +65,7 @@ export interface TaskOptions<R = unknown> extends RemoteTaskOptions {
   readonly onRetry?: (error: unknown, context: TaskContext) => unknown;
 }
 
-const REMOTE_KEYS = ['queue', 'priority', 'ignoreResult'] as const;
+const REMOTE_KEYS = ['queue', 'priority', 'ignoreResult', 'delays'] as const;
 const OWN_KEYS = [
   ...REMOTE_KEYS,
   ...([
@@ -105,6 +114,8 @@ export function checkRemoteOptions(
   if (given.queue !== undefined) checkQueueName(given.queue, `${what}: queue`);
   if (given.priority !== undefined) checkPriority(given.priority, `${what}: priority`);
   checkBoolean(given.ignoreResult, `${what}: ignoreResult`);
+  if (given.delays !== undefined && given.delays !== 'broker' && given.delays !== 'queue')
+    throw new ConfigError('E_CONFIG_RANGE', `${what}: delays is ${JSON.stringify(given.delays)}: use 'broker' or 'queue'`);
 }
 
 /**

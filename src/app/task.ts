@@ -40,6 +40,8 @@ interface TaskCore {
   readonly queue: string | null;
   readonly priority: number | undefined;
   readonly ignoreResult: boolean;
+  /** Whether calls with a time wait where workers of any make find them. */
+  readonly anyWorker: boolean;
   /** Whether the one argument is an object that travels as keywords. */
   readonly byKeyword: boolean;
   /** Checks arguments before they are sent; what it returns is only awaited. */
@@ -67,6 +69,7 @@ function prepare(core: TaskCore, options: ResolvedCallOptions): PreparedCall {
     // Tells the worker to look whether this id has a final result before it runs; others are spared the look.
     headers: options.id === null ? options.headers : { ...options.headers, lovage_resent: true },
     ignoreResult,
+    anyWorker: core.anyWorker,
     timeoutMs: options.timeoutMs ?? config.sendTimeoutMs,
     keywordsName: core.byKeyword ? 'input' : 'kwargs',
     options,
@@ -189,6 +192,7 @@ export function makeFn(
     queue: options.queue,
     priority: given.priority,
     ignoreResult: options.ignoreResult,
+    anyWorker: given.delays === 'queue',
     byKeyword: false,
     check: given.params === undefined ? () => undefined : (args) => bind(args, NO_KWARGS),
   };
@@ -231,6 +235,7 @@ export function makeObjectTask(host: TaskHost, given: AnyObjectTask): MadeTask {
     queue: options.queue,
     priority: given.priority,
     ignoreResult: options.ignoreResult,
+    anyWorker: given.delays === 'queue',
     byKeyword: true,
     // What the schema makes of the input is thrown away: it runs once, on the worker.
     check: (args) => validate(inputSchema, oneObject(name, args), refuseInput),
@@ -267,6 +272,7 @@ export function makeRemote(
       queue: given.queue ?? null,
       priority: given.priority,
       ignoreResult: given.ignoreResult ?? false,
+      anyWorker: given.delays !== 'broker',
       byKeyword,
       check: byKeyword ? (args) => oneObject(name, args) : () => undefined,
     }),

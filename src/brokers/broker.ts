@@ -20,7 +20,7 @@ export interface BrokerCapabilities {
   readonly shared: true | string;
   /** Messages survive a restart of the broker. */
   readonly durable: true | string;
-  /** Publishing takes `notBeforeMs` itself: the message waits in the broker and not in a queue. */
+  /** Publishing takes `notBeforeMs` itself: the message waits in the broker and not in a queue, if need be as long as a worker of ours lives. */
   readonly delayedPublish: true | string;
   /** Priorities are honoured on queues declared by default. */
   readonly priorities: true | string;
@@ -48,6 +48,11 @@ export interface OutgoingMessage {
   readonly priority?: number;
   /** Wall time before which no worker may get it. Honoured if `capabilities.delayedPublish`; else it goes to the queue and a worker defers it by its `eta` header. */
   readonly notBeforeMs?: number;
+  /**
+   * Its worker may be of another make: it must not wait where only Lovage looks. Where the delay store is such a place, it goes to its
+   * queue with its `eta` header, as Celery's clients send it.
+   */
+  readonly anyWorker?: boolean;
 }
 
 /** `null`: confirmed. Otherwise why not, with `outcome` telling what is known. Never throws for a single message. */

@@ -81,6 +81,8 @@ export async function openClient(connection: Connection, purpose: ClientPurpose)
         // An id that was given may be a repetition: the worker then asks the store before it runs the task.
         headers: options.id === null ? options.headers : { ...options.headers, lovage_resent: true },
         ignoreResult: options.ignoreResult ?? (purpose === 'send' && answersOnlyUs),
+        // By its name alone nobody can tell in which language its worker is written.
+        anyWorker: true,
         timeoutMs: options.timeoutMs ?? timeoutMs,
         keywordsName: 'kwargs',
         options,

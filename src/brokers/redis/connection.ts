@@ -4,7 +4,7 @@
  * on one server. With `wait_replicas` a third one sends, because a WAIT holds up its connection.
  * Next stop: `consume.ts` or `publish.ts`.
  */
-import { RedisConnection, type RedisReply } from '../../clients/redis.js';
+import { RedisConnection, type RedisReply, redisErrorCode } from '../../clients/redis.js';
 import type { RedisTarget } from '../../clients/redis-url.js';
 import { toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
@@ -17,6 +17,8 @@ export interface LinkListener {
   onDown(cause: Error): void;
   /** These keys got something; `null`: any may have. */
   onWake(keys: readonly string[] | null): void;
+  /** The next delayed message is due in so many milliseconds; 0: it may be due, look. */
+  onDue(delayMs: number): void;
 }
 
 /**
@@ -77,6 +79,10 @@ export class RedisLinks {
       setup: async (link) => {
         this.#listenerId = (await link.call('client', ['id'])) as number;
         await link.call('subscribe', [INVALIDATIONS]);
+        // Refused to this user: then its workers learn of messages that others delay when they look, once a lease.
+        await link.call('subscribe', [this.keys.bell]).catch((error: unknown) => {
+          if (redisErrorCode(error) === undefined) throw error;
+        });
         if (this.#patterns.size > 0) await link.call('psubscribe', [...this.#patterns.keys()]);
       },
       onReady: () => this.#track(),
@@ -87,7 +93,7 @@ export class RedisLinks {
         // nothing wakes them now: each looks, and then looks again each second
         this.#wake(null);
       },
-      onMessage: (_channel, payload) => this.#wake(payload),
+      onMessage: (channel, payload) => (channel === this.keys.bell ? this.#due(Number(payload)) : this.#wake(payload)),
       onPatternMessage: (pattern, channel, payload) => {
         for (const handler of this.#patterns.get(pattern) ?? []) handler(channel, payload);
       },
@@ -222,7 +228,10 @@ export class RedisLinks {
     if (!this.#areTogether()) return;
     this.#tracking = true;
     this.commands.call('client', ['tracking', 'on', 'redirect', String(id)]).then(
-      () => this.#wake(null),
+      () => {
+        this.#wake(null);
+        this.#due(0);
+      },
       (error: unknown) => {
         if (this.#listenerId !== id || !this.commands.isReady) return;
         this.#tracking = false;
@@ -234,6 +243,11 @@ export class RedisLinks {
         );
       },
     );
+  }
+
+  #due(delayMs: number): void {
+    if (!Number.isFinite(delayMs)) return;
+    for (const consumer of this.#consumers) consumer.onDue(delayMs);
   }
 
   #wake(payload: RedisReply): void {

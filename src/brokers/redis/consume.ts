@@ -159,6 +159,7 @@ export class RedisConsumer implements Consumer, LinkListener {
 
   onUp(): void {
     this.#isUp = true;
+    this.#housekeeping.announce();
     this.options.onState('connected');
     for (const queue of this.queues.all) queue.isDry = false;
     if (this.asked) this.#unanswered.push(this.asked);
@@ -174,13 +175,13 @@ export class RedisConsumer implements Consumer, LinkListener {
   onWake(keys: readonly string[] | null): void {
     if (!this.queues.wake(keys) || this.#busy) return;
     // Woken for nothing a moment ago: others were faster, so leave them a little room this time.
-    if (this.#jitterMs > 0) this.#pumpAfter(Math.random() * this.#jitterMs);
+    if (this.#jitterMs > 0) this.#after(Math.random() * this.#jitterMs, () => this.#pump());
     else this.planPump();
   }
 
-  /** A delayed message of ours is due at this wall time. */
-  dueAt(wallMs: number): void {
-    this.#housekeeping.dueIn(wallMs - Date.now());
+  /** A delayed message is due in so many milliseconds, or may be. */
+  onDue(delayMs: number): void {
+    this.#housekeeping.dueIn(delayMs);
   }
 
   /** Looks for work once the current turn of the loop is over: grants come in bursts. */
@@ -215,9 +216,9 @@ export class RedisConsumer implements Consumer, LinkListener {
     this.deliveries.hand(taken);
   }
 
-  #pumpAfter(delayMs: number): void {
+  #after(delayMs: number, step: () => void): void {
     clearTimeout(this.#pumpTimer);
-    this.#pumpTimer = setTimeout(() => this.#pump(), delayMs);
+    this.#pumpTimer = setTimeout(step, delayMs);
   }
 
   #pump(): void {
@@ -259,14 +260,9 @@ export class RedisConsumer implements Consumer, LinkListener {
       });
     }
     this.#jitterMs = taken.length > 0 ? 0 : Math.min(LARGEST_JITTER_MS, Math.max(1, this.#jitterMs * 2));
-    if (!this.links.wakes) this.#lookAgain();
+    // Without wake-ups (the listening connection is away, or the server refuses tracking) a look a second replaces them.
+    if (!this.links.wakes) this.#after(1_000, () => this.onWake(null));
     return taken;
-  }
-
-  /** Without wake-ups (the listening connection is away, or the server refuses tracking) a look a second replaces them. */
-  #lookAgain(): void {
-    clearTimeout(this.#pumpTimer);
-    this.#pumpTimer = setTimeout(() => this.onWake(null), 1_000);
   }
 
   /** A sweep found something in the lists. Nothing was taken since the sweep before: then the wake-ups may be dead. */
@@ -314,7 +310,6 @@ export class RedisConsumer implements Consumer, LinkListener {
     );
     this.asked = null;
     for (const queue of this.queues.all) queue.isDry = true;
-    clearTimeout(this.#pumpTimer);
-    this.#pumpTimer = setTimeout(() => this.onWake(null), REFUSED_AGAIN_MS);
+    this.#after(REFUSED_AGAIN_MS, () => this.onWake(null));
   }
 }

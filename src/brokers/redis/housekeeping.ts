@@ -1,6 +1,6 @@
 /**
  * What a consumer does for everybody now and then: takes over the messages of workers whose lease is over, and moves
- * delayed messages whose time has come to their queues.
+ * delayed messages whose time has come to their queues. While it does, `lovage:promoter` is there and says so to senders.
  *
  * It knows when to look: each look tells when the next live lease ends and when the next delayed message is due, and at
  * least once a lease it looks again, because another worker may have taken something since. An idle consumer of 15 s
@@ -12,10 +12,12 @@
  */
 import { RedisCanary } from './canary.js';
 import type { RedisConsumer } from './consume.js';
+import { deadLetterOf } from './delayed.js';
 import { listFor } from './held.js';
 import { LOSS_TTL_MS } from './losses.js';
 import type { QueueState } from './queues.js';
-import { promote } from './scripts/promote.js';
+import { parkDelayed } from './scripts/park-delayed.js';
+import { promote, type Refused } from './scripts/promote.js';
 import { sweep } from './scripts/sweep.js';
 import type { Taken } from './taken.js';
 
@@ -35,6 +37,10 @@ const BLOCKED_AGAIN_MS = 500;
  * most owners that were cut off are back within two. Shorter gaps call for no second look, or short leases never saw one.
  */
 const LOOK_TWICE_MS = 3_000;
+/** A look is due once a lease: one that is late must not make senders think that nobody promotes. */
+const PROMOTER_LEASES = 2;
+/** How much later somebody looks for delayed messages who found that another had moved them. */
+const OTHERS_FIRST_MS = 20;
 
 export class RedisHousekeeping {
   readonly #consumer: RedisConsumer;
@@ -61,6 +67,13 @@ export class RedisHousekeeping {
     ).flat();
   }
 
+  /** Tells senders that delayed messages are looked after from now on. At once, so that what this process sends next knows it. */
+  announce(): void {
+    const { links, options } = this.#consumer;
+    const args = [links.keys.promoter, '1', 'nx', 'px', String(options.leaseMs * PROMOTER_LEASES)];
+    links.commands.call('set', args).catch(() => {});
+  }
+
   /** Looks at once, and from then on by itself. */
   start(): void {
     const { epoch, readySinceMs } = this.#consumer.links.commands;
@@ -74,6 +87,9 @@ export class RedisHousekeeping {
     this.#timer = undefined;
     this.#sweepAtMs = Infinity;
     this.#promoteAtMs = Infinity;
+    // It may be the last one; another says so again within its lease, and until then messages go to their queues.
+    const { commands, keys } = this.#consumer.links;
+    if (commands.isReady) commands.call('unlink', [keys.promoter]).catch(() => {});
   }
 
   /** Something becomes due in so many milliseconds. */
@@ -109,13 +125,28 @@ export class RedisHousekeeping {
   async #promote(): Promise<readonly Taken[]> {
     this.#promoteAtMs = Infinity;
     try {
-      const { nextInMs } = await promote(this.#consumer.links.commands, this.#consumer.links.keys, PROMOTE_PAGE);
-      if (nextInMs !== null) this.dueIn(nextInMs);
+      const { commands, keys } = this.#consumer.links;
+      const { moved, nextInMs, refused } = await promote(commands, keys, PROMOTE_PAGE);
+      if (refused.length > 0) await this.#parkRefused(refused);
+      // Others were faster: somewhat later next time, so that a fleet does not come to every message.
+      if (nextInMs !== null) this.dueIn(moved > 0 ? nextInMs : nextInMs + Math.random() * OTHERS_FIRST_MS);
       return [];
     } catch (error) {
       this.dueIn(1_000);
       throw error;
     }
+  }
+
+  /** The list of a queue is a key of another kind, and stays one: left where they are, its messages would come again each minute. */
+  async #parkRefused(refused: readonly Refused[]): Promise<void> {
+    const { links, options } = this.#consumer;
+    const foreign = refused.filter(({ reason }) => /\bWRONGTYPE\b/.test(reason));
+    options.logger.error(
+      { messages: refused.length, parked: foreign.length, cause: refused[0]?.reason },
+      'redis: delayed messages whose time has come were refused by their queue',
+    );
+    const letters = foreign.map((each) => deadLetterOf(each, options.consumerName));
+    if (letters.length > 0) await parkDelayed(links.commands, links.keys, letters);
   }
 
   async #sweep(): Promise<readonly Taken[]> {
@@ -169,6 +200,8 @@ export class RedisHousekeeping {
       delayed: keys.delayed,
       canary: this.#canary.key,
       revokedVersion: keys.revokedVersion,
+      promoter: keys.promoter,
+      promoterMs: options.leaseMs * PROMOTER_LEASES,
       lists: this.#lists,
       credits: consumer.queues.all.map((queue) => queue.credit),
       total: credit,

@@ -37,16 +37,15 @@ import { redisDeadStore } from './dead-letters.js';
 import { openRedisInbox, type RedisInbox, sendRedisReply } from './inbox.js';
 import { bindingOf, checkQueueName } from './keys.js';
 import { redisPauses } from './pauses.js';
-import { redisRevocations } from './revocations.js';
 import { RedisPublisher } from './publish.js';
 import { RedisOncePublisher } from './publish-once.js';
+import { redisRevocations } from './revocations.js';
 import { redisWalk } from './waiting.js';
 
 const CAPABILITIES: BrokerCapabilities = {
   shared: true,
   durable: true,
-  delayedPublish:
-    'a message with a time goes to its queue, so that Python workers see it too; the TypeScript worker that receives it moves it to the delay store at once',
+  delayedPublish: true,
   priorities: true,
   peek: true,
   countsLosses: true,

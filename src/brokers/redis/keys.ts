@@ -2,7 +2,7 @@
  * Every key and channel that the Redis broker uses, in one place. Kombu's first (wire section 4.1), then ours.
  *
  * Ours: `lovage:delayed` (queues with waiting messages, by next due time), `lovage:delayed:<queue>` (the messages, by due
- * time), `lovage:losses:<message>` (see `losses.ts`) and `lovage:sent:<sender>` (both expire), `lovage:dead`,
+ * time), `lovage:promoter` (there while a worker lives that brings them back; expires), `lovage:losses:<message>` (see `losses.ts`) and `lovage:sent:<sender>` (both expire), `lovage:dead`,
  * `lovage:dead:facts` and `lovage:dead:index` (parked messages, kept until somebody decides), `lovage:inboxes:<exchange>` (who
  * waits for replies, see `inbox.ts`; expires), `lovage:pauses` (what people have paused, kept until they end it). Tags of ours
  * in `unacked` start with `lovage:`.
@@ -21,6 +21,8 @@ export interface RedisKeys {
   readonly delayed: string;
   /** Where each delayed message lies, by its task's id. */
   readonly delayedTasks: string;
+  /** There while a worker lives that looks after delayed messages; expires. */
+  readonly promoter: string;
   /** Followed by the message's own delivery tag. */
   readonly losses: string;
   /** Followed by the key; each expires. */
@@ -35,6 +37,8 @@ export interface RedisKeys {
   readonly inboxes: string;
   /** Prefix of the fanout channels: `/<db>.` */
   readonly channels: string;
+  /** The channel on which a sender tells in how many milliseconds the next delayed message is due now. */
+  readonly bell: string;
 }
 
 /** The fixed keys under a global prefix. */
@@ -45,6 +49,7 @@ export function redisKeys(prefix: string, db: number): RedisKeys {
     unackedIndex: `${prefix}unacked_index`,
     delayed: `${prefix}lovage:delayed`,
     delayedTasks: `${prefix}lovage:delayed-tasks`,
+    promoter: `${prefix}lovage:promoter`,
     losses: `${prefix}lovage:losses:`,
     dedupe: `${prefix}lovage:dedupe:`,
     dead: `${prefix}lovage:dead`,
@@ -54,6 +59,7 @@ export function redisKeys(prefix: string, db: number): RedisKeys {
     revokedVersion: `${prefix}lovage:revoked:version`,
     inboxes: `${prefix}lovage:inboxes:`,
     channels: `${prefix}/${db}.`,
+    bell: `${prefix}/${db}.lovage.delayed`,
   };
 }
 

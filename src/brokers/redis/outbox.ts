@@ -2,11 +2,14 @@
  * What the publisher's outbox is made of: calls of publish(), commands under construction, and how failures are told.
  * The outbox itself is in `publish.ts`.
  */
-import { redisErrorCode } from '../../clients/redis.js';
+import { type RedisArg, type RedisPayload, redisErrorCode } from '../../clients/redis.js';
 import { RespWriter } from '../../clients/resp.js';
 import type { ErrorCode } from '../../core/error-codes.js';
 import { codeOf, PublishError, type SendOutcome, toError } from '../../core/errors.js';
 import type { OutgoingMessage, PublishResult } from '../broker.js';
+
+/** Room for the start of a command; a longer one grows. */
+const HEAD_BYTES = 256;
 
 /** One publish() call. */
 export interface Batch {
@@ -43,11 +46,15 @@ export function newBatch(
 }
 
 /**
- * Messages for one list, as the arguments of one LPUSH: written as bytes at once, and their owners beside them as
+ * Messages for one list, as the arguments of one command: written as bytes at once, and their owners beside them as
  * parallel arrays, because an object a message would cost more than the message.
  */
 export interface Chunk {
-  readonly list: string;
+  /** Under which it is open for more. */
+  readonly place: string;
+  /** The command up to its first message, and how many arguments each message has. */
+  readonly command: readonly RedisArg[];
+  readonly argumentsEach: number;
   readonly writer: RespWriter;
   /** Where each message starts in the writer. */
   readonly starts: number[];
@@ -59,12 +66,13 @@ export interface Chunk {
 }
 
 /** @param bytes the room that its messages will probably take */
-export function emptyChunk(list: string, bytes: number): Chunk {
-  return { list, writer: new RespWriter(bytes), starts: [], batches: [], positions: [], number: 0, lostAtMs: 0 };
+export function emptyChunk(place: string, command: readonly RedisArg[], argumentsEach: number, bytes: number): Chunk {
+  const writer = new RespWriter(bytes);
+  return { place, command, argumentsEach, writer, starts: [], batches: [], positions: [], number: 0, lostAtMs: 0 };
 }
 
-/** The LPUSH of what somebody still waits for, marked as written; `null` if nobody does. */
-export function lpush({ list, writer, starts, batches, positions }: Chunk): Buffer[] | null {
+/** The command with what somebody still waits for, marked as written; `null` if nobody does. */
+export function commandOf({ command, argumentsEach, writer, starts, batches, positions }: Chunk): RedisPayload | null {
   const parts: Buffer[] = [];
   let count = 0;
   let from = -1;
@@ -81,12 +89,11 @@ export function lpush({ list, writer, starts, batches, positions }: Chunk): Buff
   }
   if (from >= 0) parts.push(writer.since(from));
   if (count === 0) return null;
-  const head = new RespWriter(64 + list.length * 3);
-  head.start(count + 2);
-  head.argument('lpush');
-  head.argument(list);
+  const head = new RespWriter(HEAD_BYTES);
+  head.start(command.length + count * argumentsEach);
+  for (const argument of command) head.argument(argument);
   parts.unshift(head.since(0));
-  return parts;
+  return { name: String(command[0]), parts };
 }
 
 /** Why a command failed, and what is known of its messages. */

@@ -1,6 +1,6 @@
 /**
- * Publishing to Redis: LPUSH of kombu envelopes. Everything that is sent within one turn of the event loop shares one
- * command a list, so a caller who sends one by one with many in flight pays for few commands.
+ * Publishing to Redis: LPUSH of kombu envelopes, or the delay set for those with a time. Everything that is sent within one turn
+ * of the event loop shares one command a list, so a caller who sends one by one with many in flight pays for few commands.
  *
  * Owns the outbox: what waits to be written, what is written and waits for its answer, and deadlines for both.
  *
@@ -17,14 +17,14 @@ import { toError } from '../../core/errors.js';
 import { encodeEnvelope, queueKey, redisPriority } from '../../wire/redis-envelope.js';
 import type { OutgoingMessage, PublishOptions, PublishResult } from '../broker.js';
 import { RedisBindings } from './bindings.js';
+import { WaitingChunks } from './chunks.js';
 import type { RedisLinks } from './connection.js';
 import { DeadlineTimer } from './deadlines.js';
 import {
   type Batch,
   type Chunk,
-  emptyChunk,
+  commandOf,
   type Failure,
-  lpush,
   newBatch,
   notSent,
   publishError,
@@ -32,12 +32,8 @@ import {
   unknownBecause,
 } from './outbox.js';
 import { Replication } from './replication.js';
+import { delayedMember, delayedTask } from './scripts/delayed-member.js';
 
-/** One command holds at most so many messages and about so many bytes. */
-const CHUNK_MESSAGES = 512;
-const CHUNK_BYTES = 512 * 1024;
-/** Room for a few messages. */
-const CHUNK_START_BYTES = 8 * 1024;
 /** A big batch is encoded step by step, so that it never stands in memory twice. */
 const STEP_MESSAGES = 2_048;
 /** Beyond this nothing more is accepted until something left: without a broker a sender could fill the memory within its deadline. */
@@ -49,8 +45,7 @@ const NUMBER_TRUSTED_MS = 60_000;
 
 export class RedisPublisher {
   readonly #links: RedisLinks;
-  #waiting: Chunk[] = [];
-  readonly #open = new Map<string, Chunk>();
+  readonly #waiting: WaitingChunks;
   readonly #batches = new Set<Batch>();
   readonly #bindings: RedisBindings;
   readonly #numberKey: string;
@@ -60,14 +55,13 @@ export class RedisPublisher {
   #isResolving = false;
   #count = 0;
   #bytes = 0;
-  /** What a command took lately: the first guess for the next, so that it need not grow. */
-  #usualBytes = CHUNK_START_BYTES;
   #flushPlanned = false;
   readonly #replication: Replication;
   readonly #deadlines = new DeadlineTimer((nowMs) => this.#giveUpLate(nowMs));
 
   constructor(links: RedisLinks) {
     this.#links = links;
+    this.#waiting = new WaitingChunks(links.keys);
     this.#bindings = new RedisBindings(links);
     this.#numberKey = `${links.keys.prefix}lovage:sent:${randomUUID()}`;
     this.#replication = new Replication(links, {
@@ -124,31 +118,32 @@ export class RedisPublisher {
       const message = `${this.#count} messages wait for ${this.#links.target.label} already: send again when it answers`;
       return this.#settle(batch, position, notSent('E_BROKER_FULL', message, outgoing));
     }
-    const { to, priority } = outgoing;
+    const { to, priority, notBeforeMs = 0, anyWorker } = outgoing;
     let { message } = outgoing;
     if (priority !== undefined)
       message = { ...message, properties: { ...message.properties, priority: redisPriority(priority) } };
     const exchange = to.exchange ?? '';
     const routingKey = to.routingKey ?? to.queue;
+    const deliveryTag = randomUUID();
     let envelope: string;
     try {
       this.#bindings.plan(exchange, routingKey, to.queue);
-      envelope = encodeEnvelope(message, { exchange, routingKey, deliveryTag: randomUUID() });
+      envelope = encodeEnvelope(message, { exchange, routingKey, deliveryTag });
     } catch (error) {
       return this.#settle(batch, position, notSent('E_PUBLISH_FAILED', toError(error).message, outgoing, error));
     }
-    const list = this.#links.keys.prefix + queueKey(to.queue, message.properties.priority ?? 0);
-    let chunk = this.#open.get(list);
-    if (!chunk || chunk.starts.length >= CHUNK_MESSAGES || chunk.writer.length >= CHUNK_BYTES) {
-      chunk = emptyChunk(list, chunk ? CHUNK_BYTES : this.#usualBytes);
-      this.#open.set(list, chunk);
-      this.#waiting.push(chunk);
-    }
+    const list = queueKey(to.queue, message.properties.priority ?? 0);
+    // Others than Lovage never look into the delay set.
+    const isDelayed = notBeforeMs > 0 && anyWorker !== true && notBeforeMs > Date.now();
+    const chunk = this.#waiting.openFor(list, isDelayed ? to.queue : null);
     const start = chunk.writer.length;
     chunk.starts.push(start);
     chunk.batches.push(batch);
     chunk.positions.push(position);
-    chunk.writer.argument(envelope);
+    if (isDelayed) {
+      chunk.writer.argument(String(Math.ceil(notBeforeMs)));
+      chunk.writer.argument(delayedMember(deliveryTag, list, delayedTask(message.headers), envelope));
+    } else chunk.writer.argument(envelope);
     this.#count += 1;
     this.#bytes += chunk.writer.length - start;
     this.#planFlush();
@@ -164,30 +159,19 @@ export class RedisPublisher {
   }
 
   #flush(): void {
-    if (!this.#links.sending.isReady || this.#waiting.length === 0 || this.#isResolving) return;
+    if (!this.#links.sending.isReady || this.#waiting.isEmpty || this.#isResolving) return;
     this.#bindings.write();
-    const chunks = this.#waiting;
-    this.#waiting = [];
-    this.#open.clear();
-    for (const chunk of chunks) {
-      this.#usualBytes = Math.round(
-        Math.min(CHUNK_BYTES, Math.max(CHUNK_START_BYTES, this.#usualBytes * 0.9, chunk.writer.length * 1.25)),
-      );
-      void this.#write(chunk);
-    }
+    for (const chunk of this.#waiting.take()) void this.#write(chunk);
   }
 
   async #write(chunk: Chunk): Promise<void> {
-    const parts = lpush(chunk);
-    if (parts === null) return this.#finish(chunk, null);
+    const command = commandOf(chunk);
+    if (command === null) return this.#finish(chunk, null);
     this.#number += 1;
     chunk.number = this.#number;
     try {
       const number = encodeCommand('set', [this.#numberKey, String(chunk.number), 'ex', NUMBER_TTL_S]);
-      await this.#links.sending.transaction([
-        { name: 'lpush', parts },
-        { name: 'set', parts: [number] },
-      ]);
+      await this.#links.sending.transaction([command, { name: 'set', parts: [number] }]);
       this.#written(chunk);
     } catch (error) {
       if (!(error instanceof RedisLinkError)) this.#finish(chunk, refusalOf(error));
@@ -263,9 +247,7 @@ export class RedisPublisher {
       const position = chunk.positions[at] as number;
       if (batch.states[position] === 1) batch.states[position] = 0;
     }
-    // in the order in which they were written first; what was never written comes after
-    const behind = this.#waiting.findIndex(({ number }) => number === 0 || number > chunk.number);
-    this.#waiting.splice(behind < 0 ? this.#waiting.length : behind, 0, chunk);
+    this.#waiting.putBack(chunk);
     this.#dropOver();
     if (this.#links.sending.isReady) this.#planFlush();
   }
@@ -294,10 +276,9 @@ export class RedisPublisher {
     const isWanted = (chunk: Chunk): boolean => {
       if (!chunk.batches.every((batch) => batch.isOver)) return true;
       this.#forget(chunk);
-      if (this.#open.get(chunk.list) === chunk) this.#open.delete(chunk.list);
       return false;
     };
-    this.#waiting = this.#waiting.filter(isWanted);
+    this.#waiting.keep(isWanted);
     this.#uncertain = this.#uncertain.filter(isWanted);
   }
 

@@ -120,7 +120,7 @@ export class RedisSettler {
         const soonestMs = Math.min(...defers.map(({ dueMs }) => dueMs));
         return async () => {
           const flags = await defer(commands, keys, defers);
-          this.#consumer.dueAt(soonestMs);
+          this.#consumer.onDue(soonestMs - Date.now());
           return flags;
         };
       }

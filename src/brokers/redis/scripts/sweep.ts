@@ -7,10 +7,10 @@ import type { ScriptRunner } from './runner.js';
  * Only tags of ours are taken: Python's scores are the time of delivery, so they lie in the past by nature.
  *
  * KEYS  1 unacked, 2 unacked_index, 3 lovage:delayed, 4 lovage:canary, 5 version of the
- *       revocations, 6… lists: for each step, each queue
+ *       revocations, 6 lovage:promoter, 7… lists: for each step, each queue
  * ARGV  1 lease (s), 2 tag prefix, 3 last number used for a tag, 4 total credit, 5 number of queues, 6 global prefix,
  *       7 score to start from, 8 how many to skip there, 9 how many to look at, 10 life of a set of losses (s), 11 server time (s) after
- *       which nothing is taken, 12… credit of each queue
+ *       which nothing is taken, 12 how long we are good for as a promoter (ms), 13… credit of each queue
  * Reply 1 ms until the next live lease ends (-1: none), 2 ms until a delayed message is due (-1: none), 3 how many lists hold
  *       something, 4 looked at, 5 kept among them, 6 score of the first that only lacked credit ('' : none), 7 now as a
  *       score, 8 whether the canary is there, 9 that version, 10… for each message taken: number of its queue, losses, envelope. Tags as in pop.
@@ -25,10 +25,12 @@ local now = time[1] + time[2] / 1000000
 local score = string.format('%.3f', now + ARGV[1])
 local edge = string.format('%.3f', now)
 redis.call('ZREM', index, '')
+-- never shortened: others may be good for longer
+if redis.call('PTTL', KEYS[6]) < tonumber(ARGV[12]) then redis.pcall('SET', KEYS[6], '1', 'PX', ARGV[12]) end
 local place, credit, taken = {}, {}, {}
 for q = 1, width do
-  place[KEYS[5 + q]] = q
-  credit[q] = tonumber(ARGV[11 + q])
+  place[KEYS[6 + q]] = q
+  credit[q] = tonumber(ARGV[12 + q])
 end
 -- late: the server was silent meanwhile, and no owner could renew
 if now > tonumber(ARGV[11]) then total = 0 end
@@ -86,7 +88,7 @@ end
 
 local lease = redis.call('ZRANGEBYSCORE', index, '(' .. edge, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 local due = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
-local ready = #KEYS > 5 and redis.call('EXISTS', unpack(KEYS, 6)) or 0
+local ready = #KEYS > 6 and redis.call('EXISTS', unpack(KEYS, 7)) or 0
 return {
   lease[2] and math.ceil((lease[2] - now) * 1000) or -1,
   due[2] and math.max(0, math.ceil(due[2] - now * 1000)) or -1,
@@ -101,6 +103,8 @@ export interface SweepRequest {
   readonly delayed: string;
   readonly canary: string;
   readonly revokedVersion: string;
+  readonly promoter: string;
+  readonly promoterMs: number;
   readonly lists: readonly string[];
   readonly credits: readonly number[];
   readonly total: number;
@@ -135,12 +139,13 @@ export interface SweepReply {
 export async function sweep(runner: ScriptRunner, request: SweepRequest): Promise<SweepReply> {
   const reply = (await runner.run(script, [
     script.sha,
-    String(5 + request.lists.length),
+    String(6 + request.lists.length),
     request.unacked,
     request.unackedIndex,
     request.delayed,
     request.canary,
     request.revokedVersion,
+    request.promoter,
     ...request.lists,
     String(request.leaseMs / 1_000),
     request.tagPrefix,
@@ -153,6 +158,7 @@ export async function sweep(runner: ScriptRunner, request: SweepRequest): Promis
     String(request.limit),
     String(Math.ceil(request.lossTtlMs / 1_000)),
     String(request.notAfterMs / 1_000),
+    String(request.promoterMs),
     ...request.credits.map(String),
   ])) as RedisReply[];
   const [lease, due, readyLists, looked, kept, blocked, now, canary] = reply as [
