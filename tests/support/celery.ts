@@ -59,8 +59,9 @@ export class PythonClient {
   readonly #waiting: { resolve(line: string): void; reject(error: Error): void }[] = [];
   #errors = '';
 
-  constructor(version: '5.2' | '5.6', brokerUrl: string, resultUrl: string) {
-    this.#child = spawn(PYTHONS[version], [`${interop}client.py`, brokerUrl, resultUrl], { stdio: 'pipe' });
+  /** @param script another one than `client.py` that speaks the same */
+  constructor(version: '5.2' | '5.6', brokerUrl: string, resultUrl: string, script = 'client.py') {
+    this.#child = spawn(PYTHONS[version], [`${interop}${script}`, brokerUrl, resultUrl], { stdio: 'pipe' });
     this.#child.stderr.on('data', (chunk: Buffer) => {
       this.#errors = (this.#errors + chunk.toString()).slice(-4_000);
     });

@@ -203,7 +203,7 @@ export class RabbitmqConsumer implements Consumer {
     if (this.#phase !== 'running') return;
     let session: Session | undefined;
     try {
-      await Promise.all(this.#wish.queues.map((queue) => this.#parts.topology.queue(queue.name, DECLARE_MS)));
+      await Promise.all(this.#wish.queues.map((queue) => this.#parts.topology.consumed(queue.name, DECLARE_MS)));
       const channel = await model.createChannel();
       if (this.#phase !== 'running' || this.#parts.link.model !== model) return void closeChannel(channel);
       const built = new Session(this.#parts.link, channel, this.#parts.timeout, {

@@ -30,7 +30,7 @@ export async function subscribeAgain(queue: string, options: SubscribeAgainOptio
     if (!missing()) return;
     try {
       topology.forget();
-      await topology.queue(queue, DECLARE_MS);
+      await topology.consumed(queue, DECLARE_MS);
       if (missing()) await session.subscribe(queue, prefetch);
       return;
     } catch (error) {

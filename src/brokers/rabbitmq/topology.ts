@@ -118,6 +118,14 @@ export class Topology {
     });
   }
 
+  /**
+   * All that a queue needs whose messages we take. With quorum queues the way from the delay ladder too, as Celery 5.5's workers
+   * declare it: its clients publish delayed messages there without declaring anything, and without it they would be refused or lost.
+   */
+  async consumed(queue: string, timeoutMs: number): Promise<void> {
+    await (this.#options.queueType === 'quorum' ? this.delay(queue, timeoutMs) : this.queue(queue, timeoutMs));
+  }
+
   /** The queue of parked messages. */
   dead(timeoutMs: number): Promise<void> {
     return this.#once('dead', () => this.#all([{ kind: 'queue', name: DEAD_QUEUE, arguments: {} }], timeoutMs));
