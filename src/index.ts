@@ -1,12 +1,14 @@
 /** The public names of `lovage`, one by one. Joins the app to the worker, which do not know each other. */
 import { App } from './app/app.js';
 import type { AppOptions } from './app/config.js';
+import { createControl } from './control/client.js';
 import { openEvents } from './events/receiver.js';
 
 export { App, type ExecutorHook, type ExecutorScope } from './app/app.js';
 export type { CallOptions } from './app/call-options.js';
 export type { AppOptions } from './app/config.js';
 export type { EventStream, EventsOptions } from './app/event-stream.js';
+export type { Control, ControlAnswers, ControlOptions, Done, PausedName, PauseReport, TaskRequest } from './app/control-types.js';
 export type { ExecuteMiddleware, HeaderValue, Middleware, PublishMiddleware, PublishRequest } from './app/middleware.js';
 export { type ErrorClass, type ErrorMatcher, NonRetryableError, type RetryOptions } from './app/retry-policy.js';
 export type { Route, Routes } from './app/router.js';
@@ -58,5 +60,6 @@ export function createApp(options: AppOptions = {}): App {
   return new App(options, {
     openEvents,
     startWorker: async (app, workerOptions) => (await import('./worker/worker.js')).startWorker(app, workerOptions),
+    createControl,
   });
 }

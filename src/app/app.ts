@@ -9,6 +9,7 @@ import { BrokerError, ConfigError, toError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { ClientGateway } from './client-gateway.js';
 import { type AppConfig, type AppOptions, resolveConfig } from './config.js';
+import type { Control } from './control-types.js';
 import type { EventSource, EventStream, EventsOptions } from './event-stream.js';
 import type { Gateway } from './gateway.js';
 import type { ResolvedMiddleware } from './middleware.js';
@@ -42,9 +43,17 @@ export interface ExecutorScope {
 /** Runs once per executor (thread, child or loop); awaited. */
 export type ExecutorHook = (scope: ExecutorScope) => unknown;
 
+/** What remote control needs of its app. */
+export interface ControlHost {
+  readonly gateway: () => Gateway;
+  readonly logger: Logger;
+  readonly json: AppConfig['json'];
+}
+
 /** What an app is given from above. */
 export interface AppParts {
   startWorker(app: App, options: WorkerOptions): Promise<Worker>;
+  createControl(host: ControlHost): Control;
   openEvents(source: EventSource, options: EventsOptions): EventStream;
 }
 
@@ -64,6 +73,7 @@ export class App {
   readonly #publisher: Publisher;
   #own: ClientGateway | null = null;
   #attached: Gateway | null = null;
+  #control: Control | null = null;
   /** Those that listen; each takes itself out. */
   readonly #streams = new Set<EventStream>();
   #closed = false;
@@ -138,6 +148,13 @@ export class App {
   /** The handle of a task that was sent before, by its id. */
   handle<R = unknown>(id: string): TaskHandle<R> {
     return new ResultHandle<R>(id, true, this.#gateway);
+  }
+
+  /** Asks and steers the workers of this app's broker, those in Python too. */
+  get control(): Control {
+    const { logger, json } = this.config;
+    this.#control ??= this.#parts.createControl({ gateway: this.#gateway, logger, json });
+    return this.#control;
   }
 
   /** Before the first task of each executor: open pools, load models. A hook that throws keeps the executor from starting. */

@@ -3,6 +3,18 @@
  * inside an executor it is the message port to the engine, because executors hold no connection.
  */
 import type { Broadcast, Broker, OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
+import type { ControlAnswers } from './control-types.js';
+
+/** A question to workers as plain data, so that it can cross from an executor to its engine. */
+export interface ControlQuestion {
+  readonly method: string;
+  readonly args: Readonly<Record<string, unknown>>;
+  readonly destination: readonly string[] | null;
+  readonly pattern: string | null;
+  readonly matcher: 'glob' | 'pcre' | null;
+  readonly timeoutMs: number;
+  readonly limit: number | null;
+}
 
 export interface Gateway {
   publish(messages: readonly OutgoingMessage[], options: PublishOptions): Promise<readonly PublishResult[]>;
@@ -12,6 +24,10 @@ export interface Gateway {
   /** Resolves with the final meta text; `onUpdate` hears of other states. */
   waitResult(id: string, signal: AbortSignal, onUpdate?: (meta: string) => void): Promise<string>;
   forgetResults(ids: readonly string[]): Promise<void>;
+  /** Asks workers, where there is no connection. */
+  ask?(question: ControlQuestion, signal?: AbortSignal): Promise<ControlAnswers>;
+  /** Tells workers, without waiting for answers; resolves with how many heard it, as far as the broker can tell. */
+  tell?(question: ControlQuestion): Promise<number | null>;
   /** Tells whoever listens; nobody may. */
   broadcast(broadcast: Broadcast): Promise<void>;
   /** The broker itself, opened if need be. Rejects with `E_NOT_SUPPORTED` in an executor, which holds no connection. */

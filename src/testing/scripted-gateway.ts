@@ -93,7 +93,13 @@ export function argumentsOf(outgoing: OutgoingMessage | undefined): {
 export function scriptedApp(options: AppOptions = {}, clock?: Clock): { readonly app: App; readonly gateway: ScriptedGateway } {
   const app = new App(
     { broker: 'memory:unused', logger: silentLogger, ...options },
-    { startWorker: () => Promise.reject(new Error('no worker here')), openEvents },
+    {
+      startWorker: () => Promise.reject(new Error('no worker here')),
+      openEvents,
+      createControl: () => {
+        throw new Error('no control here');
+      },
+    },
   );
   const gateway = new ScriptedGateway();
   app.attachGateway(gateway, clock);

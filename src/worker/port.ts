@@ -4,6 +4,7 @@
  * Bodies cross still encoded and results cross as JSON text, so neither half pays for the other's data twice.
  */
 import type { EventMode } from '../app/event-mode.js';
+import type { ControlQuestion } from '../app/gateway.js';
 import type { Broadcast, OutgoingMessage, PublishOptions } from '../brokers/broker.js';
 import type { WireMessage } from '../wire/message.js';
 
@@ -120,7 +121,9 @@ export type EngineCall =
   | { readonly method: 'getResults'; readonly ids: readonly string[] }
   | { readonly method: 'waitResult'; readonly id: string }
   | { readonly method: 'broadcast'; readonly broadcast: Broadcast }
-  | { readonly method: 'forgetResults'; readonly ids: readonly string[] };
+  | { readonly method: 'forgetResults'; readonly ids: readonly string[] }
+  /** Remote control: with answers, or without. */
+  | { readonly method: 'ask' | 'tell'; readonly question: ControlQuestion };
 
 /** Executor → engine. */
 export type FromExecutor =

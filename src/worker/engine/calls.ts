@@ -1,9 +1,13 @@
 /**
- * What user code in an executor asks of the engine: sending tasks, reading and awaiting results. The executor holds no
+ * What user code in an executor asks of the engine: sending tasks, reading and awaiting results, remote control. The executor holds no
  * connection, so its gateway (`executor/port-gateway.ts`) puts the call on the port and it is answered here.
  */
 import type { Broker } from '../../brokers/broker.js';
+import { type Asker, ask, Turns, tell } from '../../control/ask.js';
+import { KnownNodes } from '../../control/known-nodes.js';
+import type { LamportClock } from '../../control/lamport-clock.js';
 import { codeOf, PublishError, toError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
 import type { ResultStore } from '../../results/result-store.js';
 import type { EngineCall, PortError, ToExecutor } from '../port.js';
 
@@ -19,12 +23,22 @@ export function toPortError(error: unknown): PortError {
 export class Calls {
   readonly #broker: Broker;
   readonly #store: ResultStore;
+  readonly #asker: Asker;
   /** Waits that can be cancelled, by executor and call; an entry lives until its answer. */
   readonly #waits = new Map<string, AbortController>();
 
-  constructor(broker: Broker, store: ResultStore) {
+  constructor(broker: Broker, store: ResultStore, node: { readonly lamport: LamportClock; readonly logger: Logger }) {
     this.#broker = broker;
     this.#store = store;
+    // Plain JSON is what every worker reads, those of Celery 5.2 too.
+    this.#asker = {
+      broker,
+      clock: node.lamport,
+      logger: node.logger,
+      known: new KnownNodes(),
+      turns: new Turns(),
+      json: 'plain',
+    };
   }
 
   /** Answers one call; `post` reaches the executor that asked. */
@@ -60,17 +74,24 @@ export class Calls {
         return this.#store.get(request.ids);
       case 'forgetResults':
         return this.#store.forget(request.ids);
-      case 'waitResult': {
-        const controller = new AbortController();
-        this.#waits.set(key, controller);
-        try {
-          return await this.#store.wait(request.id, { signal: controller.signal }, (meta) =>
-            post({ type: 'update', call, meta }),
-          );
-        } finally {
-          this.#waits.delete(key);
-        }
-      }
+      case 'waitResult':
+        return this.#cancellable(key, (signal) =>
+          this.#store.wait(request.id, { signal }, (meta) => post({ type: 'update', call, meta })),
+        );
+      case 'ask':
+        return this.#cancellable(key, (signal) => ask(this.#asker, request.question, signal));
+      case 'tell':
+        return tell(this.#asker, request.question);
+    }
+  }
+
+  async #cancellable<T>(key: string, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const controller = new AbortController();
+    this.#waits.set(key, controller);
+    try {
+      return await work(controller.signal);
+    } finally {
+      this.#waits.delete(key);
     }
   }
 }

@@ -84,5 +84,5 @@ export function layPath({
     limits,
     claimTtlMs: hello.resultTtlMs ?? CLAIM_TTL_MS,
   });
-  return { intake, settler, limits, calls: new Calls(broker, shared.store), dispatcher, events };
+  return { intake, settler, limits, calls: new Calls(broker, shared.store, shared), dispatcher, events };
 }

@@ -1,5 +1,6 @@
 /** The gateway inside an executor: each call becomes a message to the engine, which holds the connections. */
-import type { Gateway } from '../../app/gateway.js';
+import type { ControlAnswers } from '../../app/control-types.js';
+import type { ControlQuestion, Gateway } from '../../app/gateway.js';
 import type { Broadcast, OutgoingMessage, PublishOptions, PublishResult } from '../../brokers/broker.js';
 import type { ErrorCode } from '../../core/error-codes.js';
 import { BrokerError, LovageError, PublishError } from '../../core/errors.js';
@@ -74,6 +75,14 @@ export class PortGateway implements Gateway {
       'E_NOT_SUPPORTED',
       'inside a task the app has no connection of its own (its worker has): do this in another process',
     );
+  }
+
+  ask(question: ControlQuestion, signal?: AbortSignal): Promise<ControlAnswers> {
+    return this.#call({ method: 'ask', question }, signal) as Promise<ControlAnswers>;
+  }
+
+  tell(question: ControlQuestion): Promise<number | null> {
+    return this.#call({ method: 'tell', question }) as Promise<number | null>;
   }
 
   async close(): Promise<void> {
