@@ -43,7 +43,12 @@ export async function openConnections(options: ConnectOptions): Promise<Connecti
   }
 }
 
-async function patiently(what: string, connect: () => Promise<void>, options: ConnectOptions): Promise<void> {
+/** Tries again while nobody can be reached, with backoff. @throws what the last try ended with, at once what time does not mend */
+export async function patiently(
+  what: string,
+  connect: () => Promise<void>,
+  options: Pick<ConnectOptions, 'tries' | 'logger' | 'signal'>,
+): Promise<void> {
   for (let tries = 1; ; tries++) {
     try {
       await connect();

@@ -18,7 +18,7 @@ import { logFromPort } from '../pools/port-log.js';
 import type { EngineEnd, FromExecutor, TaskFacts } from '../port.js';
 import { announceReady } from './announce.js';
 import type { Calls } from './calls.js';
-import { openConnections } from './connect.js';
+import { openConnections, patiently } from './connect.js';
 import { Credit } from './credit.js';
 import { Executors } from './executors.js';
 import { endOverrun, giveBackLost, type OverrunOptions } from './overrun.js';
@@ -138,7 +138,8 @@ export class Engine {
     this.#roster.open();
     const slots = this.#executors.count * options.slotsPerExecutor;
     const queues = queueCredits(options.queues ?? [{ name: hello.defaultQueue, credit: null }], slots);
-    for (const queue of queues) await broker.declare(queue.name);
+    const patience = { tries: options.connectTries, logger: this.#logger, signal: this.#giveUp.signal };
+    for (const queue of queues) await patiently('broker', () => broker.declare(queue.name), patience);
     const starting: Arrival[] = [];
     this.#consumer = await broker.consume({
       queues,
