@@ -3,10 +3,12 @@
  * tasks and the broker killed and restarted every few minutes. What grows with traffic shows as a slope: of memory after
  * the warm-up, and of open handles. Judged by the ledger like every drill; no part of `npm run drills`, for it takes its time.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { printLine, printNote } from '../src/cli/output.js';
 import { BROKER_NAMES, type BrokerName } from './harness/brokers.js';
+import { floors, growth, median, probedBy, type Reading, readMemory, warm } from './harness/memory.js';
 import { commitHash, type Drill, runDrill } from './harness/runner.js';
 import { type Kit, Scene } from './harness/scene.js';
 import { pause, until } from './harness/wait.js';
@@ -19,40 +21,12 @@ const OUTAGE_EVERY_MS = 150_000;
 const BATCH = 100;
 const BATCH_EVERY_MS = 250;
 
-interface Sample {
-  readonly atMs: number;
-  readonly rssMiB: number;
-  readonly handles: number;
-}
+const inWords = (readings: readonly Reading[], digits: number): string =>
+  readings.map(({ value }) => value.toFixed(digits)).join(' ');
 
-function sample(pid: number): Sample {
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  const rss = Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? Number.NaN);
-  return { atMs: performance.now(), rssMiB: rss / 1_024, handles: readdirSync(`/proc/${pid}/fd`).length };
-}
-
-/** The least memory of each minute: what garbage collection leaves, not what lies between two of them. */
-function floors(samples: readonly Sample[]): Sample[] {
-  const byMinute = new Map<number, Sample>();
-  for (const one of samples) {
-    const minute = Math.floor(one.atMs / 60_000);
-    const least = byMinute.get(minute);
-    if (!least || one.rssMiB < least.rssMiB) byMinute.set(minute, one);
-  }
-  return [...byMinute.values()];
-}
-
-/** MiB in ten minutes, by least squares. */
-function slope(samples: readonly Sample[]): number {
-  const meanX = samples.reduce((sum, { atMs }) => sum + atMs, 0) / samples.length;
-  const meanY = samples.reduce((sum, { rssMiB }) => sum + rssMiB, 0) / samples.length;
-  let above = 0;
-  let below = 0;
-  for (const { atMs, rssMiB } of samples) {
-    above += (atMs - meanX) * (rssMiB - meanY);
-    below += (atMs - meanX) ** 2;
-  }
-  return (above / below) * 600_000;
+/** The least of the last minute against the middle of the run. */
+function surplus(readings: readonly Reading[]): number {
+  return (floors(readings).at(-1)?.value ?? Number.NaN) - median(readings.map(({ value }) => value));
 }
 
 function soak(minutes: number): Drill {
@@ -68,10 +42,11 @@ async function play(kit: Kit, minutes: number): Promise<void> {
   const scene = new Scene(kit, 'soak', '5s');
   const random = kit.random.fork('tasks');
   try {
-    const fleet = await scene.fleet({ count: 1, executors: 2, concurrency: 50 });
+    const memoryFile = join(kit.folder, 'memory');
+    const fleet = await scene.fleet({ count: 1, executors: 2, concurrency: 50, nodeFlags: probedBy(memoryFile) });
     const pid = fleet.workers[0]?.pid ?? 0;
     const endMs = performance.now() + minutes * 60_000;
-    const samples: Sample[] = [];
+    const handles: Reading[] = [];
     let failing = 0;
     const sending = async (): Promise<void> => {
       while (performance.now() < endMs) {
@@ -90,7 +65,8 @@ async function play(kit: Kit, minutes: number): Promise<void> {
       }
     };
     const watching = async (): Promise<void> => {
-      for (; performance.now() < endMs; await pause(SAMPLE_MS)) samples.push(sample(pid));
+      for (; performance.now() < endMs; await pause(SAMPLE_MS))
+        handles.push({ atMs: Date.now(), value: readdirSync(`/proc/${pid}/fd`).length });
     };
     const breaking = async (): Promise<void> => {
       const { server } = kit.broker;
@@ -106,25 +82,23 @@ async function play(kit: Kit, minutes: number): Promise<void> {
     };
     await Promise.all([sending(), watching(), breaking()]);
     const verdict = await scene.settled(60_000);
-    const warm = samples.slice(Math.floor(samples.length * WARM_UP));
-    const handles = warm.map((one) => one.handles).sort((a, b) => a - b);
-    const typical = handles[Math.floor(handles.length / 2)] ?? Number.NaN;
+    const { living, resources, resident } = readMemory(memoryFile);
+    const ofLiving = growth(warm(living, WARM_UP));
+    const ofResident = growth(warm(resident, WARM_UP));
     scene.claimNothingLost('soak', verdict);
-    kit.claim('soak: slope of resident memory after the warm-up', slope(floors(warm)), { atMost: 1 }, 'MiB / 10 min');
-    kit.claim('soak: open handles at the end against the middle of the run', (handles.at(-1) ?? 0) - typical, { atMost: 3 });
+    kit.claim('soak: growth of what lives in memory, at least', ofLiving.certain, { atMost: 1 }, 'MiB / 10 min');
+    kit.claim('soak: growth of resident memory, at least', ofResident.certain, { atMost: 1 }, 'MiB / 10 min');
+    kit.claim('soak: open files and sockets at the end, over the middle of the run', surplus(handles), { atMost: 3 });
+    kit.claim('soak: timers and requests at the end, over the middle of the run', surplus(resources), { atMost: 3 });
     kit.claim('soak: ends of the worker', fleet.crashes.length, { equals: 0 });
     kit.claim('soak: tasks that failed once', failing, { atLeast: 1 });
     kit.figure('soak: tasks', verdict.sent);
     kit.figure('soak: repeated runs, each explained', verdict.duplicates);
-    kit.figure('soak: memory at the end', samples.at(-1)?.rssMiB ?? 0, 'MiB');
-    kit.figure('soak: handles', typical);
-    kit.figure(
-      'soak: least memory of each minute',
-      floors(samples)
-        .map(({ rssMiB }) => Math.round(rssMiB))
-        .join(' '),
-      'MiB',
-    );
+    kit.figure('soak: likely growth of what lives in memory', ofLiving.likely, 'MiB / 10 min');
+    kit.figure('soak: likely growth of resident memory', ofResident.likely, 'MiB / 10 min');
+    kit.figure('soak: open files and sockets', median(handles.map(({ value }) => value)));
+    kit.figure('soak: what lives in memory, minute by minute', inWords(living, 2), 'MiB');
+    kit.figure('soak: least resident memory, minute by minute', inWords(resident, 1), 'MiB');
   } finally {
     await scene.close();
   }

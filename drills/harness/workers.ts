@@ -34,6 +34,8 @@ export interface FleetOptions {
   readonly concurrency?: number;
   readonly grace?: string;
   readonly flags?: readonly string[];
+  /** Node's own flags, before the command. */
+  readonly nodeFlags?: readonly string[];
 }
 
 /** One line of a worker's log. */
@@ -170,6 +172,7 @@ export class Fleet {
       concurrency = 10,
       grace = '10s',
       flags = [],
+      nodeFlags = [],
     } = this.#options;
     const label = `w${number}.${nth}`;
     const logFile = join(folder, `${queue}-${label}.log`);
@@ -180,7 +183,7 @@ export class Fleet {
     const child = spawn(
       process.execPath,
       [
-        ...[LOVAGE, 'worker', '--app', app, '--broker', broker, '--results', results, '--queues', queue],
+        ...[...nodeFlags, LOVAGE, 'worker', '--app', app, '--broker', broker, '--results', results, '--queues', queue],
         ...[...place, '--lease', lease, '--grace', grace, '--name', `${label}@%h`, '--log-format', 'json', ...flags],
       ],
       {
