@@ -5,7 +5,7 @@
 
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { type Clock, systemClock } from '../core/clock.js';
-import { BrokerError, ConfigError, toError } from '../core/errors.js';
+import { BrokerError, ConfigError, codeOf, toError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { ClientGateway } from './client-gateway.js';
 import { type AppConfig, type AppOptions, resolveConfig } from './config.js';
@@ -15,6 +15,7 @@ import type { Gateway } from './gateway.js';
 import type { ResolvedMiddleware } from './middleware.js';
 import { Publisher } from './publish.js';
 import { checkTaskName, Registry } from './registry.js';
+import { activeRun } from './task-context.js';
 import { type AnyObjectTask, makeFn, makeObjectTask, makeRemote, type TaskHost } from './task.js';
 import { ResultHandle, type TaskHandle } from './task-handle.js';
 import type {
@@ -182,7 +183,15 @@ export class App {
     const gateway = this.#gateway();
     const stream: EventStream = this.#parts.openEvents(
       {
-        broker: () => gateway.broker(),
+        broker: async () => {
+          try {
+            return await gateway.broker();
+          } catch (error) {
+            // A worker of this process has taken the app's connections over; outside of its tasks the app may open its own.
+            if (codeOf(error) !== 'E_NOT_SUPPORTED' || activeRun.getStore() !== undefined) throw error;
+            return this.#ownGateway().broker();
+          }
+        },
         logger: this.config.logger,
         onClosed: () => this.#streams.delete(stream),
       },
@@ -238,7 +247,11 @@ export class App {
     if (this.#attached) return this.#attached;
     if (this.#closed)
       throw new BrokerError('E_CLOSED', `app ${this.config.name} was closed: create a new one, or close it later`);
+    return this.#ownGateway();
+  };
+
+  #ownGateway(): ClientGateway {
     this.#own ??= new ClientGateway(this.config);
     return this.#own;
-  };
+  }
 }
