@@ -1,7 +1,7 @@
 /**
  * `npm run soak -- [--broker b] [--minutes n] [--seed s]`: one worker under steady load for a long time, with 5 % failing
- * tasks and the broker killed and restarted every few minutes. What grows with traffic shows as a slope: of memory after
- * the warm-up, and of open handles. Judged by the ledger like every drill; no part of `npm run drills`, for it takes its time.
+ * tasks and the broker killed and restarted every few minutes. What grows with traffic shows as a slope after the warm-up,
+ * judged in `harness/memory.ts`. Tasks are judged by the ledger as in every drill; no part of `npm run drills`, for it takes its time.
  */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,6 +16,8 @@ import { pause, until } from './harness/wait.js';
 const SAMPLE_MS = 5_000;
 /** The heap finds its size, code is compiled, caches fill. */
 const WARM_UP = 0.3;
+/** Minutes: fewer leave too few readings after the warm-up. */
+const SHORTEST = 8;
 const OUTAGE_EVERY_MS = 150_000;
 /** Tasks a second, about; a worker that is kept busy all the time, not one that is overrun. */
 const BATCH = 100;
@@ -111,10 +113,15 @@ const { values: flags } = parseArgs({
     seed: { type: 'string', default: commitHash().slice(0, 12) },
   },
 });
+const minutes = Number(flags.minutes);
+if (!(minutes >= SHORTEST)) {
+  printNote(`--minutes ${flags.minutes}: give at least ${SHORTEST}, less says nothing about growth`);
+  process.exit(2);
+}
 let ok = true;
 for (const broker of flags.broker as BrokerName[]) {
   const say = (text: string): void => printNote(`  ${text}`);
-  const result = await runDrill(soak(Number(flags.minutes)), { broker, size: 'full', seed: flags.seed, say });
+  const result = await runDrill(soak(minutes), { broker, size: 'full', seed: flags.seed, say });
   for (const { sentence, measured, bound, holds } of result.claims)
     printLine(`${holds ? 'holds ' : 'BROKEN'} ${sentence}: ${String(measured)} (${bound})`);
   for (const { name, value, unit } of result.figures) printLine(`       ${name}: ${value} ${unit}`);
