@@ -2,14 +2,12 @@
  * Revocations: the part of the broker seam about tasks that must not run any more. What waits and can be found cheaply is
  * removed; for what is in a queue, in nobody's reach, a record is kept that workers ask when they get it.
  *
- * Bounded: a record ends by itself, there are at most `MOST_RECORDS`, and a worker asks for the ids that it holds instead of
+ * Bounded: a record ends by itself, there are at most `MOST_REVOCATIONS`, and a worker asks for the ids that it holds instead of
  * carrying the others around (docs/decisions/revocations.md). Next stop: `app/revoke.ts`, which puts the steps together.
  */
 import type { TimedSet } from '../core/timed-set.js';
 import type { WireMessage } from '../wire/message.js';
 
-/** Records at a time. Beyond it a revoke is told to the workers that listen, and to nobody who starts later. */
-export const MOST_RECORDS = 50_000;
 /** A record is kept at least so long, as by Celery's workers. */
 export const LEAST_KEPT_MS = 3 * 3_600_000;
 /** And so long after the time before which the task must not run. */
@@ -23,7 +21,10 @@ export function revocationTtlMs(etaMs: number | null, nowMs: number): number {
 }
 
 export interface Revocations {
-  /** The ids of tasks that must not run; `null` where the broker cannot keep any (`capabilities.revocations` says why). */
+  /**
+   * The ids of tasks that must not run. Beyond `MOST_REVOCATIONS` a revoke is told to the workers that listen, and to nobody who
+   * starts later; `null` where the broker cannot keep any (`capabilities.revocations` says why).
+   */
   readonly records: TimedSet | null;
   /**
    * Removes waiting messages of these tasks, where they are found without walking a queue: the driver says where that is.

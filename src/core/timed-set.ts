@@ -16,6 +16,8 @@ export interface TimedSet {
   list(limit: number): Promise<readonly string[]>;
 }
 
+/** Revocations at a time, in a broker, a result store, or the memory of a worker: as many as a Celery worker keeps. */
+export const MOST_REVOCATIONS = 50_000;
 /** Longer names are nobody's task id, and the cap counts names, not bytes. */
 export const LONGEST_NAME = 1_024;
 /** At most one walk over all names in this time; until then what has ended takes room and is not found. */

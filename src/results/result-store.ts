@@ -3,6 +3,7 @@
  * store moves text and knows only the state. A driver is finished when it passes `testing/result-store-conformance.ts`.
  */
 import type { Logger } from '../core/logger.js';
+import type { TimedSet } from '../core/timed-set.js';
 
 /** `true`, or the reason why not. */
 export interface ResultStoreCapabilities {
@@ -41,6 +42,8 @@ export interface WaitOptions {
 export interface ResultStore {
   readonly name: string;
   readonly capabilities: ResultStoreCapabilities;
+  /** Ids of revoked tasks, where a store has room for them; used with brokers that have none (`brokers/revocations.ts`). */
+  readonly revocations?: TimedSet;
   connect(options: { readonly timeoutMs: number }): Promise<void>;
   /** Writes a batch; results in order. SUCCESS is never overwritten; another final state only by a higher epoch or by SUCCESS. */
   set(writes: readonly ResultWrite[]): Promise<readonly WriteResult[]>;

@@ -5,6 +5,7 @@
  */
 import { describe } from 'vitest';
 import { defineResultSuite, type ResultStoreConformanceOptions, type ResultStoreFixture } from './conformance/result-fixture.js';
+import { rememberingSuite } from './conformance/remembering.js';
 import { storingSuite } from './conformance/storing.js';
 import { waitingSuite } from './conformance/waiting.js';
 
@@ -23,5 +24,6 @@ export function resultStoreConformance(
     const suite = defineResultSuite(open, options);
     storingSuite(suite);
     waitingSuite(suite);
+    rememberingSuite(suite);
   });
 }

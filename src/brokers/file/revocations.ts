@@ -2,15 +2,16 @@
 import type { FileSession } from '../../clients/sqlite/session.js';
 import { sqliteTimedSet } from '../../clients/sqlite/timed-set.js';
 import { WireError } from '../../core/errors.js';
+import { MOST_REVOCATIONS } from '../../core/timed-set.js';
 import type { WireMessage } from '../../wire/message.js';
-import { MOST_RECORDS, REVOKE_STEP, type Revocations } from '../revocations.js';
+import { REVOKE_STEP, type Revocations } from '../revocations.js';
 import type { WithdrawnRow } from './call-types.js';
 import { decodeRow } from './row-message.js';
 
 /** @param assertOpen throws once the broker was closed */
 export function fileRevocations(session: FileSession, assertOpen: () => void): Revocations {
   return {
-    records: sqliteTimedSet(session, MOST_RECORDS, assertOpen),
+    records: sqliteTimedSet(session, MOST_REVOCATIONS, assertOpen),
     async withdraw(ids) {
       assertOpen();
       const withdrawn = new Map<string, WireMessage>();

@@ -5,12 +5,11 @@
  */
 import { type Clock, systemClock } from '../../core/clock.js';
 import { PublishError } from '../../core/errors.js';
-import { MemoryTimedSet } from '../../core/timed-set.js';
+import { MemoryTimedSet, MOST_REVOCATIONS } from '../../core/timed-set.js';
 import type { WireMessage } from '../../wire/message.js';
 import type { Arrival, Broadcast, OutgoingMessage, ParkReason, PublishResult } from '../broker.js';
 import { type DeadLetter, deadFacts, newDeadLetterId } from '../dead-letters.js';
 import type { Pause } from '../pauses.js';
-import { MOST_RECORDS } from '../revocations.js';
 import type { MemoryConsumer } from './consumer.js';
 import { DelayHeap, type Entry, MemoryQueue } from './queue.js';
 
@@ -68,7 +67,7 @@ export class MemorySpace {
 
   constructor(options: MemorySpaceOptions = {}) {
     this.clock = options.clock ?? systemClock;
-    this.revoked = new MemoryTimedSet({ most: MOST_RECORDS, whenFull: 'refuse', nowMs: () => this.clock.nowMs() });
+    this.revoked = new MemoryTimedSet({ most: MOST_REVOCATIONS, whenFull: 'refuse', nowMs: () => this.clock.nowMs() });
     this.#maxMessages = options.maxMessages ?? 1_000_000;
     this.#maxQueues = options.maxQueues ?? 10_000;
     this.#maxDead = options.maxDead ?? 10_000;

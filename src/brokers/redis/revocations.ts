@@ -1,9 +1,10 @@
 /** The revocations of Redis: records under `lovage:revoked`, and what waits in the delay store by `lovage:delayed-tasks`. */
 import { RedisLinkError } from '../../clients/redis.js';
 import { redisTimedSet } from '../../clients/redis-timed-set.js';
+import { MOST_REVOCATIONS } from '../../core/timed-set.js';
 import type { WireMessage } from '../../wire/message.js';
 import { decodeEnvelope } from '../../wire/redis-envelope.js';
-import { MOST_RECORDS, REVOKE_STEP, type Revocations } from '../revocations.js';
+import { REVOKE_STEP, type Revocations } from '../revocations.js';
 import type { RedisLinks } from './connection.js';
 import { withdraw } from './scripts/withdraw.js';
 
@@ -15,7 +16,7 @@ export function redisRevocations({ commands, keys }: RedisLinks, assertOpen: () 
   return {
     records: redisTimedSet({
       ...{ connection: commands, keys: { set: keys.revoked, version: keys.revokedVersion } },
-      ...{ most: MOST_RECORDS, timeoutMs: REACH_MS, assertOpen },
+      ...{ most: MOST_REVOCATIONS, timeoutMs: REACH_MS, assertOpen },
     }),
     async withdraw(ids) {
       assertOpen();

@@ -4,7 +4,9 @@
  * `clients/sqlite/`.
  */
 import { FileSession } from '../../clients/sqlite/session.js';
+import { sqliteTimedSet } from '../../clients/sqlite/timed-set.js';
 import { BrokerError } from '../../core/errors.js';
+import { MOST_REVOCATIONS, type TimedSet } from '../../core/timed-set.js';
 import type {
   Claim,
   ResultStore,
@@ -33,7 +35,8 @@ export function fileResultWaits(store: ResultStore): number {
 
 class FileResults implements ResultStore {
   readonly name = 'file';
-  readonly capabilities: ResultStoreCapabilities = { readableByAnyone: true, fence: true };
+  readonly capabilities: ResultStoreCapabilities = { readableByAnyone: true, fence: true, sendKeys: true };
+  readonly revocations: TimedSet;
   readonly #session: FileSession;
   readonly #waiters: Waiters;
   #closed = false;
@@ -41,6 +44,7 @@ class FileResults implements ResultStore {
   constructor(options: ResultStoreOptions) {
     this.#session = new FileSession(options, resultsOperations);
     this.#waiters = new Waiters(this.#session, options.logger);
+    this.revocations = sqliteTimedSet(this.#session, MOST_REVOCATIONS, () => this.#assertOpen());
   }
 
   /** See `fileResultWaits`. */

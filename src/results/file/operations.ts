@@ -5,6 +5,7 @@
  */
 import type { SqliteConnection, SqliteRow } from '../../clients/sqlite/driver.js';
 import type { OperationContext, OperationModule, PrepareOperations } from '../../clients/sqlite/operations.js';
+import { timedSetOperations } from '../../clients/sqlite/timed-set.js';
 import { type Claim, FINAL_STATES, type ResultWrite, type WriteResult } from '../result-store.js';
 import { hashOf, ResultTable } from './result-table.js';
 
@@ -38,9 +39,11 @@ const READ_STEP = 200;
 export const prepareOperations: PrepareOperations = (connection, context) => {
   const table = new ResultTable(connection, context);
   let sweptAtMs = 0;
+  const marks = timedSetOperations(connection, context);
   let written = 0;
   return {
     calls: {
+      ...marks.calls,
       ...writeOperations(context, table, (count) => {
         written += count;
       }),

@@ -4,8 +4,10 @@
  */
 import { RedisConnection, RedisLinkError, redisErrorCode } from '../../clients/redis.js';
 import { loadLibrary } from '../../clients/redis-library.js';
+import { redisTimedSet } from '../../clients/redis-timed-set.js';
 import { parseRedisUrl } from '../../clients/redis-url.js';
 import { BrokerError, toError } from '../../core/errors.js';
+import { MOST_REVOCATIONS, type TimedSet } from '../../core/timed-set.js';
 import type {
   Claim,
   ResultStore,
@@ -38,7 +40,8 @@ function resultPrefix(prefix: string): string {
 
 class RedisResults implements ResultStore {
   readonly name = 'redis';
-  readonly capabilities: ResultStoreCapabilities = { readableByAnyone: true, fence: true };
+  readonly capabilities: ResultStoreCapabilities = { readableByAnyone: true, fence: true, sendKeys: true };
+  readonly revocations: TimedSet;
   readonly #commands: RedisConnection;
   readonly #waiters: ResultWaiters;
   readonly #names: { readonly metas: string; readonly epochs: string; readonly claims: string };
@@ -50,6 +53,9 @@ class RedisResults implements ResultStore {
     this.#names = { metas: `${prefix}celery-task-meta-`, epochs: `${prefix}lovage:epoch:`, claims: `${prefix}lovage:epochs` };
     this.#commands = new RedisConnection({ target, logger: options.logger, name: 'lovage:results' });
     this.#waiters = new ResultWaiters(target, options.logger, this.#commands);
+    this.revocations = redisTimedSet({
+      ...{ connection: this.#commands, most: MOST_REVOCATIONS, timeoutMs: REACH_MS, assertOpen: () => this.#assertOpen() },
+    });
   }
 
   async connect(options: { readonly timeoutMs: number }): Promise<void> {

@@ -1,9 +1,9 @@
 /** Broker suite: revocations. What waits for a time is removed; the rest is recorded, bounded, and learnt with the next messages. */
 import { describe, expect } from 'vitest';
 import type { Broker } from '../../brokers/broker.js';
-import { MOST_RECORDS, REVOKE_STEP } from '../../brokers/revocations.js';
+import { REVOKE_STEP } from '../../brokers/revocations.js';
 import { silentLogger } from '../../core/logger.js';
-import { LONGEST_NAME, type TimedSet } from '../../core/timed-set.js';
+import { LONGEST_NAME, MOST_REVOCATIONS, type TimedSet } from '../../core/timed-set.js';
 import type { WireMessage } from '../../wire/message.js';
 import type { BrokerSuite } from './broker-fixture.js';
 import { bodyBytes, Collector, idOf, ids, outgoing, quiet, send, sendIds, uniqueQueue, until } from './broker-kit.js';
@@ -64,16 +64,16 @@ export function revokingSuite({ it, can, patienceMs }: BrokerSuite): void {
 
     can('recordsRevocations', 'are refused beyond the cap, except for ids that are known', async (fixture) => {
       const records = recordsOf(fixture.broker);
-      const all = Array.from({ length: MOST_RECORDS + 5 }, (_, index) => `id-${index}`);
+      const all = Array.from({ length: MOST_REVOCATIONS + 5 }, (_, index) => `id-${index}`);
       const answers = await records.add(all, HOUR_MS);
-      expect(answers.filter((isIn) => isIn)).toHaveLength(MOST_RECORDS);
+      expect(answers.filter((isIn) => isIn)).toHaveLength(MOST_REVOCATIONS);
       expect(answers.slice(-5)).toEqual([false, false, false, false, false]);
       expect(await records.add(['id-0', 'one more'], HOUR_MS)).toEqual([true, false]);
-      expect(await records.find(['id-0', 'one more', `id-${MOST_RECORDS - 1}`])).toEqual(
-        new Set(['id-0', `id-${MOST_RECORDS - 1}`]),
+      expect(await records.find(['id-0', 'one more', `id-${MOST_REVOCATIONS - 1}`])).toEqual(
+        new Set(['id-0', `id-${MOST_REVOCATIONS - 1}`]),
       );
       // what has ended makes room
-      expect((await records.list(MOST_RECORDS * 2)).length).toBe(MOST_RECORDS);
+      expect((await records.list(MOST_REVOCATIONS * 2)).length).toBe(MOST_REVOCATIONS);
     });
 
     can('recordsRevocations', 'take no text that cannot be an id', async (fixture) => {

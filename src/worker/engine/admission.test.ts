@@ -4,7 +4,7 @@ import type { WireMessage } from '../../wire/message.js';
 import { EPOCH_HEADER, LOSSES_HEADER, RESENT_HEADER, SUSPECT_HEADER, UNKNOWN_SINCE_HEADER } from '../../wire/own-headers.js';
 import { encodeTaskMessage } from '../../wire/task-message.js';
 import type { TaskFacts } from '../port.js';
-import { admit, withHeader } from './admission.js';
+import { type AdmissionContext, admit, withHeader } from './admission.js';
 
 const NOW = Date.UTC(2026, 10, 21);
 const FACTS: TaskFacts = {
@@ -18,7 +18,10 @@ const FACTS: TaskFacts = {
   timeLimitMs: null,
   rateLimit: null,
 };
-const context = { nowMs: NOW, facts: new Map([['known', FACTS]]), unknownTaskPatienceMs: 600_000, random: 0.5 };
+const context: AdmissionContext = {
+  ...{ nowMs: NOW, facts: new Map([['known', FACTS]]), unknownTaskPatienceMs: 600_000, random: 0.5 },
+  isRevoked: () => false,
+};
 
 function message(call: Partial<Parameters<typeof encodeTaskMessage>[0]> = {}): WireMessage {
   return encodeTaskMessage({ task: 'known', id: 'a', args: [1], kwargs: {}, ...call }, { nowMs: NOW });
@@ -44,6 +47,14 @@ describe('admission', () => {
   test('an expired task is ended, also when its eta lies ahead', () => {
     const given = message({ expires: new Date(NOW - 1), eta: new Date(NOW + 60_000) });
     expect(admit(delivery(given), context)).toMatchObject({ kind: 'expired' });
+  });
+
+  test('a revoked task is ended at once, whatever its eta, and known here or not; an expired one has expired', () => {
+    const revoking = { ...context, isRevoked: ({ id }: { readonly id: string }) => id === 'a' };
+    expect(admit(delivery(message({ eta: new Date(NOW + 60_000) })), revoking)).toMatchObject({ kind: 'revoked' });
+    expect(admit(delivery(message({ task: 'unknown' })), revoking)).toMatchObject({ kind: 'revoked' });
+    expect(admit(delivery(message({ expires: new Date(NOW - 1) })), revoking)).toMatchObject({ kind: 'expired' });
+    expect(admit(delivery(message({ id: 'b' })), revoking)).toMatchObject({ kind: 'run' });
   });
 
   test('a task whose time has not come goes to the delay store', () => {

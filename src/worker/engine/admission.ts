@@ -29,7 +29,7 @@ export type Verdict =
       /** It needs an executor to itself: workers died under it, or it is suspected of keeping its loop. */
       readonly alone: boolean;
     }
-  | { readonly kind: 'expired'; readonly headers: TaskHeaders }
+  | { readonly kind: 'expired' | 'revoked'; readonly headers: TaskHeaders }
   | { readonly kind: 'defer'; readonly headers: TaskHeaders; readonly untilMs: number }
   /** Nobody here knows the task: back through the delay store, with the time of the first meeting in a header. */
   | { readonly kind: 'unknown'; readonly headers: TaskHeaders; readonly untilMs: number; readonly message: WireMessage }
@@ -39,6 +39,8 @@ export interface AdmissionContext {
   readonly nowMs: number;
   readonly facts: ReadonlyMap<string, TaskFacts>;
   readonly unknownTaskPatienceMs: number;
+  /** Whether somebody said that it must not run. */
+  readonly isRevoked: (headers: TaskHeaders) => boolean;
   /** For the jitter of unknown tasks. */
   readonly random: number;
 }
@@ -95,6 +97,7 @@ export function admit(delivery: Delivery, context: AdmissionContext): Verdict {
   if (headers === null) return { kind: 'park', headers: null, code: 'E_DECODE', reason: 'neither protocol 2 nor protocol 1' };
   const { nowMs } = context;
   if (headers.expiresMs !== null && headers.expiresMs <= nowMs) return { kind: 'expired', headers };
+  if (context.isRevoked(headers)) return { kind: 'revoked', headers };
   if (headers.etaMs !== null && headers.etaMs > nowMs) return { kind: 'defer', headers, untilMs: headers.etaMs };
   const facts = context.facts.get(headers.task);
   if (facts === undefined) {

@@ -9,6 +9,7 @@ import type { TaskFacts } from '../port.js';
 import { withHeader } from './admission.js';
 import { Intake, type IntakeOptions } from './consumer.js';
 import { RateLimits } from './rate-limits.js';
+import { Revoked } from './revoked.js';
 import { newCounters } from './state.js';
 
 const FACTS: TaskFacts = {
@@ -61,6 +62,7 @@ function intake(secured: boolean, facts: Partial<TaskFacts> = {}) {
     active: new Map(),
     facts: known,
     limits: new RateLimits(known),
+    revoked: new Revoked({ records: null, isTold: true, clock: systemClock, onChange: () => {} }),
     settler: { withoutResult: ({ kind }: Settlement) => events.push(kind) },
     counters: newCounters(),
     logger: silentLogger,

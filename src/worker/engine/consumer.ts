@@ -8,10 +8,12 @@ import { codeOf, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { ResultStore } from '../../results/result-store.js';
 import { pythonError } from '../../wire/exception-info.js';
+import type { TaskHeaders } from '../../wire/task-message.js';
 import type { TaskFacts } from '../port.js';
-import { admit, lossesOf, type Verdict, wasClaimed } from './admission.js';
+import { type AdmissionContext, admit, lossesOf, type Verdict, wasClaimed } from './admission.js';
 import type { Executors } from './executors.js';
 import type { RateLimits } from './rate-limits.js';
+import { REVOKED_UNBEGUN, type Revoked } from './revoked.js';
 import type { Settler } from './settle.js';
 import type { ActiveRun, EngineCounters } from './state.js';
 import type { TaskEvents } from './task-events.js';
@@ -29,6 +31,7 @@ export interface IntakeOptions {
   readonly logger: Logger;
   readonly taskLog: TaskLog;
   readonly limits: RateLimits;
+  readonly revoked: Revoked;
   readonly events: TaskEvents;
   readonly clock: Clock;
   /** The worker's own limits, for tasks and calls that have none. */
@@ -45,10 +48,15 @@ export interface IntakeOptions {
 
 /** A suspect that cannot be alone yet goes back for about this long. */
 const ALONE_AGAIN_MS = 400;
+/** What cannot be judged or claimed now, because the broker or store is away, is tried again after so long. */
+const AWAY_AGAIN_MS = 1_000;
+const NONE: ReadonlySet<string> = new Set();
 
 export class Intake {
   readonly #options: IntakeOptions;
   readonly #precisionMs: number;
+  /** The last of the batches that wait for a look at the records; `null` = none does. Bounded by the credit. */
+  #looking: Promise<void> | null = null;
   #nextRun = 1;
 
   constructor(options: IntakeOptions) {
@@ -57,13 +65,57 @@ export class Intake {
   }
 
   arrivals(arrivals: readonly Arrival[]): void {
-    const { facts, unknownTaskPatienceMs, counters, clock } = this.#options;
-    const context = { nowMs: clock.nowMs(), facts, unknownTaskPatienceMs, random: Math.random() };
+    this.#options.counters.received += arrivals.length;
+    if (this.#looking === null && !this.#options.revoked.mustAsk) return this.#judge(arrivals, NONE);
+    // Behind those that came before.
+    const looking = (this.#looking ?? Promise.resolve())
+      .then(() => this.#askFirst(arrivals))
+      .finally(() => {
+        if (this.#looking === looking) this.#looking = null;
+      });
+    this.#looking = looking;
+  }
+
+  /** Something is recorded as revoked, so it may be among these. */
+  async #askFirst(arrivals: readonly Arrival[]): Promise<void> {
+    const { revoked, logger, settler, clock, grant } = this.#options;
+    const ids: string[] = [];
     for (const arrival of arrivals) {
-      counters.received += 1;
+      const id = arrival.kind === 'delivery' ? arrival.message.headers['id'] : null;
+      if (typeof id === 'string') ids.push(id);
+    }
+    let recorded: ReadonlySet<string>;
+    try {
+      recorded = await revoked.ask(ids);
+    } catch (error) {
+      logger.warn({ count: ids.length, error: toError(error).message }, 'revocations could not be looked up; tasks put back');
+      for (const arrival of arrivals) {
+        if (arrival.kind === 'garbage') this.#parkGarbage(arrival);
+        else {
+          settler.withoutResult({ kind: 'defer', arrival, untilMs: clock.nowMs() + AWAY_AGAIN_MS });
+          grant(arrival.queue);
+        }
+      }
+      return;
+    }
+    this.#judge(arrivals, recorded);
+  }
+
+  #judge(arrivals: readonly Arrival[], recorded: ReadonlySet<string>): void {
+    const context = this.#context(recorded);
+    for (const arrival of arrivals) {
       if (arrival.kind === 'garbage') this.#parkGarbage(arrival);
       else this.#carryOut(arrival, admit(arrival, context));
     }
+  }
+
+  #context(recorded: ReadonlySet<string>): AdmissionContext {
+    const { facts, unknownTaskPatienceMs, revoked, clock } = this.#options;
+    const isRevoked =
+      recorded.size === 0
+        ? (headers: TaskHeaders): boolean => revoked.has(headers)
+        : (headers: TaskHeaders): boolean => recorded.has(headers.id) || revoked.has(headers);
+    return { nowMs: clock.nowMs(), facts, unknownTaskPatienceMs, isRevoked, random: Math.random() };
   }
 
   #carryOut(delivery: Delivery, verdict: Verdict): void {
@@ -96,9 +148,10 @@ export class Intake {
         else this.#start(run);
         return;
       }
-      case 'expired': {
-        counters.expired += 1;
-        const exception = pythonError('TaskRevokedError', ['expired'], 'celery.exceptions');
+      case 'expired':
+      case 'revoked': {
+        counters[verdict.kind] += 1;
+        const exception = pythonError('TaskRevokedError', [verdict.kind], 'celery.exceptions');
         void settler.withoutRun(verdict.headers, 'REVOKED', exception, { kind: 'ack', arrival: delivery }, wasClaimed(delivery));
         break;
       }
@@ -153,9 +206,7 @@ export class Intake {
 
   /** Judges a delivery again whose time has come. */
   #again(delivery: Delivery): void {
-    const { consumer, facts, unknownTaskPatienceMs, clock } = this.#options;
-    if (!consumer().holds(delivery.tag)) return;
-    this.#carryOut(delivery, admit(delivery, { nowMs: clock.nowMs(), facts, unknownTaskPatienceMs, random: Math.random() }));
+    if (this.#options.consumer().holds(delivery.tag)) this.#carryOut(delivery, admit(delivery, this.#context(NONE)));
   }
 
   /** What must happen before some tasks may start: the claims of a redelivered one, in store and broker; the ack of an early one. */
@@ -195,7 +246,7 @@ export class Intake {
       if (codeOf(error) === 'E_KEY_TYPE') return this.#parkUnclaimable(run, toError(error));
       // The store or broker is away: the message goes back and is tried again once they answer.
       logger.warn({ id: headers.id, task: headers.task, error: toError(error).message }, 'could not be claimed; put back');
-      settler.withoutResult({ kind: 'defer', arrival: delivery, untilMs: this.#options.clock.nowMs() + 1_000 });
+      settler.withoutResult({ kind: 'defer', arrival: delivery, untilMs: this.#options.clock.nowMs() + AWAY_AGAIN_MS });
       this.#endUnstarted(run);
     }
   }
@@ -223,7 +274,13 @@ export class Intake {
       this.#endUnstarted(run);
       return;
     }
-    const { active, events } = this.#options;
+    const { active, events, revoked, settler } = this.#options;
+    // It may have waited for its claim meanwhile.
+    if (revoked.has(run.headers)) {
+      settler.outcomes([{ outcome: { ...REVOKED_UNBEGUN, run: run.run }, run }]);
+      this.#endUnstarted(run);
+      return;
+    }
     active.set(run.run, run);
     if (events.on) events.received(run);
     this.#options.executors.dispatch(run);

@@ -121,10 +121,16 @@ export class Engine {
     });
     this.#broker = broker;
     this.#store = store;
-    const { intake, settler, calls, events, dispatcher } = layPath({
+    const { intake, settler, calls, events, dispatcher, revoked } = layPath({
       ...{ options, hello, broker, store, consumer: () => this.#consumer as Consumer, executors: this.#executors },
       ...{ active: this.#active, facts: this.#facts, counters: this.counters, logger: this.#logger, taskLog: this.#taskLog },
-      ...{ clock: this.#clock, lamport: this.#lamport, signal: this.#giveUp.signal, grant: (queue: string) => this.#credit.grant(queue, 1) },
+      ...{
+        clock: this.#clock,
+        lamport: this.#lamport,
+        signal: this.#giveUp.signal,
+        grant: (queue: string) => this.#credit.grant(queue, 1),
+      },
+      overrun: () => (this.#host === null ? null : this.#overrun),
       onDrained: () => {
         this.#credit.pay();
         this.#patience.check();
@@ -150,7 +156,11 @@ export class Engine {
       // A driver may deliver before consume() has resolved; until then there is nothing to settle with.
       onArrivals: (arrivals) => (this.#consumer ? intake.arrivals(arrivals) : starting.push(...arrivals)),
       onLost: (tags) => this.#onLost(new Set(tags)),
-      onState: (state, cause) => this.#vitals.connection(broker.name, state, cause),
+      onRevocations: (version) => revoked.learn(version),
+      onState: (state, cause) => {
+        this.#vitals.connection(broker.name, state, cause);
+        revoked.doubt();
+      },
     });
     dispatcher.start();
     if (starting.length > 0) intake.arrivals(starting.splice(0));

@@ -65,7 +65,7 @@ export function findings(measured: Measured): Finding[] {
   if (counters.abandoned > 0)
     found.push({
       code: 'abandoned-tasks',
-      text: `${counters.abandoned} tasks were failed by their hard time limit while their code went on. Pass ctx.signal to what they wait for, so that it ends too`,
+      text: `${counters.abandoned} tasks were ended by their hard time limit or a revoke while their code went on. Pass ctx.signal to what they wait for, so that it ends too`,
     });
   return found;
 }

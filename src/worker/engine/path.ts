@@ -3,9 +3,9 @@
  * user code (`calls.ts`), over one broker and one store. It has no life of its own: `engine.ts` starts and stops it.
  */
 import type { Broker, Consumer } from '../../brokers/broker.js';
+import type { LamportClock } from '../../control/lamport-clock.js';
 import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
-import type { LamportClock } from '../../control/lamport-clock.js';
 import { packageVersion } from '../../core/version.js';
 import { EventDispatcher } from '../../events/dispatcher.js';
 import type { ResultStore } from '../../results/result-store.js';
@@ -14,11 +14,14 @@ import type { ExecutorHello, TaskFacts } from '../port.js';
 import { Calls } from './calls.js';
 import { Intake } from './consumer.js';
 import type { Executors } from './executors.js';
+import type { OverrunOptions } from './overrun.js';
 import { RateLimits } from './rate-limits.js';
+import { Revoked } from './revoked.js';
 import { CLAIM_TTL_MS, Settler } from './settle.js';
 import type { ActiveRun, EngineCounters } from './state.js';
 import { TaskEvents } from './task-events.js';
 import type { TaskLog } from './task-log.js';
+import { Terminator } from './terminate.js';
 
 export interface PathOptions {
   readonly options: EngineOptions;
@@ -37,6 +40,8 @@ export interface PathOptions {
   readonly lamport: LamportClock;
   /** Aborts when the engine gives up waiting for the store. */
   readonly signal: AbortSignal;
+  /** What it takes to end an executor by force; `null` = nobody can. */
+  readonly overrun: () => OverrunOptions | null;
   /** Credit of a delivery that ended without an executor. */
   grant(queue: string): void;
   /** Called after a batch of outcomes is settled. */
@@ -51,6 +56,8 @@ export interface DeliveryPath {
   /** Not started: it speaks once the worker takes tasks. */
   readonly dispatcher: EventDispatcher;
   readonly events: TaskEvents;
+  readonly revoked: Revoked;
+  readonly terminator: Terminator;
 }
 
 export function layPath({
@@ -62,6 +69,7 @@ export function layPath({
   active,
   facts,
   grant,
+  overrun,
   ...shared
 }: PathOptions): DeliveryPath {
   const { broker, clock, lamport, logger, counters } = shared;
@@ -74,9 +82,21 @@ export function layPath({
   const events = new TaskEvents(dispatcher);
   const settler = new Settler({ ...shared, events, resultTtlMs: hello.resultTtlMs, signal, onDrained });
   const limits = new RateLimits(facts);
+  const { records } = broker.revocations;
+  const revoked: Revoked = new Revoked({
+    ...{ records: records ?? shared.store.revocations ?? null, isTold: records !== null, clock },
+    onChange: () => void terminator.lookAtWaiting(),
+  });
+  const terminator = new Terminator({
+    ...{ revoked, executors, active, settler, logger, overrun },
+    onEnded: (run) => {
+      active.delete(run.run);
+      grant(run.delivery.queue);
+    },
+  });
   const intake = new Intake({
     ...shared,
-    ...{ executors, settler, active, facts, grant, events },
+    ...{ executors, settler, active, facts, grant, events, revoked },
     softTimeLimitMs: options.softTimeLimitMs,
     timeLimitMs: options.timeLimitMs,
     nodeName: options.name,
@@ -84,5 +104,5 @@ export function layPath({
     limits,
     claimTtlMs: hello.resultTtlMs ?? CLAIM_TTL_MS,
   });
-  return { intake, settler, limits, calls: new Calls(broker, shared.store, shared), dispatcher, events };
+  return { intake, settler, limits, calls: new Calls(broker, shared.store, shared), dispatcher, events, revoked, terminator };
 }

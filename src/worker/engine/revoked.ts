@@ -7,17 +7,19 @@
  * traffic, and expired tasks never come here.
  */
 import type { Clock } from '../../core/clock.js';
-import { MemoryTimedSet, type TimedSet } from '../../core/timed-set.js';
+import { MemoryTimedSet, MOST_REVOCATIONS, type TimedSet } from '../../core/timed-set.js';
 import type { TaskHeaders } from '../../wire/task-message.js';
 
-/** Celery's `CELERY_WORKER_REVOKES_MAX` and `CELERY_WORKER_REVOKE_EXPIRES`. */
-const MOST_IDS = 50_000;
+/** Celery's `CELERY_WORKER_REVOKE_EXPIRES`; how many is `CELERY_WORKER_REVOKES_MAX`. */
 const KEPT_MS = 3 * 3_600_000;
 const MOST_HEADERS = 100;
 const MOST_VALUES = 1_000;
 /** Where no driver tells the version, it is asked for with the first arrivals after so long. */
 const VERSION_HOLDS_MS = 30_000;
 const NOBODY: ReadonlySet<string> = new Set();
+
+/** What becomes of a run that was revoked before it began. */
+export const REVOKED_UNBEGUN = { kind: 'revoked', begun: false, abandoned: false, runtimeMs: 0, children: [] } as const;
 
 export interface RevokedOptions {
   /** `null`: nobody keeps records, and what is heard is all. */
@@ -39,7 +41,7 @@ export class Revoked {
 
   constructor(options: RevokedOptions) {
     this.#options = options;
-    this.#heard = this.#newSet(MOST_IDS);
+    this.#heard = this.#newSet(MOST_REVOCATIONS);
   }
 
   /** How many ids are held; for people and tests. */

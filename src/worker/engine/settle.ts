@@ -177,6 +177,14 @@ export class Settler {
         finish(this.#outcomeWrite(run, outcome, 'FAILURE', exception, null), run.settled ? null : park);
         return;
       }
+      case 'revoked': {
+        counters.revoked += 1;
+        if (outcome.abandoned) counters.abandoned += 1;
+        if (outcome.begun) taskLog.terminated(run, outcome);
+        const exception = pythonError('TaskRevokedError', [outcome.begun ? 'terminated' : 'revoked'], 'celery.exceptions');
+        finish(run.facts.ignoreResult ? null : this.#outcomeWrite(run, outcome, 'REVOKED', exception, null), ack);
+        return;
+      }
       case 'ignored':
         finish(null, ack);
         return;

@@ -38,6 +38,8 @@ export interface EngineCounters {
   failed: number;
   retried: number;
   expired: number;
+  /** Ended by a revoke, before they began or while they ran. */
+  revoked: number;
   deferred: number;
   parked: number;
   handedBack: number;
@@ -56,6 +58,7 @@ export function newCounters(): EngineCounters {
     failed: 0,
     retried: 0,
     expired: 0,
+    revoked: 0,
     deferred: 0,
     parked: 0,
     handedBack: 0,

@@ -54,6 +54,11 @@ export class TaskLog {
     this.#logger.warn({ ...this.#fields(run, outcome.runtimeMs), delayMs: outcome.delayMs, error }, 'task will be tried again');
   }
 
+  terminated(run: ActiveRun, { abandoned, runtimeMs }: Extract<Outcome, { kind: 'revoked' }>): void {
+    const what = abandoned ? 'task revoked while it ran; its code goes on and counts for nothing' : 'task revoked while it ran';
+    this.#logger.warn(this.#fields(run, runtimeMs), what);
+  }
+
   parked(queue: string, headers: TaskHeaders | null, code: string, reason: string): void {
     this.#logger.error({ queue, id: headers?.id ?? null, task: headers?.task ?? null, code, reason }, 'message parked');
     this.#pile.grows();

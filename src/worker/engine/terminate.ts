@@ -3,12 +3,13 @@
  * Celery, unless it is to be terminated: then its signal aborts, and if it has not ended within a moment its executor ends it,
  * or, when that does not answer, is ended itself (`overrun.ts`). Next stop: `revoked.ts` for those that are still to come.
  */
+import type { RevokeHow, RevokePort } from '../../control/worker-port.js';
 import { toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { TaskHeaders } from '../../wire/task-message.js';
 import type { Executors } from './executors.js';
 import { endRevoked, type OverrunOptions } from './overrun.js';
-import { type Revoked, valuesOf } from './revoked.js';
+import { REVOKED_UNBEGUN, type Revoked, valuesOf } from './revoked.js';
 import type { Settler } from './settle.js';
 import type { ActiveRun } from './state.js';
 
@@ -18,14 +19,6 @@ const MOMENT_MS = 1_000;
 const ANSWER_MS = 1_500;
 /** The executor of a run that waits for one. */
 const NONE = -1;
-const UNBEGUN = { kind: 'revoked', begun: false, abandoned: false, runtimeMs: 0, children: [] } as const;
-
-/** How to revoke. */
-export interface RevokeHow {
-  readonly terminate: boolean;
-  /** A signal's name, with or without SIG. Celery's KILL leaves no moment; all others mean the same here. */
-  readonly signal: string;
-}
 
 export interface TerminatorOptions {
   readonly revoked: Revoked;
@@ -39,7 +32,8 @@ export interface TerminatorOptions {
   readonly onEnded: (run: ActiveRun) => void;
 }
 
-export class Terminator {
+/** For the remote commands. Of Celery's signals KILL leaves no moment; all others mean the same here. */
+export class Terminator implements RevokePort {
   readonly #options: TerminatorOptions;
   #looking = false;
 
@@ -62,6 +56,14 @@ export class Terminator {
         stampedHeaders?.some((name) => valuesOf(stamps[name]).some((value) => headers.get(name)?.includes(value))) === true,
       how,
     );
+  }
+
+  hear(ids: readonly string[]): void {
+    this.#options.revoked.hear(ids);
+  }
+
+  list(limitBytes: number): readonly string[] {
+    return this.#options.revoked.list(limitBytes);
   }
 
   /** The records have changed: what waits here may be among them. */
@@ -88,7 +90,7 @@ export class Terminator {
       if (!isMeant(run.headers)) continue;
       if (run.executor === NONE && executors.withdraw(run)) {
         onEnded(run);
-        settler.outcomes([{ outcome: { ...UNBEGUN, run: run.run }, run }]);
+        settler.outcomes([{ outcome: { ...REVOKED_UNBEGUN, run: run.run }, run }]);
       } else if (how.terminate) running.push(run);
     }
     // After this turn: what was given to an executor in it is on its way only then.
