@@ -55,6 +55,7 @@ class RedisResults implements ResultStore {
     this.#waiters = new ResultWaiters(target, options.logger, this.#commands);
     this.revocations = redisTimedSet({
       ...{ connection: this.#commands, most: MOST_REVOCATIONS, timeoutMs: REACH_MS, assertOpen: () => this.#assertOpen() },
+      keys: { set: `${prefix}lovage:revoked`, version: `${prefix}lovage:revoked:version` },
     });
   }
 
