@@ -27,6 +27,7 @@ export {
   BrokerError,
   ConfigError,
   codeOf,
+  DuplicateSendError,
   LovageError,
   PublishError,
   ResultError,

@@ -22,6 +22,8 @@ export interface BrokerCapabilities {
   readonly durable: true | string;
   /** Publishing takes `notBeforeMs` itself: the message waits in the broker and not in a queue, if need be as long as a worker of ours lives. */
   readonly delayedPublish: true | string;
+  /** `OutgoingMessage.dedupe` is honoured: the key is taken in one step with the publish. */
+  readonly dedupe: true | string;
   /** Priorities are honoured on queues declared by default. */
   readonly priorities: true | string;
   /** `peek` shows messages without touching them. */
@@ -48,11 +50,24 @@ export interface OutgoingMessage {
   readonly priority?: number;
   /** Wall time before which no worker may get it. Honoured if `capabilities.delayedPublish`; else it goes to the queue and a worker defers it by its `eta` header. */
   readonly notBeforeMs?: number;
+  /** Sent only if no message with this key was, in one step with taking the key. Honoured if `capabilities.dedupe`; else the caller sees to it. */
+  readonly dedupe?: DedupeKey;
   /**
    * Its worker may be of another make: it must not wait where only Lovage looks. Where the delay store is such a place, it goes to its
    * queue with its `eta` header, as Celery's clients send it.
    */
   readonly anyWorker?: boolean;
+}
+
+/**
+ * A key that one message may have for a time. Whoever comes too late gets a DuplicateSendError with the id of the one that has it;
+ * the same id again is confirmed and not sent twice, so an unknown outcome can be cleared up by repeating.
+ */
+export interface DedupeKey {
+  /** Short, of letters, digits, `:` and `-`. */
+  readonly key: string;
+  /** From the send on. */
+  readonly ttlMs: number;
 }
 
 /** `null`: confirmed. Otherwise why not, with `outcome` telling what is known. Never throws for a single message. */

@@ -26,6 +26,7 @@ export const ERROR_CODES = {
   // broker
   E_PUBLISH_FAILED: 'The broker refused or could not confirm a message; `outcome` says what is known.',
   E_PUBLISH_TIMEOUT: 'The total deadline of a send() passed; `outcome` says what is known.',
+  E_DUPLICATE_SEND: 'A task with the same dedupe key was sent before, and its time window has not ended.',
   E_BROKER_UNREACHABLE: 'No connection to the broker could be made.',
   E_BROKER_AUTH: 'The broker or store refused the credentials.',
   E_CONNECTION_LOST: 'The connection to the broker or store was lost.',

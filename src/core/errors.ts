@@ -45,6 +45,16 @@ export class PublishError extends BrokerError {
   }
 }
 
+/** A send that was left out, because a task with the same dedupe key was sent before. Code `E_DUPLICATE_SEND`, outcome `not-sent`. */
+export class DuplicateSendError extends PublishError {
+  /** The id of the task that was sent before. */
+  readonly existingId: string;
+  constructor(message: string, details: { readonly existingId: string; readonly taskId?: string | undefined }) {
+    super('E_DUPLICATE_SEND', message, { outcome: 'not-sent', taskId: details.taskId });
+    this.existingId = details.existingId;
+  }
+}
+
 /** Waiting for, or reading, a result went wrong. Codes `E_RESULT_*`, `E_WAIT_INSIDE_TASK`, `E_TASK_REVOKED`. */
 export class ResultError extends LovageError {}
 

@@ -6,6 +6,7 @@
 import { describe } from 'vitest';
 import { defineResultSuite, type ResultStoreConformanceOptions, type ResultStoreFixture } from './conformance/result-fixture.js';
 import { rememberingSuite } from './conformance/remembering.js';
+import { sendKeysSuite } from './conformance/send-keys.js';
 import { storingSuite } from './conformance/storing.js';
 import { waitingSuite } from './conformance/waiting.js';
 
@@ -24,6 +25,7 @@ export function resultStoreConformance(
     const suite = defineResultSuite(open, options);
     storingSuite(suite);
     waitingSuite(suite);
+    sendKeysSuite(suite);
     rememberingSuite(suite);
   });
 }

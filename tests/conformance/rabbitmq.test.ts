@@ -85,6 +85,7 @@ describe.skipIf(missing !== null)(`on a private node${missing ? ` [skipped: ${mi
     { capability: 'countsLosses', why: 'the first worker that dies with a message is not counted' },
     { capability: 'countsListeners', why: 'it does not tell to how many queues a broadcast went' },
     { capability: 'recordsRevocations', why: 'it has no place for them' },
+    { capability: 'dedupe', why: 'it has no place for keys: the result store keeps them' },
     { capability: 'withdraws', why: 'no message can be taken out of a queue by its id' },
   ] as const;
   brokerConformance('rabbitmq', fixture(''), {
@@ -115,6 +116,7 @@ describe.skipIf(missing !== null)(`on a private node${missing ? ` [skipped: ${mi
     gaps: [
       { capability: 'readableByAnyone', why: 'a result goes to its sender and is kept nowhere else' },
       { capability: 'fence', why: 'there is no store that could refuse one' },
+      { capability: 'sendKeys', why: 'nothing is kept' },
       { capability: 'ttl', why: 'the sender keeps what arrived for a day, whatever the worker says' },
     ],
   });

@@ -1,8 +1,15 @@
 /** What the file broker asks of the database: arguments and answers of `operations.ts`. Types only; all can be cloned. */
 import type { SqliteValue } from '../../clients/sqlite/driver.js';
 
-/** A message to store. `dueMs` 0: at once. */
-export type NewRow = readonly [queue: string, rank: number, dueMs: number, head: string, body: string | Uint8Array];
+/** A message to store. `dueMs` 0: at once. `once`: only if nobody has this key. */
+export type NewRow = readonly [
+  queue: string,
+  rank: number,
+  dueMs: number,
+  head: string,
+  body: string | Uint8Array,
+  once?: { readonly key: string; readonly id: string; readonly ttlMs: number },
+];
 
 export interface PopArgument {
   /** The consumer's holder row; `null` before its first delivery and after it was lost. */

@@ -16,7 +16,7 @@ export const prepareOperations: PrepareOperations = (connection, context) => {
   const table = new MessageTable(connection, context);
   return {
     calls: {
-      ...storeOperations(connection, table),
+      ...storeOperations(connection, context, table),
       ...handOutOperations(connection, context, table),
       ...deadOperations(connection, table),
       ...waitingOperations(connection, table),

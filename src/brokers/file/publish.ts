@@ -7,6 +7,7 @@ import type { FileSession } from '../../clients/sqlite/session.js';
 import type { ErrorCode } from '../../core/error-codes.js';
 import { toError as asError, codeOf, PublishError, type SendOutcome } from '../../core/errors.js';
 import type { OutgoingMessage, PublishOptions, PublishResult } from '../broker.js';
+import { duplicateOf, idOf } from '../duplicate.js';
 import type { NewRow } from './call-types.js';
 import { toDueMs } from './holdings.js';
 import { rankOf } from './rank.js';
@@ -31,6 +32,8 @@ interface Failure {
 interface Chunk {
   readonly messages: readonly OutgoingMessage[];
   state: 'waiting' | 'asked' | 'stored' | Failure;
+  /** Whose dedupe keys kept messages of it out, by place; `null`: all are stored. */
+  holders: readonly (string | null)[] | null;
 }
 
 /** One result a message, in order. Never rejects. */
@@ -42,10 +45,16 @@ export async function publishRows(
   const chunks = split(messages);
   const given = await storeAll(session, chunks, options);
   const results: PublishResult[] = [];
-  for (const { state, messages: part } of chunks) {
+  for (const { state, messages: part, holders } of chunks) {
     const failure =
       state === 'stored' ? null : typeof state === 'object' ? state : { ...(given as Failure), outcome: outcomeOf(state) };
-    for (const { message } of part) results.push(failure && toError(message.headers['id'], failure));
+    for (let at = 0; at < part.length; at += 1) {
+      const outgoing = part[at] as OutgoingMessage;
+      const holder = holders?.[at] ?? null;
+      // one that has the key itself is there already
+      if (failure) results.push(toError(outgoing.message.headers['id'], failure));
+      else results.push(holder === null || holder === idOf(outgoing) ? null : duplicateOf(outgoing, holder));
+    }
   }
   return results;
 }
@@ -57,7 +66,8 @@ function split(messages: readonly OutgoingMessage[]): Chunk[] {
     for (let length = 0; end < messages.length && end - start < CHUNK_MESSAGES && length < CHUNK_LENGTH; end += 1) {
       length += (messages[end] as OutgoingMessage).message.body.data.length;
     }
-    chunks.push({ messages: start === 0 && end === messages.length ? messages : messages.slice(start, end), state: 'waiting' });
+    const part = start === 0 && end === messages.length ? messages : messages.slice(start, end);
+    chunks.push({ messages: part, state: 'waiting', holders: null });
   }
   return chunks;
 }
@@ -104,8 +114,11 @@ function storeAll(
         const chunk = chunks[next] as Chunk;
         chunk.state = 'asked';
         const rows = chunk.messages.map(encodeRow);
-        session.call('publish', rows, { mode: 'durable', weight: rows.length, deadlineMs }).then(
-          () => onSettled(chunk, 'stored'),
+        session.call<Chunk['holders']>('publish', rows, { mode: 'durable', weight: rows.length, deadlineMs }).then(
+          (holders) => {
+            chunk.holders = holders;
+            onSettled(chunk, 'stored');
+          },
           (error: unknown) => onSettled(chunk, toFailure(error)),
         );
       }
@@ -115,14 +128,11 @@ function storeAll(
   });
 }
 
-function encodeRow({ to, message, priority, notBeforeMs }: OutgoingMessage): NewRow {
-  return [
-    to.queue,
-    rankOf(priority ?? message.properties.priority),
-    toDueMs(notBeforeMs),
-    encodeHead(message, priority),
-    encodeBody(message.body),
-  ];
+function encodeRow(outgoing: OutgoingMessage): NewRow {
+  const { to, message, priority, notBeforeMs, dedupe } = outgoing;
+  const rank = rankOf(priority ?? message.properties.priority);
+  const row = [to.queue, rank, toDueMs(notBeforeMs), encodeHead(message, priority), encodeBody(message.body)] as const;
+  return dedupe === undefined ? row : [...row, { ...dedupe, id: idOf(outgoing) }];
 }
 
 /** Of a chunk that was given up: what was never asked for was never stored. */

@@ -8,7 +8,8 @@ import type { MessageTable } from './message-table.js';
 /** What one step of a purge removes: the lock is free for others in between. */
 const PURGE_STEP = 1_000;
 
-export function storeOperations(connection: SqliteConnection, table: MessageTable) {
+export function storeOperations(connection: SqliteConnection, context: OperationContext, table: MessageTable) {
+  const keys = sendKeyRows(connection, context);
   const names = connection.prepare('SELECT name FROM queues ORDER BY name');
   const countLine = connection.prepare('SELECT count(*) AS n FROM line WHERE queue = ?');
   const countLater = connection.prepare('SELECT count(*) AS n FROM later WHERE queue = ?');
@@ -35,9 +36,17 @@ export function storeOperations(connection: SqliteConnection, table: MessageTabl
   const removeIds = (rows: readonly SqliteRow[]): void => void remove.run([JSON.stringify(rows.map(({ id }) => id))]);
 
   return {
-    publish: (rows: readonly NewRow[]): null => {
-      for (const row of rows) table.add(row);
-      return null;
+    /** For each row the id that has its key, `null` where it was stored; `null` for all of them where none has a key. */
+    publish: (rows: readonly NewRow[]): (string | null)[] | null => {
+      let holders: (string | null)[] | null = null;
+      for (let at = 0; at < rows.length; at += 1) {
+        const row = rows[at] as NewRow;
+        const once = row[5];
+        const holder = once === undefined ? null : keys.swap({ ...once, expected: null, value: once.id });
+        if (holder === null) table.add(row);
+        else (holders ??= rows.map(() => null))[at] = holder;
+      }
+      return holders;
     },
 
     declare: (queue: string): null => {

@@ -10,8 +10,10 @@ import type { WireMessage } from '../../wire/message.js';
 import type { Arrival, Broadcast, OutgoingMessage, ParkReason, PublishResult } from '../broker.js';
 import { type DeadLetter, deadFacts, newDeadLetterId } from '../dead-letters.js';
 import type { Pause } from '../pauses.js';
+import { duplicateOf, idOf } from '../duplicate.js';
 import type { MemoryConsumer } from './consumer.js';
 import { DelayHeap, type Entry, MemoryQueue } from './queue.js';
+import { MemorySendKeys } from './send-keys.js';
 
 /** Limits of a memory broker; beyond them publishing is refused with `E_BROKER_FULL`. */
 export interface MemoryLimits {
@@ -54,6 +56,7 @@ export class MemorySpace {
   readonly revoked: MemoryTimedSet;
   /** By kind and name. Bounded by `MOST_PAUSES`. */
   readonly pauses = new Map<string, Pause>();
+  readonly sendKeys = new MemorySendKeys();
   readonly listeners = new Set<Listener>();
   readonly consumers = new Set<MemoryConsumer>();
   readonly #maxMessages: number;
@@ -91,16 +94,26 @@ export class MemorySpace {
 
   /** Takes a message in, or says why not. */
   accept(outgoing: OutgoingMessage): PublishResult {
-    const { to, priority, notBeforeMs } = outgoing;
+    const { to, priority, notBeforeMs, dedupe } = outgoing;
+    const nowMs = this.clock.nowMs();
+    const holder = dedupe === undefined ? null : this.sendKeys.holder(dedupe.key, nowMs);
+    if (holder !== null) return holder === idOf(outgoing) ? null : duplicateOf(outgoing, holder);
     const existing = this.queues.get(to.queue);
     const refusal = this.#refusal(to.queue, existing);
     if (refusal !== null) {
-      const id = outgoing.message.headers['id'];
-      return new PublishError('E_BROKER_FULL', refusal, { outcome: 'not-sent', taskId: typeof id === 'string' ? id : undefined });
+      return new PublishError('E_BROKER_FULL', refusal, { outcome: 'not-sent', taskId: idOf(outgoing) });
+    }
+    if (dedupe !== undefined) {
+      if (!this.sendKeys.hasRoom(nowMs))
+        return new PublishError('E_BROKER_FULL', `the memory broker holds ${this.sendKeys.size} dedupe keys, its limit`, {
+          outcome: 'not-sent',
+          taskId: idOf(outgoing),
+        });
+      this.sendKeys.take(dedupe, idOf(outgoing), nowMs);
     }
     const queue = existing ?? this.queue(to.queue);
     const entry = toEntry(outgoing.message, priority);
-    if (notBeforeMs !== undefined && notBeforeMs > this.clock.nowMs()) this.delay(queue, entry, notBeforeMs);
+    if (notBeforeMs !== undefined && notBeforeMs > nowMs) this.delay(queue, entry, notBeforeMs);
     else queue.pushBack(entry);
     this.schedulePump();
     return null;

@@ -68,7 +68,8 @@ function capabilitiesOf({ options }: AmqpTarget): BrokerCapabilities {
       'RabbitMQ has no place for them: with a result store that is a Redis or a file the records are kept there, else a revoke reaches only the workers that listen',
     withdraws:
       'a message in a queue of RabbitMQ, delay queues included, cannot be taken out by its id: it is dropped when its time has come',
-    celery: true,
+    dedupe: 'RabbitMQ has no place for dedupe keys: they are kept in the result store',
+  celery: true,
     countsListeners: 'RabbitMQ does not tell to how many queues a broadcast went',
   };
 }

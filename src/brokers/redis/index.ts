@@ -192,6 +192,7 @@ class RedisBroker implements Broker {
     await Promise.all([...this.#inboxes].map((inbox) => inbox.close()));
     await Promise.all([...this.#consumers].map((consumer) => consumer.close({ timeoutMs: CLOSE_MS })));
     this.#publisher.close();
+    this.#once.close();
     await this.#links.close();
   }
 
@@ -200,6 +201,7 @@ class RedisBroker implements Broker {
     await Promise.all([...this.#inboxes].map((inbox) => inbox.crash()));
     await Promise.all([...this.#consumers].map((consumer) => consumer.close({ timeoutMs: 0 })));
     this.#publisher.close();
+    this.#once.close();
     await closed;
   }
 

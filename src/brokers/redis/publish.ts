@@ -14,7 +14,6 @@ import { RedisLinkError } from '../../clients/redis.js';
 import { encodeCommand } from '../../clients/resp.js';
 import type { ErrorCode } from '../../core/error-codes.js';
 import { toError } from '../../core/errors.js';
-import { encodeEnvelope, queueKey, redisPriority } from '../../wire/redis-envelope.js';
 import type { OutgoingMessage, PublishOptions, PublishResult } from '../broker.js';
 import { RedisBindings } from './bindings.js';
 import { WaitingChunks } from './chunks.js';
@@ -31,6 +30,7 @@ import {
   refusalOf,
   unknownBecause,
 } from './outbox.js';
+import { type Placed, place } from './place.js';
 import { Replication } from './replication.js';
 import { delayedMember, delayedTask } from './scripts/delayed-member.js';
 
@@ -118,21 +118,14 @@ export class RedisPublisher {
       const message = `${this.#count} messages wait for ${this.#links.target.label} already: send again when it answers`;
       return this.#settle(batch, position, notSent('E_BROKER_FULL', message, outgoing));
     }
-    const { to, priority, notBeforeMs = 0, anyWorker } = outgoing;
-    let { message } = outgoing;
-    if (priority !== undefined)
-      message = { ...message, properties: { ...message.properties, priority: redisPriority(priority) } };
-    const exchange = to.exchange ?? '';
-    const routingKey = to.routingKey ?? to.queue;
-    const deliveryTag = randomUUID();
-    let envelope: string;
+    let placed: Placed;
     try {
-      this.#bindings.plan(exchange, routingKey, to.queue);
-      envelope = encodeEnvelope(message, { exchange, routingKey, deliveryTag });
+      placed = place(outgoing, this.#bindings);
     } catch (error) {
       return this.#settle(batch, position, notSent('E_PUBLISH_FAILED', toError(error).message, outgoing, error));
     }
-    const list = queueKey(to.queue, message.properties.priority ?? 0);
+    const { to, notBeforeMs = 0, anyWorker } = outgoing;
+    const { list, envelope, deliveryTag } = placed;
     // Others than Lovage never look into the delay set.
     const isDelayed = notBeforeMs > 0 && anyWorker !== true && notBeforeMs > Date.now();
     const chunk = this.#waiting.openFor(list, isDelayed ? to.queue : null);
@@ -142,7 +135,7 @@ export class RedisPublisher {
     chunk.positions.push(position);
     if (isDelayed) {
       chunk.writer.argument(String(Math.ceil(notBeforeMs)));
-      chunk.writer.argument(delayedMember(deliveryTag, list, delayedTask(message.headers), envelope));
+      chunk.writer.argument(delayedMember(deliveryTag, list, delayedTask(outgoing.message.headers), envelope));
     } else chunk.writer.argument(envelope);
     this.#count += 1;
     this.#bytes += chunk.writer.length - start;

@@ -13,6 +13,7 @@ import type {
   ResultStoreCapabilities,
   ResultStoreOptions,
   ResultWrite,
+  SendKeySwap,
   WaitOptions,
   WriteResult,
 } from '../result-store.js';
@@ -112,6 +113,11 @@ class FileResults implements ResultStore {
     await this.#inChunks(ids, (chunk) =>
       this.#session.call<null>('forget', chunk, { mode: 'relaxed', weight: chunk.length }).then(() => []),
     );
+  }
+
+  async swapSendKey(swap: SendKeySwap): Promise<string | null> {
+    this.#assertOpen();
+    return this.#session.call<string | null>('swapSendKey', swap, { mode: 'durable' });
   }
 
   async close(): Promise<void> {

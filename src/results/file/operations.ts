@@ -6,6 +6,7 @@
 import type { SqliteConnection, SqliteRow } from '../../clients/sqlite/driver.js';
 import type { OperationContext, OperationModule, PrepareOperations } from '../../clients/sqlite/operations.js';
 import { timedSetOperations } from '../../clients/sqlite/timed-set.js';
+import { sendKeyRows } from '../../clients/sqlite/send-keys.js';
 import { type Claim, FINAL_STATES, type ResultWrite, type WriteResult } from '../result-store.js';
 import { hashOf, ResultTable } from './result-table.js';
 
@@ -38,6 +39,7 @@ const READ_STEP = 200;
 
 export const prepareOperations: PrepareOperations = (connection, context) => {
   const table = new ResultTable(connection, context);
+  const sendKeys = sendKeyRows(connection, context);
   let sweptAtMs = 0;
   const marks = timedSetOperations(connection, context);
   let written = 0;
@@ -48,6 +50,7 @@ export const prepareOperations: PrepareOperations = (connection, context) => {
         written += count;
       }),
       ...readOperations(connection, table),
+      swapSendKey: sendKeys.swap,
     },
     beforeCommit() {
       table.flush();

@@ -70,6 +70,7 @@ class MemoryResults implements ResultStore {
   readonly capabilities: ResultStoreCapabilities = {
     readableByAnyone: true,
     fence: true,
+    sendKeys: 'the memory store lives in one process, and others send to the same queues: use results: redis:// or file:PATH',
   };
   readonly #use: SharedUse<MemoryResultsSpace>;
   readonly #space: MemoryResultsSpace;

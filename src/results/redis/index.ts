@@ -14,10 +14,12 @@ import type {
   ResultStoreCapabilities,
   ResultStoreOptions,
   ResultWrite,
+  SendKeySwap,
   WaitOptions,
   WriteResult,
 } from '../result-store.js';
 import { claim } from './scripts/claim.js';
+import { swap } from './scripts/swap.js';
 import { type WriteGroup, write } from './scripts/write.js';
 import { ResultWaiters } from './waiters.js';
 
@@ -44,13 +46,18 @@ class RedisResults implements ResultStore {
   readonly revocations: TimedSet;
   readonly #commands: RedisConnection;
   readonly #waiters: ResultWaiters;
-  readonly #names: { readonly metas: string; readonly epochs: string; readonly claims: string };
+  readonly #names: { readonly metas: string; readonly epochs: string; readonly claims: string; readonly sendKeys: string };
   #closing: Promise<void> | null = null;
 
   constructor(options: ResultStoreOptions) {
     const target = parseRedisUrl(options.url);
     const prefix = resultPrefix(target.prefix);
-    this.#names = { metas: `${prefix}celery-task-meta-`, epochs: `${prefix}lovage:epoch:`, claims: `${prefix}lovage:epochs` };
+    this.#names = {
+      metas: `${prefix}celery-task-meta-`,
+      epochs: `${prefix}lovage:epoch:`,
+      claims: `${prefix}lovage:epochs`,
+      sendKeys: `${prefix}lovage:dedupe:`,
+    };
     this.#commands = new RedisConnection({ target, logger: options.logger, name: 'lovage:results' });
     this.#waiters = new ResultWaiters(target, options.logger, this.#commands);
     this.revocations = redisTimedSet({
@@ -120,6 +127,10 @@ class RedisResults implements ResultStore {
     if (ids.length === 0) this.#assertOpen();
   }
 
+  async swapSendKey(change: SendKeySwap): Promise<string | null> {
+    return this.#within(() => swap(this.#commands, this.#names.sendKeys + change.key, change));
+  }
+
   close(): Promise<void> {
     this.#closing ??= Promise.all([this.#waiters.close(), this.#commands.close()]).then(() => {});
     return this.#closing;
@@ -169,12 +180,16 @@ class RedisResults implements ResultStore {
   }
 
   /** A read, or another command that may be repeated; waits a few seconds for a connection. */
-  async #ask(name: string, args: readonly string[]): Promise<unknown> {
+  #ask(name: string, args: readonly string[]): Promise<unknown> {
+    return this.#within(() => this.#commands.call(name, args));
+  }
+
+  async #within<T>(step: () => Promise<T>): Promise<T> {
     this.#assertOpen();
     for (let tries = 0; ; tries += 1) {
       try {
         await this.#commands.whenReady(REACH_MS);
-        return await this.#commands.call(name, args);
+        return await step();
       } catch (error) {
         if (!(error instanceof RedisLinkError) || tries > 0) throw explain(error, this.#commands.target.label);
       }

@@ -10,6 +10,7 @@ const OPTIONS: TaskDefinition['options'] = {
   retry: null,
   softTimeLimitMs: null,
   timeLimitMs: null,
+  rateLimit: null,
   ack: 'late',
   ignoreResult: false,
   resultTtlMs: null,

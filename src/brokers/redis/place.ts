@@ -1,0 +1,25 @@
+/** Where a message goes in Redis, and as what: the list of its queue and priority, and kombu's envelope. */
+import { randomUUID } from 'node:crypto';
+import { encodeEnvelope, queueKey, redisPriority } from '../../wire/redis-envelope.js';
+import type { OutgoingMessage } from '../broker.js';
+import type { RedisBindings } from './bindings.js';
+
+export interface Placed {
+  /** The key, without the global prefix. */
+  readonly list: string;
+  readonly envelope: string;
+  /** The envelope's own; no other message has it. */
+  readonly deliveryTag: string;
+}
+
+/** @throws ConfigError `E_CONFIG_RANGE` for a queue's name; WireError for what no envelope can hold */
+export function place({ to, priority, message: given }: OutgoingMessage, bindings: RedisBindings): Placed {
+  const message =
+    priority === undefined ? given : { ...given, properties: { ...given.properties, priority: redisPriority(priority) } };
+  const exchange = to.exchange ?? '';
+  const routingKey = to.routingKey ?? to.queue;
+  const deliveryTag = randomUUID();
+  bindings.plan(exchange, routingKey, to.queue);
+  const envelope = encodeEnvelope(message, { exchange, routingKey, deliveryTag });
+  return { list: queueKey(to.queue, message.properties.priority ?? 0), envelope, deliveryTag };
+}
