@@ -69,7 +69,7 @@ function capabilitiesOf({ options }: AmqpTarget): BrokerCapabilities {
     withdraws:
       'a message in a queue of RabbitMQ, delay queues included, cannot be taken out by its id: it is dropped when its time has come',
     dedupe: 'RabbitMQ has no place for dedupe keys: they are kept in the result store',
-  celery: true,
+    celery: true,
     countsListeners: 'RabbitMQ does not tell to how many queues a broadcast went',
   };
 }
