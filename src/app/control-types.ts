@@ -18,6 +18,8 @@ export interface ControlOptions {
   readonly limit?: number;
   /** Gives up at once. */
   readonly signal?: AbortSignal;
+  /** Hears of each node as it answers; not inside a task. */
+  readonly onAnswer?: (node: string) => void;
 }
 
 /** What workers answered. */

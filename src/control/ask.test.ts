@@ -201,10 +201,10 @@ test('a signal ends the wait at once, and nothing stays open', async () => {
   const { asker, join } = await cluster();
   await join('mute@host', () => undefined);
   const controller = new AbortController();
-  const asked = ask(asker, question(), controller.signal);
+  const asked = ask(asker, question(), { signal: controller.signal });
   controller.abort(new Error('enough'));
   await expect(asked).rejects.toThrow('enough');
-  await expect(ask(asker, question(), controller.signal)).rejects.toThrow('enough');
+  await expect(ask(asker, question(), { signal: controller.signal })).rejects.toThrow('enough');
 });
 
 test('eight questions at once have inboxes, the others wait for their turn and are answered', async () => {

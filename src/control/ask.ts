@@ -6,7 +6,7 @@
  * heard within the last minute have answered. Bounded: `MOST_ANSWERS`, and what an inbox holds.
  */
 import { randomUUID } from 'node:crypto';
-import type { ControlAnswers } from '../app/control-types.js';
+import type { ControlAnswers, ControlOptions } from '../app/control-types.js';
 import type { ControlQuestion } from '../app/gateway.js';
 import type { Broker } from '../brokers/broker.js';
 import type { Logger } from '../core/logger.js';
@@ -29,6 +29,9 @@ const STRANGERS_MS = 100;
 
 /** A question without those who wait for answers. */
 type Request = Omit<ControlQuestion, 'timeoutMs' | 'limit'>;
+
+/** How the asker follows and ends it. */
+export type AskHooks = Pick<ControlOptions, 'signal' | 'onAnswer'>;
 
 /** What asking is done with. */
 export interface Asker {
@@ -68,20 +71,20 @@ export function tell({ broker, clock, json }: Asker, question: Request): Promise
 }
 
 /** @throws BrokerError `E_BROKER_UNREACHABLE`; ArgumentError `E_NOT_SERIALISABLE`; the signal's reason */
-export async function ask<T>(asker: Asker, question: ControlQuestion, signal?: AbortSignal): Promise<ControlAnswers<T>> {
+export async function ask<T>(asker: Asker, question: ControlQuestion, hooks: AskHooks = {}): Promise<ControlAnswers<T>> {
   await asker.turns.take();
   try {
-    signal?.throwIfAborted();
-    return await askNow<T>(asker, question, signal);
+    hooks.signal?.throwIfAborted();
+    return await askNow<T>(asker, question, hooks);
   } finally {
     asker.turns.give();
   }
 }
 
-async function askNow<T>(asker: Asker, question: ControlQuestion, signal: AbortSignal | undefined): Promise<ControlAnswers<T>> {
+async function askNow<T>(asker: Asker, question: ControlQuestion, hooks: AskHooks): Promise<ControlAnswers<T>> {
   const { broker, clock, json } = asker;
   const ticket = randomUUID();
-  const waiting = new Waiting(asker, question, ticket);
+  const waiting = new Waiting(asker, question, ticket, hooks.onAnswer);
   const inbox = await broker.openInbox(replyExchange(), (reply) => waiting.hear(reply));
   try {
     const { exchange, routingKey, message } = encodeControlRequest(
@@ -95,7 +98,7 @@ async function askNow<T>(asker: Asker, question: ControlQuestion, signal: AbortS
       { json },
     );
     waiting.heardBy(await broker.broadcast({ exchange, routingKey, message }));
-    return (await waiting.done(signal)) as ControlAnswers<T>;
+    return (await waiting.done(hooks.signal)) as ControlAnswers<T>;
   } finally {
     await inbox.close();
   }
@@ -110,6 +113,7 @@ class Waiting {
   readonly #asker: Asker;
   readonly #question: ControlQuestion;
   readonly #ticket: string;
+  readonly #onAnswer: AskHooks['onAnswer'];
   /** Before the request went out: its first replies must not pass for all that will come. */
   readonly #knownBefore: ReadonlySet<string>;
   readonly #answers = new Map<string, unknown>();
@@ -124,7 +128,8 @@ class Waiting {
   #strangers: NodeJS.Timeout | undefined;
   #finish: (() => void) | null = null;
 
-  constructor(asker: Asker, question: ControlQuestion, ticket: string) {
+  constructor(asker: Asker, question: ControlQuestion, ticket: string, onAnswer: AskHooks['onAnswer']) {
+    this.#onAnswer = onAnswer;
     this.#asker = asker;
     this.#question = question;
     this.#ticket = ticket;
@@ -153,6 +158,7 @@ class Waiting {
       for (const [node, value] of reply.answers) {
         known.hear(node);
         this.#keep(node, value);
+        this.#onAnswer?.(node);
       }
     } catch (error) {
       logger.warn({ err: error }, 'a reply to a control request could not be read');

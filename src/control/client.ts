@@ -14,7 +14,7 @@ import { KnownNodes } from './known-nodes.js';
 import { LamportClock } from './lamport-clock.js';
 import { changePauses, listPauses, PAUSES_CHANGED, type PauseChange } from './pauses.js';
 
-const OPTION_KEYS: ReadonlySet<string> = new Set(['destination', 'pattern', 'matcher', 'timeout', 'limit', 'signal']);
+const OPTION_KEYS: ReadonlySet<string> = new Set(['destination', 'pattern', 'matcher', 'timeout', 'limit', 'signal', 'onAnswer']);
 const CONF_KEYS: ReadonlySet<string> = new Set([...OPTION_KEYS, 'withDefaults']);
 const DEFAULT_TIMEOUT = '1s';
 
@@ -22,17 +22,17 @@ const DEFAULT_TIMEOUT = '1s';
 export function createControl(host: ControlHost): Control {
   const shared = { clock: new LamportClock(), known: new KnownNodes(), turns: new Turns(), logger: host.logger, json: host.json };
   const askerOf = (broker: Broker): Asker => ({ ...shared, broker });
-  const put = async <T>(question: ControlQuestion, signal: AbortSignal | undefined): Promise<ControlAnswers<T>> => {
+  const put = async <T>(question: ControlQuestion, options: ControlOptions = {}): Promise<ControlAnswers<T>> => {
     const gateway = host.gateway();
-    if (gateway.ask) return (await gateway.ask(question, signal)) as ControlAnswers<T>;
-    return ask<T>(askerOf(await gateway.broker()), question, signal);
+    if (gateway.ask) return (await gateway.ask(question, options.signal)) as ControlAnswers<T>;
+    return ask<T>(askerOf(await gateway.broker()), question, options);
   };
   const call = async <T>(
     method: string,
     args: Readonly<Record<string, unknown>>,
     options: ControlOptions = {},
     keys = OPTION_KEYS,
-  ): Promise<ControlAnswers<T>> => put<T>(questionOf(method, args, options, keys), options.signal);
+  ): Promise<ControlAnswers<T>> => put<T>(questionOf(method, args, options, keys), options);
   const cast = async (
     method: string,
     args: Readonly<Record<string, unknown>>,
@@ -48,7 +48,7 @@ export function createControl(host: ControlHost): Control {
     async (names, options = {}) => {
       const change = { kind, to, names: namesOf(names, `control.${to}${kind === 'queue' ? 'Queues' : 'Tasks'}()`) };
       const question = questionOf(PAUSES_CHANGED, {}, options, new Set(['timeout']));
-      return changePauses(await host.gateway().broker(), change, () => put(question, undefined));
+      return changePauses(await host.gateway().broker(), change, () => put(question));
     };
 
   return {

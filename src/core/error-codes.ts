@@ -13,7 +13,7 @@ export const ERROR_CODES = {
   E_DRIVER_MISSING: 'An optional package that this URL or option needs is not installed.',
   E_APP_FILE: 'The app file could not be loaded, or exports no app.',
   E_HEALTH: 'The health server cannot listen on its address, or the heartbeat file cannot be written.',
-  E_WORKER_UNREACHABLE: 'No worker answers at this health address.',
+  E_WORKER_UNREACHABLE: 'No worker answers: at this health address, or to this request.',
   E_TASK_NAME_TAKEN: 'Two tasks were defined under one name.',
   // arguments and serialisation
   E_ARGUMENTS: 'The arguments do not fit the task.',

@@ -34,6 +34,16 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import('./dead.js')).defineDead,
   },
   {
+    name: 'inspect',
+    summary: 'ask running workers, in Python too: what runs, what is registered, …',
+    load: async () => (await import('./inspect.js')).defineInspect,
+  },
+  {
+    name: 'control',
+    summary: 'steer running workers, in Python too: limits, pools, queues, shutdown',
+    load: async () => (await import('./control.js')).defineControl,
+  },
+  {
     name: 'report',
     summary: 'show what a running worker knows of itself',
     load: async () => (await import('./report.js')).defineReport,

@@ -79,7 +79,7 @@ export class Calls {
           this.#store.wait(request.id, { signal }, (meta) => post({ type: 'update', call, meta })),
         );
       case 'ask':
-        return this.#cancellable(key, (signal) => ask(this.#asker, request.question, signal));
+        return this.#cancellable(key, (signal) => ask(this.#asker, request.question, { signal }));
       case 'tell':
         return tell(this.#asker, request.question);
     }
