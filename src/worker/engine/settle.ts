@@ -56,6 +56,8 @@ interface Pair {
 export class Settler {
   /** Outcomes whose result or settlement is still under way. */
   inFlight = 0;
+  /** Of this turn of the loop; bounded by what one delivery of messages brings. */
+  readonly #ended: Settlement[] = [];
   readonly #options: SettlerOptions;
 
   constructor(options: SettlerOptions) {
@@ -79,9 +81,15 @@ export class Settler {
     void this.#carryOut(pairs, direct);
   }
 
-  /** A delivery that ends without running and without a result. */
+  /** A delivery that ends without running and without a result. Those of one turn go together: a pile of them is put off in batches. */
   withoutResult(settlement: Settlement): void {
-    void this.#carryOut([], [settlement]);
+    this.inFlight += 1;
+    if (this.#ended.push(settlement) > 1) return;
+    queueMicrotask(() => {
+      const batch = this.#ended.splice(0);
+      this.inFlight -= batch.length;
+      void this.#carryOut([], batch);
+    });
   }
 
   /**
