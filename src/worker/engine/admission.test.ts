@@ -21,6 +21,7 @@ const FACTS: TaskFacts = {
 const context: AdmissionContext = {
   ...{ nowMs: NOW, facts: new Map([['known', FACTS]]), unknownTaskPatienceMs: 600_000, random: 0.5 },
   isRevoked: () => false,
+  pausedUntilMs: () => null,
 };
 
 function message(call: Partial<Parameters<typeof encodeTaskMessage>[0]> = {}): WireMessage {
@@ -34,6 +35,18 @@ function delivery(of: WireMessage, more: Partial<Delivery> = {}): Delivery {
 describe('admission', () => {
   test('a known task runs, and its result store is not asked', () => {
     expect(admit(delivery(message()), context)).toMatchObject({ kind: 'run', claim: false, facts: FACTS });
+  });
+
+  test('a paused task waits, also one that nobody here knows, and its time to come and its end count first', () => {
+    const pausing = { ...context, pausedUntilMs: (task: string) => (task === 'other' ? null : NOW + 20_000) };
+    expect(admit(delivery(message()), pausing)).toMatchObject({ kind: 'defer', untilMs: NOW + 20_000 });
+    expect(admit(delivery(message({ task: 'nobody' })), pausing)).toMatchObject({ kind: 'defer', untilMs: NOW + 20_000 });
+    expect(admit(delivery(message({ eta: new Date(NOW + 60_000) })), pausing)).toMatchObject({
+      kind: 'defer',
+      untilMs: NOW + 60_000,
+    });
+    expect(admit(delivery(message({ expires: new Date(NOW - 1_000) })), pausing)).toMatchObject({ kind: 'expired' });
+    expect(admit(delivery(message({ task: 'other' })), pausing)).toMatchObject({ kind: 'unknown' });
   });
 
   test.each([

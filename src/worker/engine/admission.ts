@@ -41,6 +41,8 @@ export interface AdmissionContext {
   readonly unknownTaskPatienceMs: number;
   /** Whether somebody said that it must not run. */
   readonly isRevoked: (headers: TaskHeaders) => boolean;
+  /** When a paused task is to be looked at again; `null` = it is not paused. */
+  readonly pausedUntilMs: (task: string) => number | null;
   /** For the jitter of unknown tasks. */
   readonly random: number;
 }
@@ -99,6 +101,8 @@ export function admit(delivery: Delivery, context: AdmissionContext): Verdict {
   if (headers.expiresMs !== null && headers.expiresMs <= nowMs) return { kind: 'expired', headers };
   if (context.isRevoked(headers)) return { kind: 'revoked', headers };
   if (headers.etaMs !== null && headers.etaMs > nowMs) return { kind: 'defer', headers, untilMs: headers.etaMs };
+  const pausedUntilMs = context.pausedUntilMs(headers.task);
+  if (pausedUntilMs !== null) return { kind: 'defer', headers, untilMs: pausedUntilMs };
   const facts = context.facts.get(headers.task);
   if (facts === undefined) {
     const since = message.headers[UNKNOWN_SINCE_HEADER];

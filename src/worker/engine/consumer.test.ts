@@ -8,6 +8,7 @@ import { encodeTaskMessage } from '../../wire/task-message.js';
 import type { TaskFacts } from '../port.js';
 import { withHeader } from './admission.js';
 import { Intake, type IntakeOptions } from './consumer.js';
+import { PauseWatch } from './pauses.js';
 import { RateLimits } from './rate-limits.js';
 import { Revoked } from './revoked.js';
 import { newCounters } from './state.js';
@@ -63,6 +64,7 @@ function intake(secured: boolean, facts: Partial<TaskFacts> = {}) {
     facts: known,
     limits: new RateLimits(known),
     revoked: new Revoked({ records: null, isTold: true, clock: systemClock, onChange: () => {} }),
+    pauses: new PauseWatch({ broker: {} as never, clock: systemClock, logger: silentLogger }),
     settler: { withoutResult: ({ kind }: Settlement) => events.push(kind) },
     counters: newCounters(),
     logger: silentLogger,

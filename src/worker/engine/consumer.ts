@@ -12,6 +12,7 @@ import type { TaskHeaders } from '../../wire/task-message.js';
 import type { TaskFacts } from '../port.js';
 import { type AdmissionContext, admit, lossesOf, type Verdict, wasClaimed } from './admission.js';
 import type { Executors } from './executors.js';
+import type { PauseWatch } from './pauses.js';
 import type { RateLimits } from './rate-limits.js';
 import { REVOKED_UNBEGUN, type Revoked } from './revoked.js';
 import type { Settler } from './settle.js';
@@ -32,6 +33,7 @@ export interface IntakeOptions {
   readonly taskLog: TaskLog;
   readonly limits: RateLimits;
   readonly revoked: Revoked;
+  readonly pauses: PauseWatch;
   readonly events: TaskEvents;
   readonly clock: Clock;
   /** The worker's own limits, for tasks and calls that have none. */
@@ -110,12 +112,15 @@ export class Intake {
   }
 
   #context(recorded: ReadonlySet<string>): AdmissionContext {
-    const { facts, unknownTaskPatienceMs, revoked, clock } = this.#options;
+    const { facts, unknownTaskPatienceMs, revoked, pauses, clock } = this.#options;
     const isRevoked =
       recorded.size === 0
         ? (headers: TaskHeaders): boolean => revoked.has(headers)
         : (headers: TaskHeaders): boolean => recorded.has(headers.id) || revoked.has(headers);
-    return { nowMs: clock.nowMs(), facts, unknownTaskPatienceMs, isRevoked, random: Math.random() };
+    const nowMs = clock.nowMs();
+    const random = Math.random();
+    const pausedUntilMs = (task: string): number | null => pauses.waitUntilMs(task, nowMs, random);
+    return { nowMs, facts, unknownTaskPatienceMs, isRevoked, pausedUntilMs, random };
   }
 
   #carryOut(delivery: Delivery, verdict: Verdict): void {

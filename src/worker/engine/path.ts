@@ -4,7 +4,7 @@
  */
 import type { Broker, Consumer } from '../../brokers/broker.js';
 import type { LamportClock } from '../../control/lamport-clock.js';
-import type { Clock } from '../../core/clock.js';
+import { type Clock, systemClock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
 import { packageVersion } from '../../core/version.js';
 import { EventDispatcher } from '../../events/dispatcher.js';
@@ -15,6 +15,7 @@ import { Calls } from './calls.js';
 import { Intake } from './consumer.js';
 import type { Executors } from './executors.js';
 import type { OverrunOptions } from './overrun.js';
+import { PauseWatch } from './pauses.js';
 import { RateLimits } from './rate-limits.js';
 import { Revoked } from './revoked.js';
 import { CLAIM_TTL_MS, Settler } from './settle.js';
@@ -58,6 +59,8 @@ export interface DeliveryPath {
   readonly events: TaskEvents;
   readonly revoked: Revoked;
   readonly terminator: Terminator;
+  /** Not started. */
+  readonly pauses: PauseWatch;
 }
 
 export function layPath({
@@ -94,9 +97,11 @@ export function layPath({
       grant(run.delivery.queue);
     },
   });
+  // Its timer is real time: a fake clock of tests must not stop for it.
+  const pauses = new PauseWatch({ broker, clock: systemClock, logger });
   const intake = new Intake({
     ...shared,
-    ...{ executors, settler, active, facts, grant, events, revoked },
+    ...{ executors, settler, active, facts, grant, events, revoked, pauses },
     softTimeLimitMs: options.softTimeLimitMs,
     timeLimitMs: options.timeLimitMs,
     nodeName: options.name,
@@ -104,5 +109,6 @@ export function layPath({
     limits,
     claimTtlMs: hello.resultTtlMs ?? CLAIM_TTL_MS,
   });
-  return { intake, settler, limits, calls: new Calls(broker, shared.store, shared), dispatcher, events, revoked, terminator };
+  const calls = new Calls(broker, shared.store, shared);
+  return { intake, settler, limits, calls, dispatcher, events, revoked, terminator, pauses };
 }

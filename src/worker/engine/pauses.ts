@@ -1,7 +1,7 @@
 /**
  * The pauses that hold for this worker: read from the broker at the start, after each reconnect, whenever a broadcast says
  * that they changed (`pauses_changed`), and now and then in case one was missed. A paused queue is not consumed; messages of
- * a paused task wait in the delay store, which counts nothing against them. Who consumes is told by `onQueues`.
+ * a paused task wait in the delay store, which counts nothing against them. Who consumes is told of queues.
  *
  * Bounded: the broker remembers a thousand pauses.
  */
@@ -26,12 +26,12 @@ export interface PauseWatchOptions {
   readonly broker: Broker;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Other queues than before are paused. */
-  onQueues(paused: ReadonlySet<string>): void;
 }
 
 export class PauseWatch {
   readonly #options: PauseWatchOptions;
+  /** Who consumes; told when other queues than before are paused. */
+  onQueues: (paused: ReadonlySet<string>) => void = () => {};
   #queues: ReadonlySet<string> = new Set();
   /** Since when; wall milliseconds. */
   #tasks: ReadonlyMap<string, number> = new Map();
@@ -115,6 +115,6 @@ export class PauseWatch {
     this.#tasks = tasks;
     if (changed || tasksChanged)
       this.#options.logger.info({ queues: [...queues].slice(0, 20), tasks: [...tasks.keys()].slice(0, 20) }, 'paused by people');
-    if (changed) this.#options.onQueues(queues);
+    if (changed) this.onQueues(queues);
   }
 }
