@@ -2,7 +2,8 @@
 import type { Broadcast, Broker, OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
 import { openBroker } from '../brokers/from-url.js';
 import { openResultStore } from '../results/from-url.js';
-import type { ResultStore } from '../results/result-store.js';
+import type { ResultStore, ResultWrite } from '../results/result-store.js';
+import type { WireMessage } from '../wire/message.js';
 import type { AppConfig } from './config.js';
 import type { Gateway } from './gateway.js';
 import { Lazy } from './lazy.js';
@@ -55,6 +56,20 @@ export class ClientGateway implements Gateway {
 
   async forgetResults(ids: readonly string[]): Promise<void> {
     await (await this.#results.get()).forget(ids);
+  }
+
+  async storeResults(writes: readonly ResultWrite[]): Promise<void> {
+    await (await this.#results.get()).set(writes);
+  }
+
+  async withdraw(ids: readonly string[]): Promise<ReadonlyMap<string, WireMessage>> {
+    return (await this.#broker.get()).revocations.withdraw(ids);
+  }
+
+  async recordRevoked(ids: readonly string[], ttlMs: number): Promise<readonly boolean[]> {
+    const { records } = (await this.#broker.get()).revocations;
+    const kept = records ?? (await this.#results.get()).revocations;
+    return kept ? kept.add(ids, ttlMs) : ids.map(() => false);
   }
 
   async broadcast(broadcast: Broadcast): Promise<void> {

@@ -3,6 +3,8 @@
  * inside an executor it is the message port to the engine, because executors hold no connection.
  */
 import type { Broadcast, Broker, OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
+import type { ResultWrite } from '../results/result-store.js';
+import type { WireMessage } from '../wire/message.js';
 import type { ControlAnswers } from './control-types.js';
 
 /** A question to workers as plain data, so that it can cross from an executor to its engine. */
@@ -24,6 +26,12 @@ export interface Gateway {
   /** Resolves with the final meta text; `onUpdate` hears of other states. */
   waitResult(id: string, signal: AbortSignal, onUpdate?: (meta: string) => void): Promise<string>;
   forgetResults(ids: readonly string[]): Promise<void>;
+  /** Stores results that no worker will: of tasks that were revoked. */
+  storeResults(writes: readonly ResultWrite[]): Promise<void>;
+  /** Takes waiting messages of these tasks away, where the broker can; what it took, by task id. */
+  withdraw(ids: readonly string[]): Promise<ReadonlyMap<string, WireMessage>>;
+  /** Notes for so long that these tasks must not run; `false` each where there is no place for that. */
+  recordRevoked(ids: readonly string[], ttlMs: number): Promise<readonly boolean[]>;
   /** Asks workers, where there is no connection. */
   ask?(question: ControlQuestion, signal?: AbortSignal): Promise<ControlAnswers>;
   /** Tells workers, without waiting for answers; resolves with how many heard it, as far as the broker can tell. */

@@ -15,11 +15,6 @@ export const KEPT_AFTER_ETA_MS = 3_600_000;
 /** Ids in one step of a driver. */
 export const REVOKE_STEP = 1_000;
 
-/** How long a revocation must be remembered. @param etaMs wall time before which the task must not run; `null` = none or not known */
-export function revocationTtlMs(etaMs: number | null, nowMs: number): number {
-  return etaMs === null ? LEAST_KEPT_MS : Math.max(LEAST_KEPT_MS, etaMs - nowMs + KEPT_AFTER_ETA_MS);
-}
-
 export interface Revocations {
   /**
    * The ids of tasks that must not run. Beyond `MOST_REVOCATIONS` a revoke is told to the workers that listen, and to nobody who

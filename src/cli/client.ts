@@ -57,6 +57,9 @@ async function openGateway({ config, logger, timeoutMs }: Connection, purpose: C
     getResults: (ids) => own.getResults(ids),
     waitResult: (id, signal, onUpdate) => own.waitResult(id, signal, onUpdate),
     forgetResults: (ids) => own.forgetResults(ids),
+    storeResults: (writes) => own.storeResults(writes),
+    withdraw: (ids) => broker.revocations.withdraw(ids),
+    recordRevoked: (ids, ttlMs) => own.recordRevoked(ids, ttlMs),
     close,
   };
 }

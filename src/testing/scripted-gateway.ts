@@ -6,6 +6,8 @@ import type { Broadcast, OutgoingMessage, PublishOptions, PublishResult } from '
 import type { Clock } from '../core/clock.js';
 import { silentLogger } from '../core/logger.js';
 import { openEvents } from '../events/receiver.js';
+import type { ResultWrite } from '../results/result-store.js';
+import type { WireMessage } from '../wire/message.js';
 import { decodeTaskBody } from '../wire/task-message.js';
 
 /** One call of `publish`. */
@@ -59,6 +61,32 @@ export class ScriptedGateway implements Gateway {
   async forgetResults(ids: readonly string[]): Promise<void> {
     this.forgotten.push(...ids);
     for (const id of ids) this.metas.delete(id);
+  }
+
+  /** What `withdraw` finds, by task id. */
+  readonly waiting = new Map<string, WireMessage>();
+  /** What was recorded, and for how long. */
+  readonly recorded = new Map<string, number>();
+  readonly stored: ResultWrite[] = [];
+  hasRoom = true;
+
+  async storeResults(writes: readonly ResultWrite[]): Promise<void> {
+    this.stored.push(...writes);
+  }
+
+  async withdraw(ids: readonly string[]): Promise<ReadonlyMap<string, WireMessage>> {
+    const found = new Map<string, WireMessage>();
+    for (const id of ids) {
+      const message = this.waiting.get(id);
+      if (message) found.set(id, message);
+      this.waiting.delete(id);
+    }
+    return found;
+  }
+
+  async recordRevoked(ids: readonly string[], ttlMs: number): Promise<readonly boolean[]> {
+    if (this.hasRoom) for (const id of ids) this.recorded.set(id, ttlMs);
+    return ids.map(() => this.hasRoom);
   }
 
   async broadcast(broadcast: Broadcast): Promise<void> {

@@ -1,6 +1,8 @@
 /** What an app sent during a test: a gateway that remembers, and messages in a form that people can compare. */
 import type { Gateway } from '../app/gateway.js';
 import type { Broadcast, Broker, OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
+import type { ResultWrite } from '../results/result-store.js';
+import type { WireMessage } from '../wire/message.js';
 import { decodeTaskBody, userHeaders } from '../wire/task-message.js';
 
 /** One task that was sent, read back from its message. */
@@ -84,6 +86,15 @@ export class RecordingGateway implements Gateway {
   }
   forgetResults(ids: readonly string[]): Promise<void> {
     return this.#inner.forgetResults(ids);
+  }
+  storeResults(writes: readonly ResultWrite[]): Promise<void> {
+    return this.#inner.storeResults(writes);
+  }
+  withdraw(ids: readonly string[]): Promise<ReadonlyMap<string, WireMessage>> {
+    return this.#inner.withdraw(ids);
+  }
+  recordRevoked(ids: readonly string[], ttlMs: number): Promise<readonly boolean[]> {
+    return this.#inner.recordRevoked(ids, ttlMs);
   }
   broadcast(broadcast: Broadcast): Promise<void> {
     return this.#inner.broadcast(broadcast);

@@ -6,6 +6,7 @@
 import type { EventMode } from '../app/event-mode.js';
 import type { ControlQuestion } from '../app/gateway.js';
 import type { Broadcast, OutgoingMessage, PublishOptions } from '../brokers/broker.js';
+import type { ResultWrite } from '../results/result-store.js';
 import type { WireMessage } from '../wire/message.js';
 
 /** One task to run. `run` is the engine's handle of this run; outcomes name it. */
@@ -121,7 +122,9 @@ export type EngineCall =
   | { readonly method: 'getResults'; readonly ids: readonly string[] }
   | { readonly method: 'waitResult'; readonly id: string }
   | { readonly method: 'broadcast'; readonly broadcast: Broadcast }
-  | { readonly method: 'forgetResults'; readonly ids: readonly string[] }
+  | { readonly method: 'forgetResults' | 'withdraw'; readonly ids: readonly string[] }
+  | { readonly method: 'storeResults'; readonly writes: readonly ResultWrite[] }
+  | { readonly method: 'recordRevoked'; readonly ids: readonly string[]; readonly ttlMs: number }
   /** Remote control: with answers, or without. */
   | { readonly method: 'ask' | 'tell'; readonly question: ControlQuestion };
 

@@ -58,6 +58,11 @@ export async function withControl<T>(connection: Connection, use: (control: Cont
         forgetResults: refuse,
         broadcast: refuse,
       },
+      ...{
+        storeResults: refuse,
+        withdraw: refuse,
+        recordRevoked: refuse,
+      },
       ...{ broker: async () => broker, close: async () => {} },
     };
     return await use(createControl({ gateway: () => gateway, logger, json: config.json }));

@@ -74,6 +74,14 @@ export class Calls {
         return this.#store.get(request.ids);
       case 'forgetResults':
         return this.#store.forget(request.ids);
+      case 'storeResults':
+        return void (await this.#store.set(request.writes));
+      case 'withdraw':
+        return [...(await this.#broker.revocations.withdraw(request.ids))];
+      case 'recordRevoked': {
+        const kept = this.#broker.revocations.records ?? this.#store.revocations;
+        return kept ? kept.add(request.ids, request.ttlMs) : request.ids.map(() => false);
+      }
       case 'waitResult':
         return this.#cancellable(key, (signal) =>
           this.#store.wait(request.id, { signal }, (meta) => post({ type: 'update', call, meta })),

@@ -3,7 +3,9 @@ import type { ControlAnswers } from '../../app/control-types.js';
 import type { ControlQuestion, Gateway } from '../../app/gateway.js';
 import type { Broadcast, OutgoingMessage, PublishOptions, PublishResult } from '../../brokers/broker.js';
 import type { ErrorCode } from '../../core/error-codes.js';
-import { BrokerError, LovageError, PublishError } from '../../core/errors.js';
+import { BrokerError, DuplicateSendError, LovageError, PublishError } from '../../core/errors.js';
+import type { ResultWrite } from '../../results/result-store.js';
+import type { WireMessage } from '../../wire/message.js';
 import type { EngineCall, ExecutorEnd, PortError, ToExecutor } from '../port.js';
 
 interface PendingCall {
@@ -64,6 +66,18 @@ export class PortGateway implements Gateway {
 
   async forgetResults(ids: readonly string[]): Promise<void> {
     await this.#call({ method: 'forgetResults', ids });
+  }
+
+  async storeResults(writes: readonly ResultWrite[]): Promise<void> {
+    await this.#call({ method: 'storeResults', writes });
+  }
+
+  async withdraw(ids: readonly string[]): Promise<ReadonlyMap<string, WireMessage>> {
+    return new Map((await this.#call({ method: 'withdraw', ids })) as [string, WireMessage][]);
+  }
+
+  recordRevoked(ids: readonly string[], ttlMs: number): Promise<readonly boolean[]> {
+    return this.#call({ method: 'recordRevoked', ids, ttlMs }) as Promise<readonly boolean[]>;
   }
 
   async broadcast(broadcast: Broadcast): Promise<void> {
