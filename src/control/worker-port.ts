@@ -126,6 +126,8 @@ export interface WorkerPort {
   addQueue(queue: string): void;
   /** Stops consuming it; what is held goes on. */
   removeQueue(queue: string): void;
+  /** Reads what people have paused again. Resolves with what holds here then. */
+  refreshPauses(): Promise<{ readonly queues: readonly string[]; readonly tasks: readonly string[] }>;
   /** Of runs that start from now on; `null` = the worker's own. @returns `false`: no such task */
   setTimeLimits(task: string, limits: { readonly softMs: number | null; readonly hardMs: number | null }): boolean;
   readonly rateLimits: RateLimitPort;

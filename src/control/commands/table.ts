@@ -3,6 +3,7 @@ import type { ControlCommand } from '../command.js';
 import { clockCommands } from './clock.js';
 import { eventCommands } from './events.js';
 import { limitCommands } from './limits.js';
+import { pauseCommands } from './pauses.js';
 import { poolCommands } from './pool.js';
 import { queueCommands } from './queues.js';
 import { revokeCommands } from './revoke.js';
@@ -19,6 +20,7 @@ export const COMMANDS: ReadonlyMap<string, ControlCommand> = new Map(
     ...limitCommands,
     ...poolCommands,
     ...queueCommands,
+    ...pauseCommands,
     ...eventCommands,
   ].flatMap((command): [string, ControlCommand][] => [
     [command.name, command],
