@@ -17,7 +17,7 @@ const SAMPLE_MS = 5_000;
 /** The heap finds its size, code is compiled, caches fill. */
 const WARM_UP = 0.3;
 /** Minutes: fewer leave too few readings after the warm-up. */
-const SHORTEST = 8;
+const SHORTEST = 10;
 const OUTAGE_EVERY_MS = 150_000;
 /** Tasks a second, about; a worker that is kept busy all the time, not one that is overrun. */
 const BATCH = 100;

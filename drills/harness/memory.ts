@@ -48,7 +48,11 @@ export function readMemory(file: string, spanMs = MINUTE_MS): Memory {
     push(resources, thread, { atMs: Number(at), value: Number(count) });
     resident.push({ atMs: Number(at), value: Number(rss) / MIB });
   }
-  return { living: sums(living, spanMs), resources: sums(resources, spanMs), resident: floors(resident, spanMs).slice(1, -1) };
+  return {
+    living: sums(living, spanMs),
+    resources: sums(resources, spanMs),
+    resident: sums(new Map([['all', resident]]), spanMs),
+  };
 }
 
 /** The least of each span of time: what is there always, not what happened to be there at a moment. */
