@@ -1,7 +1,7 @@
 /** Messages with a time on Redis: where they wait, who brings them back, and what that costs. */
-import { describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { Broker } from '../../src/brokers/broker.js';
-import { Collector, message, outgoing, send, until, untilWall } from '../../src/testing/conformance/broker-kit.js';
+import { Collector, message, outgoing, send, sendIds, until, untilWall } from '../../src/testing/conformance/broker-kit.js';
 import { redisSuite } from './redis-kit.js';
 
 const DAY_MS = 86_400_000;
@@ -178,6 +178,32 @@ redisSuite('a delayed message on Redis', (kit) => {
       await send(broker, [outgoing('fine', 'x', { notBeforeMs: Date.now() + 300 })]);
       await until(async () => (await kit.admin.llen('fine')) === 1, 'the message');
       await until(async () => (await kit.admin.exists('lovage:delayed')) === 0, 'the end');
+    });
+  });
+
+  describe('of a worker whose clock is not that of the server', () => {
+    afterEach(() => {
+      vi.restoreAllMocks();
+    });
+
+    test.each([
+      ['behind', -4_000],
+      ['ahead', 4_000],
+    ])('%s by seconds comes back at the time that the worker meant', async (_how, aheadMs) => {
+      const sender = await kit.broker();
+      await sendIds(sender, 'skewed', ['x']);
+      const { now } = Date;
+      vi.spyOn(Date, 'now').mockImplementation(() => now() + aheadMs);
+      const collector = await Collector.open(await kit.broker(), { skewed: 1 });
+      await collector.got(1);
+      await until(async () => (await kit.admin.exists('lovage:canary')) === 1, 'its first look');
+      const startMs = performance.now();
+      await collector.settle({ kind: 'defer', arrival: collector.delivery(0), untilMs: Date.now() + 1_500 });
+      collector.consumer.grant('skewed', 1);
+      await collector.got(2);
+      expect(performance.now() - startMs).toBeGreaterThanOrEqual(1_490);
+      // far less than the four seconds by which it would be wrong
+      expect(performance.now() - startMs).toBeLessThan(4_500);
     });
   });
 

@@ -72,6 +72,11 @@ export class RedisConsumer implements Consumer, LinkListener {
     return `${this.#identity}:${this.links.commands.epoch}:`;
   }
 
+  /** How much later it is at the server than here. */
+  get clockAheadMs(): number {
+    return this.#housekeeping.clockAheadMs;
+  }
+
   get isRunning(): boolean {
     return this.#phase === 'running';
   }

@@ -39,6 +39,8 @@ const BLOCKED_AGAIN_MS = 500;
 const LOOK_TWICE_MS = 3_000;
 /** A look is due once a lease: one that is late must not make senders think that nobody promotes. */
 const PROMOTER_LEASES = 2;
+/** What a slow answer may add to the difference of two clocks. */
+const CLOCK_DOUBT_MS = 50;
 /** How much later somebody looks for delayed messages who found that another had moved them. */
 const OTHERS_FIRST_MS = 20;
 
@@ -52,7 +54,9 @@ export class RedisHousekeeping {
   readonly #canary: RedisCanary;
   /** Until then nothing is taken over. */
   #quietUntilMs = -Infinity;
-  /** The server's clock less ours, by the last look. */
+  /** The server's wall clock less that of this machine, by the last look; 0 if they may well be equal. */
+  clockAheadMs = 0;
+  /** The server's clock less our monotonic one, by the last look. */
   #serverAheadMs = Infinity;
   #sweepAtMs = Infinity;
   #promoteAtMs = Infinity;
@@ -188,6 +192,7 @@ export class RedisHousekeeping {
     const { tagPrefix, options } = consumer;
     const { keys, commands } = consumer.links;
     const askedMs = performance.now();
+    const askedWallMs = Date.now();
     const leaseEndsMs = askedMs + options.leaseMs;
     const notAfterMs = Math.min(askedMs + this.#serverAheadMs + options.leaseMs / 3, Number.MAX_SAFE_INTEGER);
     const credit = askedMs < this.#quietUntilMs ? 0 : consumer.credit;
@@ -220,6 +225,7 @@ export class RedisHousekeeping {
     const serverMs = Number(reply.nowScore) * 1_000;
     if (serverMs > notAfterMs) this.#beQuietUntil(performance.now() + options.leaseMs);
     this.#serverAheadMs = serverMs - askedMs;
+    this.clockAheadMs = clockAhead(askedWallMs, serverMs, Date.now());
     const taken: Taken[] = reply.taken.map(({ queue, losses, raw }) => ({
       tag: tagPrefix + ++consumer.lastTag,
       list: listFor((consumer.queues.all[queue] as QueueState).name, raw),
@@ -237,4 +243,13 @@ export class RedisHousekeeping {
   #beQuietUntil(atMs: number): void {
     this.#quietUntilMs = Math.max(this.#quietUntilMs, atMs);
   }
+}
+
+/**
+ * The server said its time between the two of ours. Equal clocks are told as equal to the millisecond, so that due times stay what was
+ * asked for; of others rather too much ahead, because what comes too early is put off again.
+ */
+function clockAhead(askedMs: number, serverMs: number, answeredMs: number): number {
+  if (serverMs >= askedMs - 1 && serverMs <= answeredMs + 1) return 0;
+  return Math.round(Math.min(serverMs - askedMs, serverMs - answeredMs + CLOCK_DOUBT_MS));
 }

@@ -117,7 +117,7 @@ export class RedisSettler {
         return this.#requeueStep(holds, (index) => (settlements[index] as Of<'requeue'>).where);
       case 'defer': {
         const defers = holds.map((hold, index) => this.#deferOf(hold, settlements[index] as Of<'defer'>));
-        const soonestMs = Math.min(...defers.map(({ dueMs }) => dueMs));
+        const soonestMs = Math.min(...defers.map(({ dueMs }) => dueMs)) - this.#consumer.clockAheadMs;
         return async () => {
           const flags = await defer(commands, keys, defers);
           this.#consumer.onDue(soonestMs - Date.now());
@@ -178,7 +178,8 @@ export class RedisSettler {
     const losses = hold.isSecured ? lossesKey(this.#consumer.links.keys, hold.raw) : '';
     const task = delayedTask((message ?? settlement.arrival.message).headers);
     const member = delayedMember(hold.tag, list, task, envelope);
-    return { tag: hold.tag, queue, dueMs: Math.ceil(untilMs), member, losses };
+    // By the server's clock, which says what is due: else a server that is ahead would give it back again and again until our time has come.
+    return { tag: hold.tag, queue, dueMs: Math.ceil(untilMs) + this.#consumer.clockAheadMs, member, losses };
   }
 
   /** @param settlements those of the holds; without them a refused message cannot be parked */
