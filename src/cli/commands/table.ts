@@ -44,6 +44,16 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import('./control.js')).defineControl,
   },
   {
+    name: 'events',
+    summary: 'print what happens in the cluster, one line an event',
+    load: async () => (await import('./events.js')).defineEvents,
+  },
+  {
+    name: 'top',
+    summary: 'a live view of workers, rates, running tasks and queues',
+    load: async () => (await import('./top.js')).defineTop,
+  },
+  {
     name: 'report',
     summary: 'show what a running worker knows of itself',
     load: async () => (await import('./report.js')).defineReport,

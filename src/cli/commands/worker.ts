@@ -35,6 +35,7 @@ interface WorkerFlags {
   readonly healthPort?: number;
   readonly healthHost?: string;
   readonly heartbeatFile?: string;
+  readonly events?: 'on-demand' | 'always' | 'off';
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }
@@ -112,6 +113,14 @@ export function defineWorker(command: Command): void {
     .option('--health-port <port>', 'serve /livez, /readyz, /metrics and /report there; 0 takes any free port', wholeNumber(0))
     .option('--health-host <host>', 'address of the health server (default: 127.0.0.1)')
     .option('--heartbeat-file <path>', 'write this file every 5 s while the worker lives, for probes that look at its age')
+    .addOption(
+      new Option(
+        '-E, --events [when]',
+        "when to send events for monitors: on-demand (while somebody listens), always or off; -E alone means always (default: the app's own, on-demand)",
+      )
+        .choices(['on-demand', 'always', 'off'])
+        .preset('always'),
+    )
     .option('--broker <url>', "broker URL (default: the app's own)")
     .option('--results <url>', "result store URL (default: the app's own)")
     .addOption(
@@ -150,6 +159,7 @@ Examples:
         name,
         healthPort,
         healthHost,
+        events,
         ...rest
       } = flags;
       if (app === undefined)
@@ -172,6 +182,7 @@ Examples:
         ...(healthPort === undefined
           ? {}
           : { health: { port: healthPort, ...(healthHost === undefined ? {} : { host: healthHost }) } }),
+        ...(events === undefined ? {} : { events: events === 'on-demand' ? events : events === 'always' }),
         ...rest,
       });
       // Whatever user code left open must not keep a stopped worker alive.
