@@ -9,6 +9,7 @@ import { BrokerError, ConfigError, codeOf, toError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { ClientGateway } from './client-gateway.js';
 import { type AppConfig, type AppOptions, resolveConfig } from './config.js';
+import { type ControlCommandHandler, ControlCommands } from './control-commands.js';
 import type { Control } from './control-types.js';
 import type { EventSource, EventStream, EventsOptions } from './event-stream.js';
 import type { Gateway } from './gateway.js';
@@ -65,6 +66,8 @@ export class App {
   readonly config: AppConfig;
   /** @internal */
   readonly registry = new Registry();
+  /** @internal */
+  readonly controlCommands = new ControlCommands();
   /** @internal */
   readonly startHooks: ExecutorHook[] = [];
   /** @internal */
@@ -158,6 +161,18 @@ export class App {
     return this.#control;
   }
 
+  /**
+   * Defines a remote command of this app's own, answered by its workers to `app.control.broadcast`, `celery inspect` and
+   * `celery control`. It runs in one executor of each worker that is asked, beside tasks, and should answer within a moment.
+   * @param name letters, digits and `_`; none of Celery's own commands
+   * @param handler gets the keyword arguments; what it returns is the reply, what it throws the reply's error
+   * @throws ConfigError `E_CONFIG_RANGE`, `E_CONFIG_TYPE`, `E_TASK_NAME_TAKEN`
+   * @remarks Source: Celery's `inspect_command` and `control_command`.
+   */
+  controlCommand(name: string, handler: ControlCommandHandler): void {
+    this.controlCommands.add(name, handler);
+  }
+
   /** Before the first task of each executor: open pools, load models. A hook that throws keeps the executor from starting. */
   onStart(hook: ExecutorHook): void {
     this.startHooks.push(hook);
@@ -180,7 +195,6 @@ export class App {
    * @remarks Source: Celery's `app.events.Receiver`.
    */
   events(options: EventsOptions = {}): EventStream {
-    const gateway = this.#gateway();
     const stream: EventStream = this.#parts.openEvents(
       {
         broker: async () => {

@@ -27,6 +27,14 @@ export function replyQueueOn(exchange: string, clientId: string): string {
   return `${clientId}.${exchange}`;
 }
 
+/** Commands that Celery's workers know, by all their names; an app's own have others. */
+export const CELERY_COMMANDS: ReadonlySet<string> = new Set(
+  `active active_queues add_consumer autoscale cancel_consumer clock conf disable_events dump_active dump_conf dump_reserved
+  dump_revoked dump_schedule dump_tasks election enable_events heartbeat hello memdump memsample objgraph ping pool_grow
+  pool_restart pool_shrink query_task rate_limit registered report reserved revoke revoke_by_stamped_headers revoked scheduled
+  shutdown stats terminate time_limit`.split(/\s+/),
+);
+
 /** Where a reply is wanted. */
 export interface ReplyAddress {
   readonly exchange: string;

@@ -31,6 +31,9 @@ export interface EngineOptions {
   /** `null`: the app's default queue. */
   readonly queues: readonly QueueOption[] | null;
   readonly slotsPerExecutor: number;
+  readonly pool: PoolName;
+  /** Bounds of the number of executors, which follows the load; `null` = it stays. */
+  readonly autoscale: { readonly min: number; readonly max: number } | null;
   /** How many runs an executor is given before it is replaced; `null` = no limit. */
   readonly tasksPerExecutor: number | null;
   readonly leaseMs: number;
@@ -60,6 +63,7 @@ export interface RawWorkerOptions {
   readonly pool?: PoolName;
   readonly threads?: number;
   readonly processes?: number;
+  readonly autoscale?: { readonly max: number; readonly min?: number };
   readonly maxTasksPerChild?: number;
   readonly maxMemoryPerChild?: ByteSize;
   readonly spare?: boolean;
@@ -87,7 +91,9 @@ export interface ResolvedWorkerOptions {
 }
 
 /** A machine has no more to offer; and each costs memory. */
-const MAX_EXECUTORS = 512;
+export const MAX_EXECUTORS = 512;
+/** Tasks at a time in a worker. */
+export const MAX_CONCURRENCY = 100_000;
 
 const OPTIONS_OF_A_POOL = [
   ['threads', 'threads'],
@@ -132,6 +138,17 @@ export function queueCredits(queues: readonly QueueOption[], slots: number): Con
   return queues.map(({ name, credit }) => ({ name, credit: Math.min(credit ?? open, slots) }));
 }
 
+/** @throws ConfigError `E_CONFIG_RANGE`, `E_CONFIG_CONFLICT` */
+function autoscaleBounds({ autoscale, threads, processes }: RawWorkerOptions, pool: PoolName): EngineOptions['autoscale'] {
+  if (autoscale === undefined) return null;
+  if (pool !== 'threads' && pool !== 'processes')
+    throw new ConfigError('E_CONFIG_CONFLICT', `autoscale is for the pools 'threads' and 'processes', and this is '${pool}'`);
+  if (threads !== undefined || processes !== undefined)
+    throw new ConfigError('E_CONFIG_CONFLICT', `autoscale sets the number of ${pool} by itself: leave ${pool} out`);
+  const max = positiveInteger(autoscale.max, 'autoscale.max', MAX_EXECUTORS);
+  return { max, min: positiveInteger(autoscale.min ?? 1, 'autoscale.min', max) };
+}
+
 /** Only this machine may ask, unless told otherwise: the answers name tasks and queues. */
 function healthAddress(health: RawWorkerOptions['health']): HealthAddress | null {
   if (health === undefined) return null;
@@ -163,12 +180,14 @@ export function resolveWorkerOptions(raw: RawWorkerOptions): ResolvedWorkerOptio
         `${option} is for the pool '${owner}', and this is '${pool}': set pool, or leave ${option} out`,
       );
   }
-  const executors = pool === 'threads' || pool === 'processes' ? positiveInteger(raw[pool] ?? 2, pool, MAX_EXECUTORS) : 1;
+  const autoscale = autoscaleBounds(raw, pool);
+  const executors =
+    pool === 'threads' || pool === 'processes' ? positiveInteger(raw[pool] ?? autoscale?.min ?? 2, pool, MAX_EXECUTORS) : 1;
   const tasksPerExecutor =
     raw.maxTasksPerChild === undefined ? null : positiveInteger(raw.maxTasksPerChild, 'maxTasksPerChild', 1_000_000_000);
   const queues = raw.queues === undefined ? null : parseQueues(raw.queues);
   const shares = queues?.reduce((sum, queue) => sum + (queue.credit ?? 0), 0) ?? 0;
-  const concurrency = positiveInteger(raw.concurrency ?? Math.max(shares, 10 * executors), 'concurrency', 100_000);
+  const concurrency = positiveInteger(raw.concurrency ?? Math.max(shares, 10 * executors), 'concurrency', MAX_CONCURRENCY);
   // More slots than an executor has runs left would only hold messages that others could run.
   const slotsPerExecutor = Math.min(Math.max(1, Math.ceil(concurrency / executors)), tasksPerExecutor ?? concurrency);
   const leaseMs = durationMs(raw.lease ?? '15s', 'lease');
@@ -185,6 +204,8 @@ export function resolveWorkerOptions(raw: RawWorkerOptions): ResolvedWorkerOptio
       resultUrl: raw.results ?? null,
       queues,
       slotsPerExecutor,
+      pool,
+      autoscale,
       tasksPerExecutor,
       leaseMs,
       softTimeLimitMs: raw.softTimeLimit === undefined ? null : durationMs(raw.softTimeLimit, 'softTimeLimit'),

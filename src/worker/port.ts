@@ -34,6 +34,14 @@ export type ToExecutor =
   | { readonly type: 'refusal'; readonly call: number; readonly error: PortError }
   /** Something that a wait call may hear before its answer. */
   | { readonly type: 'update'; readonly call: number; readonly meta: string }
+  /** Run a remote command of the app's own, and answer `commanded`. */
+  | {
+      readonly type: 'command';
+      readonly command: number;
+      readonly name: string;
+      readonly argsJson: string;
+      readonly nodeName: string;
+    }
   /** Answer `pong`: who does not has a task that keeps its loop. */
   | { readonly type: 'ping' }
   /** Run the onStop hooks, flush, and answer `stopped`. */
@@ -65,6 +73,7 @@ export interface TaskFacts {
 /** The first word of an executor. */
 export interface ExecutorHello {
   readonly appName: string;
+  readonly pid: number;
   readonly brokerUrl: string;
   readonly resultUrl: string;
   readonly defaultQueue: string;
@@ -73,6 +82,8 @@ export interface ExecutorHello {
   /** When events are sent unless the worker is told otherwise. */
   readonly events: EventMode;
   readonly tasks: readonly TaskFacts[];
+  /** Names of the app's own remote commands. */
+  readonly commands: readonly string[];
 }
 
 interface OutcomeBase {
@@ -139,6 +150,8 @@ export type FromExecutor =
   | { readonly type: 'call'; readonly call: number; readonly request: EngineCall }
   | { readonly type: 'cancel-call'; readonly call: number }
   | { readonly type: 'pong' }
+  | { readonly type: 'commanded'; readonly command: number; readonly resultJson: string }
+  | { readonly type: 'commanded'; readonly command: number; readonly error: { readonly name: string; readonly message: string } }
   /** It has grown beyond its limit; said once. */
   | { readonly type: 'over-memory'; readonly rssBytes: number }
   | PortLog

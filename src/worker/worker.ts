@@ -99,6 +99,10 @@ export async function startWorker(app: App, options: WorkerOptions = {}): Promis
     leave();
     finish({ exitCode: report.handBackFailed ? 3 : 0 });
   };
+  void running.askedToStop.then((reason) => {
+    logger.warn({ reason }, 'asked to stop by remote control');
+    return close();
+  });
   return { close, done, stats: () => running.stats(), report: () => running.report(), [Symbol.asyncDispose]: close };
 }
 
@@ -166,6 +170,10 @@ export async function runWorkerFromFile(options: FileWorkerOptions): Promise<num
     void starting.then(
       (pool) => {
         running = pool;
+        void pool.askedToStop.then((reason) => {
+          logger.warn({ reason }, 'asked to stop by remote control');
+          stop(resolved.graceMs);
+        });
         if (askedEarly) stop(0);
       },
       (error: Error) => (askedEarly ? stopped(0) : fail(error)),

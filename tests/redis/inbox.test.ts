@@ -63,7 +63,7 @@ redisSuite('redis inboxes', (kit) => {
       await kit.admin.zadd(`lovage:inboxes:${REPLIES}`, 1, memberOf(dead.address.routingKey));
       const alive = await other.openInbox(REPLIES, () => {});
       expect(await kit.admin.smembers(BINDING)).toEqual([memberOf(alive.address.routingKey)]);
-      expect(await kit.admin.zrange(`lovage:inboxes:${REPLIES}`, 0, -1)).toEqual([memberOf(alive.address.routingKey)]);
+      expect(await kit.admin.zrange(`lovage:inboxes:${REPLIES}`, 0, '-1')).toEqual([memberOf(alive.address.routingKey)]);
     });
 
     test('leaves the bindings of Python clients alone', async () => {

@@ -30,7 +30,8 @@ export type FromEngineThread =
   | { readonly type: 'failed'; readonly code: string; readonly message: string }
   | { readonly type: 'stopped'; readonly report: StopReport }
   | { readonly type: 'stats'; readonly stats: WorkerStats }
-  | { readonly type: 'report'; readonly report: WorkerReport };
+  | { readonly type: 'report'; readonly report: WorkerReport }
+  | { readonly type: 'asked-to-stop'; readonly reason: string };
 
 const { options, log, executorPort, entered } = workerData as EngineThreadData;
 const owner = parentPort as NonNullable<typeof parentPort>;
@@ -50,6 +51,7 @@ const engine = new Engine(options, [end], logger, {
   },
 });
 
+void engine.askedToStop.then((reason) => post({ type: 'asked-to-stop', reason }));
 owner.on('message', (message: ToEngineThread) => {
   if (message.type === 'stop') {
     if (message.crash !== undefined) engine.executorDied(0, message.crash);

@@ -12,7 +12,7 @@ import type { WorkerReport } from '../../core/worker-report.js';
 import type { EventDispatcher } from '../../events/dispatcher.js';
 import { defaultResultUrl } from '../../results/from-url.js';
 import type { ResultStore } from '../../results/result-store.js';
-import { type EngineOptions, queueCredits } from '../options.js';
+import type { EngineOptions } from '../options.js';
 import type { StopReport, WorkerStats } from '../pools/pool.js';
 import { logFromPort } from '../pools/port-log.js';
 import type { EngineEnd, FromExecutor, TaskFacts } from '../port.js';
@@ -21,9 +21,10 @@ import type { Calls } from './calls.js';
 import { openConnections, patiently } from './connect.js';
 import { Credit } from './credit.js';
 import { Executors } from './executors.js';
-import { endOverrun, giveBackLost, type OverrunOptions } from './overrun.js';
+import { giveBackLost, type OverrunOptions } from './overrun.js';
 import { layPath } from './path.js';
 import { Patience } from './patience.js';
+import { Remote } from './remote.js';
 import { type EngineHost, Roster } from './roster.js';
 import type { Settler } from './settle.js';
 import { shutDown } from './shutdown.js';
@@ -31,7 +32,8 @@ import { type ActiveRun, type EngineCounters, newCounters } from './state.js';
 import type { TaskEvents } from './task-events.js';
 import { TaskLog } from './task-log.js';
 import { Vitals } from './vitals.js';
-import { Watchdog } from './watchdog.js';
+import { watchExecutors } from './watch.js';
+import type { Watchdog } from './watchdog.js';
 
 export class Engine {
   readonly counters: EngineCounters = newCounters();
@@ -41,6 +43,8 @@ export class Engine {
   readonly #lamport = new LamportClock();
   readonly #active = new Map<number, ActiveRun>();
   readonly #facts = new Map<string, TaskFacts>();
+  /** What remote control changed of them. */
+  readonly #changes = new Map<string, Partial<TaskFacts>>();
   readonly #executors: Executors;
   readonly #taskLog: TaskLog;
   readonly #giveUp = new AbortController();
@@ -53,12 +57,16 @@ export class Engine {
   #calls: Calls | null = null;
   #events: TaskEvents | null = null;
   #dispatcher: EventDispatcher | null = null;
+  #remote: Remote | null = null;
   #overrun: OverrunOptions | null = null;
   #watchdog: Watchdog | null = null;
   readonly #roster: Roster;
   readonly #host: EngineHost | null;
   readonly #vitals: Vitals;
   #stopping: Promise<StopReport> | null = null;
+  #askToStop!: (reason: string) => void;
+  /** Resolves when remote control asks this worker to stop; whoever owns it does. */
+  readonly askedToStop = new Promise<string>((resolve) => (this.#askToStop = resolve));
 
   /** @param host `null`: the executor shares this loop, and nobody could end it */
   constructor(
@@ -88,8 +96,8 @@ export class Engine {
       onEmpty: (executor) => this.#roster.empty(executor),
     });
     this.#roster = new Roster({
-      ...{ executors: this.#executors, facts: this.#facts, logger, count: ends.length },
-      ...{ crew: host?.crew ?? null, maxTasks: options.tasksPerExecutor },
+      ...{ executors: this.#executors, facts: this.#facts, changes: this.#changes, logger, count: ends.length },
+      ...{ crew: host?.crew ?? null, maxTasks: options.tasksPerExecutor, onCount: () => this.#remote?.pool.counted() },
     });
     for (const [executor, end] of ends.entries()) this.#executors.attach(executor, end);
     this.#vitals = new Vitals({
@@ -111,8 +119,9 @@ export class Engine {
   async start(): Promise<void> {
     const [hello] = await Promise.all([this.#roster.ready, this.#vitals.open()]);
     const options = this.#options;
+    const brokerUrl = options.brokerUrl ?? hello.brokerUrl;
     const { broker, store } = await openConnections({
-      brokerUrl: options.brokerUrl ?? hello.brokerUrl,
+      brokerUrl,
       resultUrl: options.resultUrl ?? (options.brokerUrl === null ? hello.resultUrl : defaultResultUrl(options.brokerUrl)),
       timeoutMs: options.connectTimeoutMs,
       tries: options.connectTries,
@@ -121,7 +130,7 @@ export class Engine {
     });
     this.#broker = broker;
     this.#store = store;
-    const { intake, settler, calls, events, dispatcher, revoked } = layPath({
+    const path = layPath({
       ...{ options, hello, broker, store, consumer: () => this.#consumer as Consumer, executors: this.#executors },
       ...{ active: this.#active, facts: this.#facts, counters: this.counters, logger: this.#logger, taskLog: this.#taskLog },
       ...{
@@ -136,16 +145,22 @@ export class Engine {
         this.#patience.check();
       },
     });
+    const { intake, settler, dispatcher, revoked } = path;
     this.#settler = settler;
-    this.#calls = calls;
-    this.#events = events;
+    this.#calls = path.calls;
+    this.#events = path.events;
     this.#dispatcher = dispatcher;
     this.#watch(settler);
     this.#roster.open();
-    const slots = this.#executors.count * options.slotsPerExecutor;
-    const queues = queueCredits(options.queues ?? [{ name: hello.defaultQueue, credit: null }], slots);
+    const remote = new Remote({
+      ...{ ...path, options, hello, brokerUrl, broker, consumer: () => (this.#stopping ? null : this.#consumer) },
+      ...{ active: this.#active, facts: this.#facts, changes: this.#changes, executors: this.#executors, roster: this.#roster },
+      ...{ vitals: this.#vitals, clock: this.#clock, lamport: this.#lamport, logger: this.#logger, onShutdown: this.#askToStop },
+    });
+    this.#remote = remote;
     const patience = { tries: options.connectTries, logger: this.#logger, signal: this.#giveUp.signal };
-    for (const queue of queues) await patiently('broker', () => broker.declare(queue.name), patience);
+    await patiently('broker', () => remote.prepare(), patience);
+    const { queues, credit: slots } = remote.subscriptions.wish;
     const starting: Arrival[] = [];
     this.#consumer = await broker.consume({
       queues,
@@ -160,10 +175,12 @@ export class Engine {
       onState: (state, cause) => {
         this.#vitals.connection(broker.name, state, cause);
         revoked.doubt();
+        if (state === 'connected') void path.pauses.refresh(); // a broadcast may have been missed
       },
     });
     dispatcher.start();
     if (starting.length > 0) intake.arrivals(starting.splice(0));
+    await remote.open();
     announceReady({ name: options.name, broker, store, queues, slots, facts: this.#facts, logger: this.#logger });
   }
 
@@ -185,6 +202,7 @@ export class Engine {
   /** Gives tasks to an executor that was told to wait when it said `ready`. */
   openExecutor(executor: number): void {
     this.#executors.open(executor);
+    this.#remote?.pool.counted();
   }
 
   /** The executor's thread or process has ended: what ran there goes back, with the loss counted. */
@@ -226,9 +244,10 @@ export class Engine {
       case 'cancel-call':
         this.#calls?.cancel(executor, message.call);
         return;
+      case 'commanded':
+        return this.#remote?.commands.hear(message);
       case 'pong':
-        this.#watchdog?.pong(executor);
-        return;
+        return this.#watchdog?.pong(executor);
       case 'log':
         logFromPort(this.#logger, message);
         return;
@@ -260,32 +279,20 @@ export class Engine {
     this.#watchdog.watch();
   }
 
-  /** What it takes to deal with executors that die or must be ended, and the watchdog that finds the latter. */
   #watch(settler: Settler): void {
-    const { host, onStuck } = this.#host ?? { host: { end: async () => 'stuck' as const }, onStuck: () => {} };
-    const overrun: OverrunOptions = {
-      host,
-      executors: this.#executors,
-      active: this.#active,
-      settler,
-      counters: this.counters,
-      logger: this.#logger,
-      nowMs: () => this.#clock.nowMs(),
-      grant: (queue) => this.#credit.grant(queue, 1),
-      onStuck: (error) => void this.stop(0).finally(() => onStuck(error)),
-    };
-    this.#overrun = overrun;
-    if (this.#host === null) return;
-    this.#watchdog = new Watchdog({
-      executors: this.#executors,
-      active: this.#active,
-      logger: this.#logger,
-      onOverrun: (executor, culprit) => void endOverrun(executor, culprit, overrun).finally(() => this.#patience.check()),
+    const { overrun, watchdog } = watchExecutors({
+      ...{ host: this.#host, executors: this.#executors, active: this.#active, settler, counters: this.counters },
+      ...{ logger: this.#logger, nowMs: () => this.#clock.nowMs(), grant: (queue: string) => this.#credit.grant(queue, 1) },
+      onStuck: (error) => void this.stop(0).finally(() => this.#host?.onStuck(error)),
+      onEnded: () => this.#patience.check(),
     });
+    this.#overrun = overrun;
+    this.#watchdog = watchdog;
   }
 
   async #stop(graceMs: number): Promise<StopReport> {
     this.#vitals.stopping(graceMs);
+    this.#remote?.stopping();
     const giveUp = (): void => this.#giveUp.abort(new Error('the worker is stopping'));
     if (!this.#consumer) giveUp();
     const report = await shutDown({
@@ -301,7 +308,7 @@ export class Engine {
       logger: this.#logger,
       giveUp,
       executorsStopped: () => this.#executors.allStopped,
-      farewell: async () => this.#dispatcher?.close(),
+      farewell: async () => void (await Promise.all([this.#remote?.close(), this.#dispatcher?.close()])),
     });
     this.#calls?.close();
     this.#watchdog?.close();

@@ -26,9 +26,14 @@ export class Executors {
   /** The executor that is emptied for a run alone, or that has one; -1 for none. */
   #reserved = -1;
   #flushing = false;
+  /** How many work at a time, when none is missing, and how many runs each; changed by `resize`. */
+  count: number;
+  slotsEach: number;
 
   constructor(options: ExecutorsOptions) {
     this.#options = options;
+    this.count = options.count;
+    this.slotsEach = options.slotsEach;
   }
 
   get waiting(): number {
@@ -40,9 +45,17 @@ export class Executors {
     return this.#slots.keys();
   }
 
-  /** How many work at a time, when none is missing. */
-  get count(): number {
-    return this.#options.count;
+  /** Runs at a time, when none is missing. */
+  get slots(): number {
+    return this.count * this.slotsEach;
+  }
+
+  /** So many from now on, with so many slots each. Executors that are too many are for the caller to retire. */
+  resize(count: number, slotsEach: number): void {
+    this.count = count;
+    for (const slot of this.#slots.values()) if (slot.state === 'open') slot.free += slotsEach - this.slotsEach;
+    this.slotsEach = slotsEach;
+    this.#dispatchWaiting();
   }
 
   /** How many can run something: they have said `ready` and have not died; without the spare. */
@@ -54,6 +67,12 @@ export class Executors {
 
   isBusy(executor: number): boolean {
     return (this.#slots.get(executor)?.busy ?? 0) > 0;
+  }
+
+  /** Those that take runs, the least busy first. */
+  idlest(): number[] {
+    const open = [...this.#slots].filter(([, { state }]) => state === 'open');
+    return open.sort(([, a], [, b]) => a.busy - b.busy).map(([executor]) => executor);
   }
 
   /** Whether each has run its onStop hooks. */
@@ -79,7 +98,7 @@ export class Executors {
     const slot = this.#slots.get(executor);
     if (slot?.state !== 'starting') return;
     slot.state = 'open';
-    slot.free = this.#options.slotsEach;
+    slot.free = this.slotsEach;
     this.#dispatchAlone();
     this.#dispatchWaiting();
   }

@@ -17,6 +17,10 @@ export interface ExecutorCrew extends ExecutorHost {
   ready(executor: number): boolean;
   /** It takes nothing new; somebody else may. */
   retiring(executor: number): void;
+  /** So many are to work from now on; more are started. */
+  resize(count: number): void;
+  /** It takes nothing new, and nobody shall take its place. */
+  leaving(executor: number): void;
   /** It has nothing to do and its hooks have run. */
   dismiss(executor: number): void;
 }
@@ -37,7 +41,11 @@ export interface RosterOptions {
   /** `null`: the executors never change. */
   readonly crew: ExecutorCrew | null;
   readonly facts: Map<string, TaskFacts>;
+  /** What was changed of a task while the worker ran; holds over what executors say that start later. */
+  readonly changes: ReadonlyMap<string, Partial<TaskFacts>>;
   readonly logger: Logger;
+  /** An executor was opened, or one is gone. */
+  readonly onCount: () => void;
   /** After so many tasks an executor retires; for the log. */
   readonly maxTasks: number | null;
 }
@@ -52,6 +60,8 @@ export class Roster {
   readonly #options: RosterOptions;
   /** One entry a retired executor whose hooks run. */
   readonly #hooks = new Map<number, NodeJS.Timeout>();
+  /** Process ids; one entry an executor that has said `ready` and lives. */
+  readonly #pids = new Map<number, number>();
   #readyCount = 0;
   #opened = false;
   #ready!: (hello: ExecutorHello) => void;
@@ -117,7 +127,39 @@ export class Roster {
   gone(executor: number): void {
     clearTimeout(this.#hooks.get(executor));
     this.#hooks.delete(executor);
+    this.#pids.delete(executor);
     this.#options.executors.detach(executor);
+    this.#options.onCount();
+  }
+
+  /** The executors of this pool never change. */
+  get isFixed(): boolean {
+    return this.#options.crew === null;
+  }
+
+  /** The process in which an executor runs. */
+  pidOf(executor: number): number | null {
+    return this.#pids.get(executor) ?? null;
+  }
+
+  /** All of them, each once. */
+  get pids(): number[] {
+    return [...new Set(this.#pids.values())];
+  }
+
+  /** So many are to work; not in a pool that is fixed. */
+  resize(count: number): void {
+    const { crew, executors, logger } = this.#options;
+    if (crew === null) return;
+    const before = executors.count;
+    logger.info({ executors: count, before }, 'the number of executors changes');
+    executors.resize(count, executors.slotsEach);
+    crew.resize(count);
+    const tooMany = Math.max(0, executors.idlest().length - count);
+    for (const executor of executors.idlest().slice(0, tooMany)) {
+      crew.leaving(executor);
+      executors.retire(executor);
+    }
   }
 
   /** The worker has stopped. */
@@ -127,12 +169,15 @@ export class Roster {
   }
 
   #onReady(executor: number, hello: ExecutorHello): void {
-    const { crew, executors, facts, count } = this.#options;
-    for (const task of hello.tasks) facts.set(task.name, task);
+    const { crew, executors, facts, changes, count, onCount } = this.#options;
+    for (const task of hello.tasks) facts.set(task.name, { ...task, ...changes.get(task.name) });
+    this.#pids.set(executor, hello.pid);
     this.#readyCount += 1;
     const mayWork = crew?.ready(executor) ?? true;
-    if (this.#opened && mayWork) executors.open(executor);
-    else if (this.#readyCount === count) this.#ready(hello);
+    if (this.#opened && mayWork) {
+      executors.open(executor);
+      onCount();
+    } else if (this.#readyCount === count) this.#ready(hello);
   }
 
   #onBroken(executor: number, error: PortError): void {

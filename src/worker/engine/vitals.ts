@@ -111,6 +111,21 @@ export class Vitals {
     );
   }
 
+  get uptimeMs(): number {
+    return performance.now() - this.#startedMs;
+  }
+
+  /** Tasks that have begun since the start, by name; as many names as the report has. */
+  totals(): Record<string, number> {
+    const totals: Record<string, number> = {};
+    const count = (task: string, runs: number): void => {
+      totals[task] = (totals[task] ?? 0) + runs;
+    };
+    for (const { task, runs } of this.#runTimes.rows()) count(task, runs);
+    for (const { headers, executor } of this.#sources.active.values()) if (executor >= 0) count(headers.task, 1);
+    return totals;
+  }
+
   /** Why no task can be taken now; empty = ready. A worker that is only busy is ready. */
   notReady(): NotReady[] {
     const { consumer, executors, watchdog, unsettled, options } = this.#sources;
@@ -151,7 +166,7 @@ export class Vitals {
     const slots = this.#slots();
     return {
       name: options.name,
-      uptimeMs: Math.round(performance.now() - this.#startedMs),
+      uptimeMs: Math.round(this.uptimeMs),
       health: this.#server?.address ?? null,
       ready: reasons.length === 0,
       notReady: reasons,
@@ -254,7 +269,7 @@ export class Vitals {
   }
 
   #slots(): number {
-    return this.#sources.executors.count * this.#sources.options.slotsPerExecutor;
+    return this.#sources.executors.slots;
   }
 
   #silentMs(): number | null {

@@ -7,6 +7,7 @@ import { systemClock } from '../../core/clock.js';
 import { codeOf, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { ExecutorEnd, ExecutorHello, Outcome, RunRequest, TaskFacts, ToExecutor } from '../port.js';
+import { runCommand } from './commands.js';
 import { type ExecuteOptions, type StartedRun, startRun } from './execute.js';
 import { PortGateway } from './port-gateway.js';
 
@@ -24,12 +25,14 @@ function helloOf(app: App): ExecutorHello {
   });
   return {
     appName: config.name,
+    pid: process.pid,
     brokerUrl: config.brokerUrl,
     resultUrl: config.resultUrl,
     defaultQueue: config.defaultQueue,
     resultTtlMs: config.resultTtlMs,
     events: config.events,
     tasks,
+    commands: app.controlCommands.names,
   };
 }
 
@@ -101,6 +104,9 @@ export class Executor {
         return;
       case 'terminate':
         for (const run of message.runs) this.#terminate(run, message.graceMs);
+        return;
+      case 'command':
+        void runCommand(message, this.#app.controlCommands, this.#end);
         return;
       case 'ping':
         this.#end.post({ type: 'pong' });

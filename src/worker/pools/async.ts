@@ -37,6 +37,8 @@ export async function startAsyncPool(setup: PoolSetup): Promise<RunningPool> {
   let onStopped: ((report: StopReport) => void) | null = null;
   const statsAsked: ((stats: WorkerStats) => void)[] = [];
   const reportAsked: ((report: WorkerReport) => void)[] = [];
+  let askedToStop!: (reason: string) => void;
+  const asked = new Promise<string>((resolve) => (askedToStop = resolve));
   const post = (message: ToEngineThread): void => thread.postMessage(message);
 
   const started = new Promise<void>((resolve, reject) => {
@@ -46,6 +48,7 @@ export async function startAsyncPool(setup: PoolSetup): Promise<RunningPool> {
       else if (message.type === 'started') resolve();
       else if (message.type === 'failed') reject(new LovageError(message.code as ErrorCode, message.message));
       else if (message.type === 'stopped') onStopped?.(message.report);
+      else if (message.type === 'asked-to-stop') askedToStop(message.reason);
       else if (message.type === 'stats') statsAsked.shift()?.(message.stats);
       else reportAsked.shift()?.(message.report);
     });
@@ -93,5 +96,6 @@ export async function startAsyncPool(setup: PoolSetup): Promise<RunningPool> {
         reportAsked.push(resolve);
         post({ type: 'report' });
       }),
+    askedToStop: asked,
   };
 }

@@ -36,7 +36,8 @@ export interface CrewOptions {
 interface Post {
   readonly member: Member;
   readonly startedMs: number;
-  role: 'working' | 'spare' | 'retiring';
+  /** `leaving`: there were too many, and nobody takes its place. */
+  role: 'working' | 'spare' | 'retiring' | 'leaving';
   ready: boolean;
   /** Its end was asked for. */
   meant: boolean;
@@ -52,6 +53,7 @@ export class Crew implements ExecutorCrew {
   /** By number. At most `count` that work, one spare, and those that retire or have just been ended: see `#places`. */
   readonly #posts = new Map<number, Post>();
   #nextNumber = 0;
+  #count: number;
   /** Deaths in a row that were not meant. */
   #failures = 0;
   /** Runs while nobody is started, because the last ones died. */
@@ -62,6 +64,7 @@ export class Crew implements ExecutorCrew {
 
   constructor(options: CrewOptions) {
     this.#options = options;
+    this.#count = options.count;
     while (this.#posts.size < options.count) this.#enlist('working');
   }
 
@@ -99,6 +102,26 @@ export class Crew implements ExecutorCrew {
     if (!post) return;
     post.role = 'retiring';
     this.#fill();
+  }
+
+  /** Who has not started yet is ended; of the others the engine says who leaves. */
+  resize(count: number): void {
+    this.#count = count;
+    let tooMany = this.#countOf('working') - count;
+    for (const post of this.#posts.values()) {
+      if (tooMany <= 0) break;
+      if (post.role !== 'working' || post.ready) continue;
+      post.role = 'leaving';
+      post.meant = true;
+      post.member.kill();
+      tooMany -= 1;
+    }
+    this.#fill();
+  }
+
+  leaving(executor: number): void {
+    const post = this.#posts.get(executor);
+    if (post) post.role = 'leaving';
   }
 
   dismiss(executor: number): void {
@@ -139,7 +162,7 @@ export class Crew implements ExecutorCrew {
     return Promise.race([member.gone.then(() => 'ended' as const), sleep(KILL_MS).then(() => 'stuck' as const)]);
   }
 
-  #count(role: Post['role']): number {
+  #countOf(role: Post['role']): number {
     let count = 0;
     for (const post of this.#posts.values()) if (post.role === role) count += 1;
     return count;
@@ -147,14 +170,13 @@ export class Crew implements ExecutorCrew {
 
   /** How many may work now: those that retire leave their places at once, until they are as many as the crew is meant to be. */
   #places(): number {
-    const { count } = this.#options;
-    return count - Math.max(0, this.#count('retiring') - count);
+    return this.#count - Math.max(0, this.#countOf('retiring') - this.#count);
   }
 
   /** Fills every place, and the spare's. */
   #fill(): void {
     if (this.#stopping || this.#engine === null || this.#failStart !== null) return;
-    while (this.#count('working') < this.#places()) {
+    while (this.#countOf('working') < this.#places()) {
       const [number, spare] = [...this.#posts].find(([, { role }]) => role === 'spare') ?? [];
       if (number !== undefined && spare) {
         spare.role = 'working';
@@ -162,7 +184,7 @@ export class Crew implements ExecutorCrew {
       } else if (this.#pause === null) this.#enlist('working');
       else return;
     }
-    if (this.#options.spare && this.#pause === null && this.#count('spare') === 0) this.#enlist('spare');
+    if (this.#options.spare && this.#pause === null && this.#countOf('spare') === 0) this.#enlist('spare');
   }
 
   #enlist(role: Post['role']): void {
@@ -195,7 +217,7 @@ export class Crew implements ExecutorCrew {
     if (!post.meant) logger.error({ executor, reason }, this.#stopping ? 'executor died' : 'executor died; starting another');
     const stable = post.ready && performance.now() - post.startedMs > STABLE_MS;
     // One that said itself that it cannot start was ended on purpose, and has failed.
-    if (!post.ready || (!post.meant && !stable)) {
+    if (post.role !== 'leaving' && (!post.ready || (!post.meant && !stable))) {
       this.#failures += 1;
       this.#rest();
     } else if (!post.meant) this.#failures = 0;
@@ -231,5 +253,6 @@ export async function startCrew(setup: PoolSetup, spare: boolean, spawn: CrewOpt
     },
     stats: async () => engine.stats(),
     report: async () => engine.report(),
+    askedToStop: engine.askedToStop,
   };
 }

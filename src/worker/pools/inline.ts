@@ -34,5 +34,6 @@ export async function startInlinePool(setup: PoolSetup): Promise<RunningPool> {
     },
     stats: async () => engine.stats(),
     report: async () => engine.report(),
+    askedToStop: engine.askedToStop,
   };
 }

@@ -51,4 +51,6 @@ export interface RunningPool {
   stats(): Promise<WorkerStats>;
   /** What the worker knows of itself. */
   report(): Promise<WorkerReport>;
+  /** Resolves with the reason when remote control asks this worker to stop. */
+  readonly askedToStop: Promise<string>;
 }
