@@ -58,7 +58,7 @@ export interface ResultStore {
   /** Ids of revoked tasks, where a store has room for them; used with brokers that have none (`brokers/revocations.ts`). */
   readonly revocations?: TimedSet;
   connect(options: { readonly timeoutMs: number }): Promise<void>;
-  /** Writes a batch; results in order. SUCCESS is never overwritten; another final state only by a higher epoch or by SUCCESS. */
+  /** Writes a batch; results in order. SUCCESS is never overwritten; another final state only by a higher epoch, by SUCCESS, or as `givesWay` says. */
   set(writes: readonly ResultWrite[]): Promise<readonly WriteResult[]>;
   /** Metas in order, `null` where nothing is stored (PENDING). */
   get(ids: readonly string[]): Promise<readonly (string | null)[]>;
@@ -88,3 +88,12 @@ export interface ResultStoreOptions {
 }
 
 export const FINAL_STATES: ReadonlySet<string> = new Set(['SUCCESS', 'FAILURE', 'REVOKED']);
+
+/**
+ * Whether this final write may take the place of what stands: a REVOKED without children was stored by somebody who revoked the
+ * task (Celery's workers do so too), and what a worker says of how it ended counts more. It may have run all the while.
+ */
+export function givesWay(stands: { readonly state: string | null; readonly meta: string | null }, write: ResultWrite): boolean {
+  return stands.state === 'REVOKED' && FINAL_STATES.has(write.state) && NO_CHILDREN.test(stands.meta ?? '');
+}
+const NO_CHILDREN = /"children": ?null/;

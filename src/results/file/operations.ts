@@ -5,9 +5,9 @@
  */
 import type { SqliteConnection, SqliteRow } from '../../clients/sqlite/driver.js';
 import type { OperationContext, OperationModule, PrepareOperations } from '../../clients/sqlite/operations.js';
-import { timedSetOperations } from '../../clients/sqlite/timed-set.js';
 import { sendKeyRows } from '../../clients/sqlite/send-keys.js';
-import { type Claim, FINAL_STATES, type ResultWrite, type WriteResult } from '../result-store.js';
+import { timedSetOperations } from '../../clients/sqlite/timed-set.js';
+import { type Claim, FINAL_STATES, givesWay, type ResultWrite, type WriteResult } from '../result-store.js';
 import { hashOf, ResultTable } from './result-table.js';
 
 /** A result that is news to somebody. */
@@ -68,7 +68,8 @@ export const resultsOperations: OperationModule = { name: 'results', prepareOper
 
 function writeOperations(context: OperationContext, table: ResultTable, onWritten: (count: number) => void) {
   /** A write to an id that is, or may be, stored already. */
-  const overwrite = (hash: number, { id, state, meta, epoch, ttlMs }: ResultWrite): WriteResult => {
+  const overwrite = (hash: number, write: ResultWrite): WriteResult => {
+    const { id, state, meta, epoch, ttlMs } = write;
     table.flush();
     const nowMs = context.nowMs();
     const metaUntilMs = ttlMs === null ? null : nowMs + ttlMs;
@@ -79,8 +80,8 @@ function writeOperations(context: OperationContext, table: ResultTable, onWritte
     }
     if (stored.state === 'SUCCESS') return 'final';
     if (epoch < stored.epoch) return 'fenced';
-    if (stored.state !== null && FINAL_STATES.has(stored.state) && state !== 'SUCCESS' && epoch <= stored.metaEpoch)
-      return 'final';
+    const isOlder = stored.state !== null && FINAL_STATES.has(stored.state) && state !== 'SUCCESS' && epoch <= stored.metaEpoch;
+    if (isOlder && !givesWay(stored, write)) return 'final';
     table.replace(stored, { state, meta, metaEpoch: epoch, metaUntilMs });
     return 'stored';
   };

@@ -4,7 +4,7 @@
  */
 import { type Clock, systemClock } from '../../core/clock.js';
 import { BrokerError } from '../../core/errors.js';
-import { type Claim, FINAL_STATES, type ResultWrite, type WriteResult } from '../result-store.js';
+import { type Claim, FINAL_STATES, givesWay, type ResultWrite, type WriteResult } from '../result-store.js';
 
 export interface MemoryResultsSpaceOptions {
   readonly clock?: Clock;
@@ -63,7 +63,8 @@ export class MemoryResultsSpace {
     const stored = this.#live(write.id, nowMs) ?? this.#add(write.id, nowMs);
     if (stored.state === 'SUCCESS') return 'final';
     if (write.epoch < stored.epoch) return 'fenced';
-    if (FINAL_STATES.has(stored.state) && write.state !== 'SUCCESS' && write.epoch <= stored.metaEpoch) return 'final';
+    const isOlder = FINAL_STATES.has(stored.state) && write.state !== 'SUCCESS' && write.epoch <= stored.metaEpoch;
+    if (isOlder && !givesWay(stored, write)) return 'final';
     stored.state = write.state;
     stored.meta = write.meta;
     stored.metaEpoch = write.epoch;

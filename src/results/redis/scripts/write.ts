@@ -10,7 +10,7 @@ import type { WriteResult } from '../../result-store.js';
  *
  * The fast path is SET NX: while nobody anywhere has claimed anything, an absent key cannot be fenced. Otherwise: SUCCESS
  * is never overwritten; a lower epoch than the claimed one is refused; another final state gives way only to SUCCESS or to
- * a higher epoch than it was written with.
+ * a higher epoch than it was written with, or if it is the REVOKED of who revoked it (see givesWay) to another final state.
  *
  * With its memory full Redis refuses SET as a script's first write, and lets a script finish that has written before. So
  * the HDEL, which removes nothing, lets a batch of small results through: the acknowledgements that follow free more than
@@ -50,7 +50,11 @@ local function guarded(key, meta)
   local fence = base .. string.sub(key, skip)
   local known = redis.call('HMGET', fence, 'epoch', 'wrote')
   if epoch < tonumber(known[1] or 0) then return 2 end
-  if (stands == 'FAILURE' or stands == 'REVOKED') and epoch <= tonumber(known[2] or 0) and statusOf(meta) ~= 'SUCCESS' then return 1 end
+  local status = statusOf(meta)
+  if (stands == 'FAILURE' or stands == 'REVOKED') and epoch <= tonumber(known[2] or 0) and status ~= 'SUCCESS' then
+    local isBare = stands == 'REVOKED' and string.find(existing, '"children": ?null')
+    if not isBare or status ~= 'FAILURE' and status ~= 'REVOKED' then return 1 end
+  end
   store(key, meta)
   if epoch > 0 then
     redis.call('HSET', fence, 'wrote', epoch)
