@@ -1,5 +1,6 @@
 /** The public face of remote control, `app.control`. What it does lives in `control/`, which the app must not know; `index.ts` joins them. */
 import type { Duration } from '../core/duration.js';
+import type { RevokeIdsOptions, RevokeOptions, RevokeOutcome } from './revoke.js';
 
 /** Which workers are asked, and for how long their answers are awaited. */
 export interface ControlOptions {
@@ -114,6 +115,21 @@ export interface Control {
   ): Promise<ControlAnswers<Readonly<Record<string, unknown>>>>;
   /** Logical clocks. */
   clock(options?: ControlOptions): Promise<ControlAnswers<{ readonly clock: number }>>;
+
+  /**
+   * Keeps tasks from running; one that runs goes on unless `terminate` is given. What becomes of each, by its id. Python's workers
+   * hear of it too. A handle's `revoke()` knows when its task was to run and needs no `eta`.
+   */
+  revoke(ids: string | readonly string[], options?: RevokeIdsOptions): Promise<ReadonlyMap<string, RevokeOutcome>>;
+  /**
+   * Keeps tasks with these stamps from running, those that come within three hours too: `{ tenant: ['acme'] }`. Told to the
+   * workers that listen, which remember 100 headers with 1,000 values each.
+   * @remarks Source: Celery 5.3's `control.revoke_by_stamped_headers`.
+   */
+  revokeByStampedHeaders(
+    headers: Readonly<Record<string, string | readonly string[]>>,
+    options?: ControlOptions & Pick<RevokeOptions, 'terminate'> & { readonly terminateSignal?: string },
+  ): Promise<ControlAnswers<Done>>;
 
   /** How often a task may start, a worker: `'10/m'`, `'100/s'`, a number a second, 0 = no limit. */
   rateLimit(task: string, limit: string | number, options?: ControlOptions): Promise<ControlAnswers<Done>>;

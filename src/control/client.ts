@@ -6,6 +6,7 @@ import type { ControlHost } from '../app/app.js';
 import { checkKeys, checkObject } from '../app/config-schema.js';
 import type { Control, ControlAnswers, ControlOptions } from '../app/control-types.js';
 import type { ControlQuestion } from '../app/gateway.js';
+import { checkRevokeOptions, checkTaskIds, revokeTasks } from '../app/revoke.js';
 import type { Broker } from '../brokers/broker.js';
 import { durationMs } from '../core/duration.js';
 import { ConfigError } from '../core/errors.js';
@@ -48,7 +49,7 @@ export function createControl(host: ControlHost): Control {
     async (names, options = {}) => {
       const change = { kind, to, names: namesOf(names, `control.${to}${kind === 'queue' ? 'Queues' : 'Tasks'}()`) };
       const question = questionOf(PAUSES_CHANGED, {}, options, new Set(['timeout']));
-      return changePauses(await host.gateway().broker(), change, () => put(question));
+      return changePauses(await host.broker(), change, () => put(question));
     };
 
   return {
@@ -64,6 +65,14 @@ export function createControl(host: ControlHost): Control {
     report: (options) => call('report', {}, options),
     conf: (options = {}) => call('conf', { with_defaults: options.withDefaults === true }, options, CONF_KEYS),
     clock: (options) => call('clock', {}, options),
+
+    revoke: async (ids, options = {}) => {
+      checkRevokeOptions(options, 'control.revoke()', 'ids');
+      const facts = { etaMs: options.eta?.getTime() ?? null, keepsResults: true };
+      return revokeTasks({ ...host, gateway: host.gateway() }, checkTaskIds(ids, 'control.revoke()'), options, facts);
+    },
+    revokeByStampedHeaders: (headers, { terminate = false, terminateSignal = 'SIGTERM', ...options } = {}) =>
+      call('revoke_by_stamped_headers', { headers, terminate, signal: terminateSignal }, options),
 
     rateLimit: (task, limit, options) => call('rate_limit', { task_name: task, rate_limit: limit }, options),
     timeLimit: async (task, { soft, hard }, options) =>
@@ -84,7 +93,7 @@ export function createControl(host: ControlHost): Control {
     resumeQueues: pausing('queue', 'resume'),
     pauseTasks: pausing('task', 'pause'),
     resumeTasks: pausing('task', 'resume'),
-    paused: async () => listPauses(await host.gateway().broker()),
+    paused: async () => listPauses(await host.broker()),
   };
 }
 
