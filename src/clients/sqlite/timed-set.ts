@@ -12,7 +12,7 @@ const SWEEP_STEP = 1_000;
 /** Names in one call to the database. */
 const CHUNK = 1_000;
 
-interface AddArgument {
+export interface AddArgument {
   readonly names: readonly string[];
   readonly ttlMs: number;
   readonly most: number;
