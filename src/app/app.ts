@@ -4,6 +4,7 @@
  */
 
 import type { StandardSchemaV1 } from '@standard-schema/spec';
+import type { Broker } from '../brokers/broker.js';
 import { type Clock, systemClock } from '../core/clock.js';
 import { BrokerError, ConfigError, codeOf, toError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
@@ -16,9 +17,9 @@ import type { Gateway } from './gateway.js';
 import type { ResolvedMiddleware } from './middleware.js';
 import { Publisher } from './publish.js';
 import { checkTaskName, Registry } from './registry.js';
-import { activeRun } from './task-context.js';
 import { type AnyObjectTask, makeFn, makeObjectTask, makeRemote, type TaskHost } from './task.js';
-import { ResultHandle, type TaskHandle } from './task-handle.js';
+import { activeRun } from './task-context.js';
+import { type HandleOwner, ResultHandle, type TaskHandle } from './task-handle.js';
 import type {
   CheckedObjectTask,
   FnOptions,
@@ -46,10 +47,11 @@ export interface ExecutorScope {
 export type ExecutorHook = (scope: ExecutorScope) => unknown;
 
 /** What remote control needs of its app. */
-export interface ControlHost {
-  readonly gateway: () => Gateway;
+export interface ControlHost extends HandleOwner {
   readonly logger: Logger;
   readonly json: AppConfig['json'];
+  /** @throws BrokerError `E_NOT_SUPPORTED` inside a task */
+  broker(): Promise<Broker>;
 }
 
 /** What an app is given from above. */
@@ -75,6 +77,8 @@ export class App {
   readonly #parts: AppParts;
   readonly #host: TaskHost;
   readonly #publisher: Publisher;
+  readonly #handleOwner: HandleOwner;
+  #clock: Clock = systemClock;
   #own: ClientGateway | null = null;
   #attached: Gateway | null = null;
   #control: Control | null = null;
@@ -87,10 +91,11 @@ export class App {
     this.config = resolveConfig(options);
     this.#parts = parts;
     this.#publisher = new Publisher(this.config, this.#gateway, systemClock);
+    this.#handleOwner = { gateway: this.#gateway, resultTtlMs: this.config.resultTtlMs, nowMs: () => this.#clock.nowMs() };
     this.#host = {
       config: this.config,
       publisher: this.#publisher,
-      handle: (id, keepsResult) => new ResultHandle(id, keepsResult, this.#gateway),
+      handle: (id, keepsResult, deduplicated, etaMs) => new ResultHandle(id, keepsResult, this.#handleOwner, deduplicated, etaMs),
     };
   }
 
@@ -151,13 +156,13 @@ export class App {
 
   /** The handle of a task that was sent before, by its id. */
   handle<R = unknown>(id: string): TaskHandle<R> {
-    return new ResultHandle<R>(id, true, this.#gateway);
+    return new ResultHandle<R>(id, true, this.#handleOwner);
   }
 
   /** Asks and steers the workers of this app's broker, those in Python too. */
   get control(): Control {
     const { logger, json } = this.config;
-    this.#control ??= this.#parts.createControl({ gateway: this.#gateway, logger, json });
+    this.#control ??= this.#parts.createControl({ ...this.#handleOwner, logger, json, broker: this.#broker });
     return this.#control;
   }
 
@@ -197,15 +202,7 @@ export class App {
   events(options: EventsOptions = {}): EventStream {
     const stream: EventStream = this.#parts.openEvents(
       {
-        broker: async () => {
-          try {
-            return await gateway.broker();
-          } catch (error) {
-            // A worker of this process has taken the app's connections over; outside of its tasks the app may open its own.
-            if (codeOf(error) !== 'E_NOT_SUPPORTED' || activeRun.getStore() !== undefined) throw error;
-            return this.#ownGateway().broker();
-          }
-        },
+        broker: this.#broker,
         logger: this.config.logger,
         onClosed: () => this.#streams.delete(stream),
       },
@@ -233,6 +230,7 @@ export class App {
    */
   attachGateway(gateway: Gateway | null, clock: Clock = systemClock): void {
     this.#attached = gateway;
+    this.#clock = clock;
     this.#publisher.reset(clock);
   }
 
@@ -262,6 +260,16 @@ export class App {
     if (this.#closed)
       throw new BrokerError('E_CLOSED', `app ${this.config.name} was closed: create a new one, or close it later`);
     return this.#ownGateway();
+  };
+
+  /** The broker itself. Beside a worker in this process, which has taken the app's connections over, another one; not inside its tasks. */
+  readonly #broker = async (): Promise<Broker> => {
+    try {
+      return await this.#gateway().broker();
+    } catch (error) {
+      if (codeOf(error) !== 'E_NOT_SUPPORTED' || activeRun.getStore() !== undefined) throw error;
+      return this.#ownGateway().broker();
+    }
   };
 
   #ownGateway(): ClientGateway {

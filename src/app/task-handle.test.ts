@@ -14,7 +14,10 @@ const meta = (status: string, resultJson: string, traceback: string | null = nul
 function setUp(stored?: string, keepsResult = true) {
   const gateway = new ScriptedGateway();
   if (stored !== undefined) gateway.metas.set('id-1', stored);
-  return { gateway, handle: new ResultHandle<unknown>('id-1', keepsResult, () => gateway) };
+  return {
+    gateway,
+    handle: new ResultHandle<unknown>('id-1', keepsResult, { gateway: () => gateway, resultTtlMs: 60_000, nowMs: () => DONE }),
+  };
 }
 
 test('result() gives the result of a success, with its types', async () => {

@@ -6,6 +6,7 @@ import { decodeResultMeta, type ResultMeta } from '../wire/result-meta.js';
 import { holdsException } from '../wire/task-states.js';
 import { checkKeys, checkObject } from './config-schema.js';
 import type { Gateway } from './gateway.js';
+import { checkRevokeOptions, type RevokeOptions, type RevokeOutcome, revokeTasks } from './revoke.js';
 import { activeRun } from './task-context.js';
 
 /** Options of `handle.result()`. */
@@ -41,6 +42,8 @@ export interface TaskStatus {
 /** A task that was sent. */
 export interface TaskHandle<R> {
   readonly id: string;
+  /** Nothing was sent: this is the handle of a task that was sent before with the same dedupe key. */
+  readonly deduplicated: boolean;
   /**
    * Waits for the result.
    * @throws TaskFailedError `E_TASK_FAILED`; ResultError `E_RESULT_TIMEOUT`, `E_TASK_REVOKED`, `E_RESULT_NOT_KEPT`, `E_WAIT_INSIDE_TASK`
@@ -50,22 +53,41 @@ export interface TaskHandle<R> {
   state(): Promise<string>;
   /** All that is stored. */
   status(): Promise<TaskStatus>;
+  /**
+   * Keeps the task from running: it is removed where it waits, or dropped by the worker that gets it. Celery's workers hear of
+   * it too. Says which, see {@link RevokeOutcome}. One that runs goes on, unless `terminate` is given.
+   * @throws BrokerError `E_BROKER_UNREACHABLE`; ConfigError `E_CONFIG_*`
+   * @remarks Source: Celery's `AsyncResult.revoke()`.
+   */
+  revoke(options?: RevokeOptions): Promise<RevokeOutcome>;
   /** Removes the stored result. */
   forget(): Promise<void>;
 }
 
 const RESULT_KEYS: ReadonlySet<string> = new Set(['timeout', 'signal', 'onUpdate', 'allowWaitInsideTask']);
 
-/** The handle of an id. One is made for each send, so it has three fields and no closures. */
+/** What handles share. */
+export interface HandleOwner {
+  readonly gateway: () => Gateway;
+  readonly resultTtlMs: number | null;
+  readonly nowMs: () => number;
+}
+
+/** The handle of an id. One is made for each send, so it has few fields and no closures. */
 export class ResultHandle<R> implements TaskHandle<R> {
   readonly id: string;
+  readonly deduplicated: boolean;
   readonly #keepsResult: boolean;
-  readonly #gateway: () => Gateway;
+  readonly #owner: HandleOwner;
+  /** Wall time before which the task does not run; `null` = none, or not known. */
+  readonly #etaMs: number | null;
 
-  constructor(id: string, keepsResult: boolean, gateway: () => Gateway) {
+  constructor(id: string, keepsResult: boolean, owner: HandleOwner, deduplicated = false, etaMs: number | null = null) {
     this.id = id;
+    this.deduplicated = deduplicated;
     this.#keepsResult = keepsResult;
-    this.#gateway = gateway;
+    this.#owner = owner;
+    this.#etaMs = etaMs;
   }
 
   async result(options: ResultOptions): Promise<R> {
@@ -102,7 +124,7 @@ export class ResultHandle<R> implements TaskHandle<R> {
     given?.addEventListener('abort', onAbort, { once: true });
     try {
       const hear = onUpdate && ((meta: string) => onUpdate(statusOf(this.id, decodeResultMeta(meta))));
-      return await this.#gateway().waitResult(this.id, controller.signal, hear);
+      return await this.#owner.gateway().waitResult(this.id, controller.signal, hear);
     } finally {
       clearTimeout(timer);
       given?.removeEventListener('abort', onAbort);
@@ -114,12 +136,19 @@ export class ResultHandle<R> implements TaskHandle<R> {
   }
 
   async status(): Promise<TaskStatus> {
-    const [meta] = await this.#gateway().getResults([this.id]);
+    const [meta] = await this.#owner.gateway().getResults([this.id]);
     return meta == null ? PENDING(this.id) : statusOf(this.id, decodeResultMeta(meta));
   }
 
+  async revoke(options: RevokeOptions = {}): Promise<RevokeOutcome> {
+    checkRevokeOptions(options, 'revoke()', 'one');
+    const revoker = { ...this.#owner, gateway: this.#owner.gateway() };
+    const facts = { etaMs: this.#etaMs, keepsResults: this.#keepsResult };
+    return (await revokeTasks(revoker, [this.id], options, facts)).get(this.id) as RevokeOutcome;
+  }
+
   forget(): Promise<void> {
-    return this.#gateway().forgetResults([this.id]);
+    return this.#owner.gateway().forgetResults([this.id]);
   }
 }
 

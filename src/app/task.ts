@@ -30,7 +30,7 @@ import { type Eventually, isSchema, isThenable, validate } from './validate.js';
 export interface TaskHost {
   readonly config: AppConfig;
   readonly publisher: Publisher;
-  handle(id: string, keepsResult: boolean): TaskHandle<unknown>;
+  handle(id: string, keepsResult: boolean, deduplicated: boolean, etaMs: number | null): TaskHandle<unknown>;
 }
 
 /** What all callers of one task share. */
@@ -73,8 +73,14 @@ function prepare(core: TaskCore, options: ResolvedCallOptions): PreparedCall {
     timeoutMs: options.timeoutMs ?? config.sendTimeoutMs,
     keywordsName: core.byKeyword ? 'input' : 'kwargs',
     options,
-    handle: (id) => core.host.handle(id, !ignoreResult),
+    handle: (id, deduplicated = false) => core.host.handle(id, !ignoreResult, deduplicated, etaOf(options)),
   };
+}
+
+/** Asked when the call was sent: its countdown has begun by then. */
+function etaOf({ eta, countdownMs }: ResolvedCallOptions): number | null {
+  if (countdownMs !== null) return Date.now() + countdownMs;
+  return eta === null ? null : eta.getTime();
 }
 
 /** Trailing `undefined`s are arguments that were left out: sent as null they would hide a default. */

@@ -69,7 +69,8 @@ export async function openClient(connection: Connection, purpose: ClientPurpose)
   const { app, config, timeoutMs } = connection;
   const gateway = await openGateway(connection, purpose);
   const publisher = new Publisher(config, () => gateway, systemClock);
-  const handle = (id: string): TaskHandle<unknown> => new ResultHandle(id, true, () => gateway);
+  const owner = { gateway: () => gateway, resultTtlMs: config.resultTtlMs, nowMs: () => Date.now() };
+  const handle = (id: string): TaskHandle<unknown> => new ResultHandle(id, true, owner);
   const answersOnlyUs = /^rpc:/i.test(config.resultUrl);
   return {
     prepare({ task, options: given }) {

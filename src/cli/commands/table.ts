@@ -18,6 +18,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import('./send.js')).defineSend,
   },
   { name: 'result', summary: 'show or await the result of a task', load: async () => (await import('./result.js')).defineResult },
+  { name: 'revoke', summary: 'keep tasks from running', load: async () => (await import('./revoke.js')).defineRevoke },
   {
     name: 'queues',
     summary: 'list queues, look into one, back up the queue file',

@@ -1,7 +1,7 @@
 /** Makes commander commands of the table in `commands.ts`: flags, the run, what is printed, and the exit code. */
 import { type Command, Option } from 'commander';
+import { ClientGateway } from '../../app/client-gateway.js';
 import type { Control, ControlOptions } from '../../app/control-types.js';
-import { openBroker } from '../../brokers/from-url.js';
 import { createControl } from '../../control/client.js';
 import { LovageError } from '../../core/errors.js';
 import { mustConfirm } from '../confirm.js';
@@ -40,34 +40,23 @@ function nodeNames(text: string): readonly string[] {
   return text.split(',').map((name) => named(name.trim()));
 }
 
-/** Runs `use` with a control client on a broker of its own, and closes it whatever happens. */
-export async function withControl<T>(connection: Connection, use: (control: Control) => Promise<T>): Promise<T> {
-  const { config, logger } = connection;
-  const broker = await openBroker({ url: config.brokerUrl, logger, role: 'client' });
+/** Runs `use` with a control client on connections of its own, and closes them whatever happens. */
+export async function withControl<T>(
+  { config, logger, timeoutMs }: Connection,
+  use: (control: Control) => Promise<T>,
+): Promise<T> {
+  const gateway = new ClientGateway(config);
   try {
-    await broker.connect({ timeoutMs: Math.max(connection.timeoutMs, LEAST_CONNECT_MS) });
-    const refuse = (): never => {
-      throw new Error('a control client has only a broker');
-    };
-    const gateway = {
-      ...{
-        publish: refuse,
-        prepareResults: refuse,
-        getResults: refuse,
-        waitResult: refuse,
-        forgetResults: refuse,
-        broadcast: refuse,
-      },
-      ...{
-        storeResults: refuse,
-        withdraw: refuse,
-        recordRevoked: refuse,
-      },
-      ...{ broker: async () => broker, close: async () => {} },
-    };
-    return await use(createControl({ gateway: () => gateway, logger, json: config.json }));
+    const broker = await gateway.broker();
+    await broker.connect({ timeoutMs: Math.max(timeoutMs, LEAST_CONNECT_MS) });
+    return await use(
+      createControl({
+        ...{ gateway: () => gateway, broker: async () => broker, logger, json: config.json },
+        ...{ resultTtlMs: config.resultTtlMs, nowMs: () => Date.now() },
+      }),
+    );
   } finally {
-    await broker.close();
+    await gateway.close();
   }
 }
 
