@@ -7,6 +7,7 @@ import { openEvents } from './events/receiver.js';
 export { App, type ExecutorHook, type ExecutorScope } from './app/app.js';
 export type { CallOptions } from './app/call-options.js';
 export type { AppOptions } from './app/config.js';
+export type { DedupeOptions } from './app/dedupe.js';
 export type { EventStream, EventsOptions } from './app/event-stream.js';
 export type { Control, ControlAnswers, ControlOptions, Done, PausedName, PauseReport, TaskRequest } from './app/control-types.js';
 export type { ExecuteMiddleware, HeaderValue, Middleware, PublishMiddleware, PublishRequest } from './app/middleware.js';

@@ -3,6 +3,7 @@ import { type Duration, durationMs } from '../core/duration.js';
 import { ConfigError } from '../core/errors.js';
 import { isBrokerMark, PROTOCOL_HEADERS } from '../wire/task-message.js';
 import { checkKeys, checkObject } from './config-schema.js';
+import { type DedupeOptions, type ResolvedDedupe, resolveDedupe } from './dedupe.js';
 import type { HeaderValue } from './middleware.js';
 import { checkPriority, checkQueueName } from './router.js';
 import { checkBoolean } from './task-options.js';
@@ -27,6 +28,8 @@ export interface CallOptions {
   readonly softTimeLimit?: Duration;
   /** For this call instead of the task's own. */
   readonly timeLimit?: Duration;
+  /** Send it only if the same was not sent lately; the handle says `deduplicated`. */
+  readonly dedupe?: DedupeOptions;
   /** Total time that `send()` may take. @defaultValue the app's `sendTimeout` */
   readonly timeout?: Duration;
   /** Gives up the send. */
@@ -46,6 +49,7 @@ export interface ResolvedCallOptions {
   readonly ignoreResult: boolean | null;
   readonly softTimeLimitMs: number | null;
   readonly timeLimitMs: number | null;
+  readonly dedupe: ResolvedDedupe | null;
   readonly timeoutMs: number | null;
   readonly signal: AbortSignal | undefined;
 }
@@ -61,6 +65,7 @@ const KEYS: ReadonlySet<string> = new Set<keyof CallOptions>([
   'ignoreResult',
   'softTimeLimit',
   'timeLimit',
+  'dedupe',
   'timeout',
   'signal',
 ]);
@@ -82,6 +87,7 @@ export const NO_CALL_OPTIONS: ResolvedCallOptions = Object.freeze({
   ignoreResult: null,
   softTimeLimitMs: null,
   timeLimitMs: null,
+  dedupe: null,
   timeoutMs: null,
   signal: undefined,
 });
@@ -169,6 +175,7 @@ export function resolveCallOptions(given: CallOptions, what: string): ResolvedCa
     ignoreResult: given.ignoreResult ?? null,
     softTimeLimitMs,
     timeLimitMs,
+    dedupe: given.dedupe === undefined ? null : resolveDedupe(given.dedupe, `${what}: dedupe`),
     timeoutMs: positiveMs(given.timeout, `${what}: timeout`),
     signal: given.signal,
   };

@@ -1,6 +1,7 @@
 /** The gateway of a client: a broker and a result store of its own, each opened by its URL at the first use. */
 import type { Broadcast, Broker, OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
 import { openBroker } from '../brokers/from-url.js';
+import { publishOnce } from '../brokers/send-once.js';
 import { openResultStore } from '../results/from-url.js';
 import type { ResultStore, ResultWrite } from '../results/result-store.js';
 import type { WireMessage } from '../wire/message.js';
@@ -23,6 +24,7 @@ export class ClientGateway implements Gateway {
   readonly #broker: Lazy<Broker>;
   readonly #results: Lazy<ResultStore>;
   readonly #answersByQueue: boolean;
+  readonly #openResults = (): Promise<ResultStore> => this.#results.get();
 
   constructor(config: Pick<AppConfig, 'brokerUrl' | 'resultUrl' | 'logger'>) {
     this.#broker = new Lazy(() => openBroker({ url: config.brokerUrl, logger: config.logger, role: 'client' }));
@@ -31,13 +33,15 @@ export class ClientGateway implements Gateway {
   }
 
   publish(messages: readonly OutgoingMessage[], options: PublishOptions): Promise<readonly PublishResult[]> {
-    return this.#broker.value?.publish(messages, options) ?? this.#openAndPublish(messages, options);
+    const broker = this.#broker.value;
+    return broker ? publishOnce(broker, this.#openResults, messages, options) : this.#openAndPublish(messages, options);
   }
 
   async #openAndPublish(messages: readonly OutgoingMessage[], options: PublishOptions): Promise<readonly PublishResult[]> {
     const startedMs = performance.now();
     const broker = await within(this.#broker.get(), options.timeoutMs, options.signal);
-    return broker.publish(messages, { ...options, timeoutMs: Math.max(1, options.timeoutMs - (performance.now() - startedMs)) });
+    const timeoutMs = Math.max(1, options.timeoutMs - (performance.now() - startedMs));
+    return publishOnce(broker, this.#openResults, messages, { ...options, timeoutMs });
   }
 
   async prepareResults(): Promise<string | null> {

@@ -4,7 +4,8 @@
  * Next stop: `brokers/broker.ts`.
  */
 import type { OutgoingMessage, PublishResult } from '../brokers/broker.js';
-import { codeOf, PublishError, toError } from '../core/errors.js';
+import { codeOf, type DuplicateSendError, PublishError, toError } from '../core/errors.js';
+import type { ResolvedDedupe } from './dedupe.js';
 import type { Gateway } from './gateway.js';
 import { type ActiveRun, MAX_CHILDREN } from './task-context.js';
 import type { TaskHandle } from './task-handle.js';
@@ -23,7 +24,8 @@ export interface Sink {
 export interface OutgoingCall {
   readonly task: string;
   readonly ignoreResult: boolean;
-  readonly handle: (id: string) => Handle;
+  readonly options: { readonly dedupe: ResolvedDedupe | null };
+  readonly handle: (id: string, deduplicated?: boolean) => Handle;
 }
 
 /** One message and whom to tell. */
@@ -181,6 +183,8 @@ function settle({ sink, index, id, call, run }: Outgoing, result: PublishResult 
       new PublishError('E_INTERNAL', `the broker driver gave no result for ${call.task}`, { outcome: 'unknown', taskId: id }),
       index,
     );
+  } else if (result.code === 'E_DUPLICATE_SEND' && call.options.dedupe?.onConflict === 'return-existing') {
+    sink.sent(call.handle((result as DuplicateSendError).existingId, true), index);
   } else if (result.taskId === id) {
     sink.failed(result, index);
   } else {

@@ -13,6 +13,7 @@ import type { WireMessage } from '../wire/message.js';
 import { encodeTaskMessage } from '../wire/task-message.js';
 import { checkHeaders, type ResolvedCallOptions } from './call-options.js';
 import type { AppConfig } from './config.js';
+import { dedupeKeyOf } from './dedupe.js';
 import type { Gateway } from './gateway.js';
 import { type HeaderValue, type PublishRequest, runPublishMiddleware } from './middleware.js';
 import { type Handle, MAX_BATCH, Outbox, type Outgoing, type OutgoingCall, type Sink } from './outbox.js';
@@ -226,11 +227,13 @@ export class Publisher {
       throw call.keywordsName === 'kwargs' ? error : renamePath(error, call.keywordsName);
     }
     const to = { queue: send.queue };
+    const kept = options.dedupe && { dedupe: dedupeKeyOf(call.task, options.dedupe) };
     const etaMs = eta === null ? 0 : eta.getTime();
     if (etaMs > nowMs) {
-      const delayed = { to, message, notBeforeMs: etaMs, ...(call.anyWorker && { anyWorker: true }) };
+      const delayed = { to, message, notBeforeMs: etaMs, ...kept, ...(call.anyWorker && { anyWorker: true }) };
       return priority === undefined ? delayed : { ...delayed, priority };
     }
+    if (kept) return priority === undefined ? { to, message, ...kept } : { to, message, priority, ...kept };
     return priority === undefined ? { to, message } : { to, message, priority };
   }
 }

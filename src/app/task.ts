@@ -111,6 +111,12 @@ async function sendRows(
 ): Promise<TaskHandle<unknown>[]> {
   if (given.id !== undefined)
     throw new ConfigError('E_CONFIG_CONFLICT', `task ${core.name}: with({ id }) and sendMany: give each row its own options.id`);
+  if (given.dedupe !== undefined) {
+    throw new ConfigError(
+      'E_CONFIG_CONFLICT',
+      `task ${core.name}: with({ dedupe }) and sendMany: give each row its own options.dedupe, or all but one are the same`,
+    );
+  }
   const results = await core.host.publisher.sendMany(rows, (row) => {
     checkObject(row, `task ${core.name}: a row of sendMany`);
     if (!Array.isArray(row.args)) throw new ArgumentError('E_ARGUMENTS', `task ${core.name}: a row of sendMany is { args: […] }`);

@@ -3,6 +3,7 @@
  * store moves text and knows only the state. A driver is finished when it passes `testing/result-store-conformance.ts`.
  */
 import type { Logger } from '../core/logger.js';
+import type { SendKeyStore } from '../core/send-keys.js';
 import type { TimedSet } from '../core/timed-set.js';
 
 /** `true`, or the reason why not. */
@@ -11,19 +12,8 @@ export interface ResultStoreCapabilities {
   readonly readableByAnyone: true | string;
   /** Late results of a worker that lost its lease are refused. */
   readonly fence: true | string;
-  /** `swapSendKey` works, for everybody who sends to the same queues. */
+  /** It can keep dedupe keys for a broker that cannot. */
   readonly sendKeys: true | string;
-}
-
-/** A change of a dedupe key, for brokers that cannot keep such keys with their messages. */
-export interface SendKeySwap {
-  readonly key: string;
-  /** What must stand there; `null` = nothing. */
-  readonly expected: string | null;
-  /** What stands there from then on; `null` = nothing. */
-  readonly value: string | null;
-  /** How long it stands there. */
-  readonly ttlMs: number;
 }
 
 export interface ResultWrite {
@@ -52,7 +42,7 @@ export interface WaitOptions {
   readonly signal: AbortSignal;
 }
 
-export interface ResultStore {
+export interface ResultStore extends SendKeyStore {
   readonly name: string;
   readonly capabilities: ResultStoreCapabilities;
   /** Ids of revoked tasks, where a store has room for them; used with brokers that have none (`brokers/revocations.ts`). */
@@ -72,11 +62,6 @@ export interface ResultStore {
   /** Resolves with the meta once the state is final, woken and not polled; rejects with the signal's reason. Other states go to `onUpdate`. */
   wait(id: string, options: WaitOptions, onUpdate?: (meta: string) => void): Promise<string>;
   forget(ids: readonly string[]): Promise<void>;
-  /**
-   * Carries the change out and gives `null`, if what stands there is as expected; else gives what stands there, `''` = nothing.
-   * Rejects within a few seconds if the store cannot be reached; then it may have been carried out. Only if `capabilities.sendKeys`.
-   */
-  swapSendKey?(swap: SendKeySwap): Promise<string | null>;
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }

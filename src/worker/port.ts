@@ -53,6 +53,8 @@ export interface PortError {
   readonly message: string;
   readonly outcome?: 'not-sent' | 'unknown';
   readonly taskId?: string;
+  /** Of a DuplicateSendError. */
+  readonly existingId?: string;
 }
 
 /** What the engine must know of a registered task. */

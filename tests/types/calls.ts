@@ -33,6 +33,9 @@ await sync
 const many: TaskHandle<number>[] = await add.sendMany([{ args: [1, 2] }, { args: [3, 4], options: { priority: 1 } }]);
 await add.with({ timeout: '1m' }).sendMany([{ args: [1, 2] }]);
 await sync.sendMany([{ args: [{ id: '1' }] }]);
+export const wasSent: boolean = !(await add.with({ dedupe: { key: 'k', for: '10m' } }).send(1, 2)).deduplicated;
+await add.with({ dedupe: { key: 'k', for: '10m', onConflict: 'reject' } }).send(1, 2);
+await add.sendMany([{ args: [1, 2], options: { dedupe: { key: 'k', for: '1d', onConflict: 'return-existing' } } }]);
 const { send } = add;
 await send(many.length, 1);
 
@@ -52,6 +55,12 @@ greet.send('ann', 5);
 add.sendMany([{ args: [1, '2'] }]);
 // @ts-expect-error the deadline is that of the whole call
 add.sendMany([{ args: [1, 2], options: { timeout: '1s' } }]);
+// @ts-expect-error a dedupe key holds for a time
+add.with({ dedupe: { key: 'k' } });
+// @ts-expect-error a duration has a unit
+add.with({ dedupe: { key: 'k', for: 600 } });
+// @ts-expect-error there is no such way out
+add.with({ dedupe: { key: 'k', for: '10m', onConflict: 'replace' } });
 // @ts-expect-error result() needs a timeout
 handle.result();
 // @ts-expect-error result() needs a timeout

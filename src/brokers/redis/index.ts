@@ -25,9 +25,9 @@ import type {
 } from '../broker.js';
 import type { DeadLetters } from '../dead-letters.js';
 import { KeyedDeadLetters } from '../keyed-dead-letters.js';
-import { publishApart } from '../once.js';
 import type { Pauses } from '../pauses.js';
 import type { Revocations } from '../revocations.js';
+import { publishApart } from '../send-once.js';
 import { WalkedMessages } from '../waiting.js';
 import { listQueues, peekQueue, purgeQueue, queueDepth } from './admin.js';
 import { addListener, sendBroadcast } from './broadcast.js';

@@ -5,6 +5,7 @@
  *
  * Bounded: what waits is what callers wait for, at most `MOST_WAITING` messages, each until its deadline.
  */
+import { setMaxListeners } from 'node:events';
 import { RedisLinkError } from '../../clients/redis.js';
 import { sleep } from '../../core/clock.js';
 import type { ErrorCode } from '../../core/error-codes.js';
@@ -64,6 +65,7 @@ export class RedisOncePublisher {
       );
     this.#waiting += messages.length;
     const call = new AbortController();
+    setMaxListeners(0, call.signal);
     this.#calls.add(call);
     const onAbort = (): void => call.abort(new End('E_PUBLISH_FAILED', 'the send was aborted', signal?.reason));
     signal?.addEventListener('abort', onAbort, { once: true });

@@ -4,24 +4,16 @@
  *
  * Bounded: each ends, and whoever takes one removes some that have ended.
  */
+import type { SendKeySwap } from '../../core/send-keys.js';
 import type { SqliteConnection } from './driver.js';
 import type { OperationContext } from './operations.js';
 
 /** More than one is added at a time, so the table shrinks. */
 const SWEEP_STEP = 10;
 
-export interface SwapArgument {
-  readonly key: string;
-  /** What must stand there; `null` = nothing. */
-  readonly expected: string | null;
-  /** `null` = remove. */
-  readonly value: string | null;
-  readonly ttlMs: number;
-}
-
 export interface SendKeyRows {
   /** Puts the value there if what stands there is as expected, and gives `null`; otherwise gives what stands there. */
-  swap(argument: SwapArgument): string | null;
+  swap(argument: SendKeySwap): string | null;
 }
 
 export function sendKeyRows(connection: SqliteConnection, context: OperationContext): SendKeyRows {

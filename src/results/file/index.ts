@@ -6,6 +6,7 @@
 import { FileSession } from '../../clients/sqlite/session.js';
 import { sqliteTimedSet } from '../../clients/sqlite/timed-set.js';
 import { BrokerError } from '../../core/errors.js';
+import type { SendKeySwap } from '../../core/send-keys.js';
 import { MOST_REVOCATIONS, type TimedSet } from '../../core/timed-set.js';
 import type {
   Claim,
@@ -13,7 +14,6 @@ import type {
   ResultStoreCapabilities,
   ResultStoreOptions,
   ResultWrite,
-  SendKeySwap,
   WaitOptions,
   WriteResult,
 } from '../result-store.js';

@@ -7,6 +7,7 @@ import { loadLibrary } from '../../clients/redis-library.js';
 import { redisTimedSet } from '../../clients/redis-timed-set.js';
 import { parseRedisUrl } from '../../clients/redis-url.js';
 import { BrokerError, toError } from '../../core/errors.js';
+import type { SendKeySwap } from '../../core/send-keys.js';
 import { MOST_REVOCATIONS, type TimedSet } from '../../core/timed-set.js';
 import type {
   Claim,
@@ -14,7 +15,6 @@ import type {
   ResultStoreCapabilities,
   ResultStoreOptions,
   ResultWrite,
-  SendKeySwap,
   WaitOptions,
   WriteResult,
 } from '../result-store.js';

@@ -1,7 +1,8 @@
 /** Result-store suite: dedupe keys that a store keeps for a broker that cannot. */
 import { randomUUID } from 'node:crypto';
 import { describe, expect } from 'vitest';
-import type { ResultStore, SendKeySwap } from '../../results/result-store.js';
+import type { SendKeySwap } from '../../core/send-keys.js';
+import type { ResultStore } from '../../results/result-store.js';
 import { untilWall } from './broker-kit.js';
 import type { ResultSuite } from './result-fixture.js';
 

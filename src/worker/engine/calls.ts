@@ -3,10 +3,11 @@
  * connection, so its gateway (`executor/port-gateway.ts`) puts the call on the port and it is answered here.
  */
 import type { Broker } from '../../brokers/broker.js';
+import { publishOnce } from '../../brokers/send-once.js';
 import { type Asker, ask, Turns, tell } from '../../control/ask.js';
 import { KnownNodes } from '../../control/known-nodes.js';
 import type { LamportClock } from '../../control/lamport-clock.js';
-import { codeOf, PublishError, toError } from '../../core/errors.js';
+import { codeOf, DuplicateSendError, PublishError, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { ResultStore } from '../../results/result-store.js';
 import type { EngineCall, PortError, ToExecutor } from '../port.js';
@@ -15,6 +16,8 @@ import type { EngineCall, PortError, ToExecutor } from '../port.js';
 export function toPortError(error: unknown): PortError {
   const known = toError(error);
   const base = { code: codeOf(error) ?? 'E_INTERNAL', message: known.message };
+  if (error instanceof DuplicateSendError)
+    return { ...base, outcome: error.outcome, ...(error.taskId ? { taskId: error.taskId } : {}), existingId: error.existingId };
   return error instanceof PublishError
     ? { ...base, outcome: error.outcome, ...(error.taskId ? { taskId: error.taskId } : {}) }
     : base;
@@ -63,7 +66,7 @@ export class Calls {
   async #carryOut(key: string, call: number, request: EngineCall, post: (message: ToExecutor) => void): Promise<unknown> {
     switch (request.method) {
       case 'publish': {
-        const results = await this.#broker.publish(request.messages, request.options);
+        const results = await publishOnce(this.#broker, async () => this.#store, request.messages, request.options);
         return results.map((error) => (error === null ? null : toPortError(error)));
       }
       case 'broadcast':

@@ -16,6 +16,8 @@ interface PendingCall {
 
 function fromPortError(error: PortError): LovageError {
   const code = error.code as ErrorCode;
+  if (error.existingId !== undefined)
+    return new DuplicateSendError(error.message, { existingId: error.existingId, taskId: error.taskId });
   return error.outcome
     ? new PublishError(code, error.message, { outcome: error.outcome, taskId: error.taskId })
     : new LovageError(code, error.message);

@@ -1,5 +1,5 @@
 import { defineScript, type RedisConnection } from '../../../clients/redis.js';
-import type { SendKeySwap } from '../../result-store.js';
+import type { SendKeySwap } from '../../../core/send-keys.js';
 
 /**
  * Changes a dedupe key if what stands there is as expected.
