@@ -4,7 +4,7 @@ import { decodeEvents, EVENT_BATCH_KEY, type WireEvent } from '../wire/event-mes
 import { EventOutbox, MAX_WAITING, MAX_WAITING_CHARACTERS } from './outbox.js';
 
 const event = (uuid: string, more: object = {}): WireEvent => ({
-  ...{ type: 'task-started', hostname: 'w1@h', timestamp: 1, clock: 1, utcoffset: 0, pid: 1, uuid },
+  ...{ type: 'task-succeeded', hostname: 'w1@h', timestamp: 1, clock: 1, utcoffset: 0, pid: 1, uuid },
   ...more,
 });
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -68,6 +68,19 @@ describe('the outbox of events', () => {
     await answerAll();
     expect(uuids().at(-1)).toBe('after');
     expect(outbox.dropped).toBe(7);
+  });
+
+  test('how tasks begin may fill half of it; what comes of them has the rest', async () => {
+    const { outbox, uuids, answerAll } = slowBroker();
+    for (let index = 0; index < MAX_WAITING; index++)
+      outbox.add(event(`b${index}`, { type: index % 2 ? 'task-started' : 'task-received' }));
+    expect([outbox.waiting, outbox.dropped]).toEqual([MAX_WAITING / 2, MAX_WAITING / 2]);
+    for (let index = 0; index < MAX_WAITING / 2; index++) outbox.add(event(`e${index}`));
+    expect([outbox.waiting, outbox.dropped]).toEqual([MAX_WAITING, MAX_WAITING / 2]);
+    await turn();
+    await answerAll();
+    await outbox.drained();
+    expect(uuids().filter((uuid) => String(uuid).startsWith('e'))).toHaveLength(MAX_WAITING / 2);
   });
 
   test('long texts count: few large events fill it too, and make room when they are sent', async () => {

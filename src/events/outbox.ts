@@ -8,6 +8,8 @@ import { EVENT_BATCH_SIZE, encodeEvent, encodeEventBatch, type WireEvent } from 
 /** Events that may wait at once, and characters of text in them: what comes while this is full is dropped. */
 export const MAX_WAITING = 10_000;
 export const MAX_WAITING_CHARACTERS = 4_194_304;
+/** How tasks begin: these may fill half of it, so that there is room for how they end. A task whose end is missing would seem to run for ever. */
+const BEGINNINGS: ReadonlySet<string> = new Set(['task-received', 'task-started']);
 /** Batches that may be with the broker at once. */
 const MAX_UNDER_WAY = 4;
 
@@ -43,7 +45,8 @@ export class EventOutbox {
   /** Sends a task event, with others of this turn of the loop in one message. */
   add(event: WireEvent): void {
     const characters = charactersOf(event);
-    if (this.waiting >= MAX_WAITING || this.#characters + characters > MAX_WAITING_CHARACTERS) {
+    const share = BEGINNINGS.has(event.type) ? 0.5 : 1;
+    if (this.waiting >= MAX_WAITING * share || this.#characters + characters > MAX_WAITING_CHARACTERS * share) {
       this.dropped += 1;
       return;
     }

@@ -1,6 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { decodeException, encodeException, MAX_EXCEPTION_JSON, MAX_TRACEBACK, pythonError } from './exception-info.js';
+import {
+  decodeException,
+  encodeException,
+  exceptionRepr,
+  MAX_EXCEPTION_JSON,
+  MAX_TRACEBACK,
+  pythonError,
+} from './exception-info.js';
 
 const parsed = (json: string): unknown => JSON.parse(json);
 
@@ -170,5 +177,25 @@ describe('decodeException', () => {
   test('what was encoded is read', () => {
     const error = new Error('first\nsecond "quoted" é');
     expect(decodeException(parsed(encodeException(error).json))).toEqual({ type: 'Error', message: error.message, module: null });
+  });
+});
+
+describe('exceptionRepr', () => {
+  test.each([
+    [{ exc_type: 'ValueError', exc_message: ['boom ☃'], exc_module: 'builtins' }, "ValueError('boom ☃')"],
+    [{ exc_type: 'KeyError', exc_message: ['a', 1, null] }, "KeyError('a', 1, None)"],
+    [{ exc_type: 'Old', exc_message: "it's plain" }, `Old("it's plain")`],
+    [{ exc_type: 'Empty', exc_message: [] }, 'Empty()'],
+    [{ exc_type: 'Bare' }, 'Bare()'],
+    [null, 'None'],
+    ['text', 'Error()'],
+  ])('%j as Python shows it', (result, expected) => {
+    expect(exceptionRepr(result)).toBe(expected);
+  });
+
+  test('is cut, however much there is', () => {
+    const shown = exceptionRepr({ exc_type: 'E', exc_message: ['x'.repeat(1_000_000), 'y'] });
+    expect(shown).toHaveLength(1_024);
+    expect(shown.endsWith('...')).toBe(true);
   });
 });
