@@ -42,13 +42,17 @@ export interface OurWorker {
   stop(): Promise<number | null>;
 }
 
-/** `lovage worker` on the interop example; resolves once it says that it is ready. */
-export async function startOurWorker(fleet: Fleet, extra: readonly string[] = []): Promise<OurWorker> {
+/** `lovage worker` on the interop example, or another app; resolves once it says that it is ready. */
+export async function startOurWorker(
+  fleet: Fleet,
+  extra: readonly string[] = [],
+  app = 'examples/interop/app.ts',
+): Promise<OurWorker> {
   const args = [
     'dist/cli/main.js',
     'worker',
     '--app',
-    'examples/interop/app.ts',
+    app,
     '--broker',
     fleet.broker,
     '--results',
