@@ -94,6 +94,30 @@ export function rateLimitSuite(name: string, open: () => Promise<RateLimitBroker
       }
     });
 
+    test('a limit that is changed by remote control holds at once, and until the worker ends', { timeout: 60_000 }, async () => {
+      const { app, starts, briefly, worker: start } = application('changed');
+      // Those that were put back before come when their time is up; these are new.
+      const news = (first: number) => Array.from({ length: 5 }, (_, at) => ({ args: [first + at] as [number] }));
+      const started = (first: number) =>
+        until(() => starts.filter(({ number }) => number >= first).length === 5, `those from ${first} on have started`, 30_000);
+      const worker = await start();
+      try {
+        await briefly.sendMany(rows(3));
+        await until(() => starts.length > 0, 'the first has started', 30_000);
+        const faster = await app.control.rateLimit('briefly', '50/s', { timeout: '30s', limit: 1 });
+        expect([...faster.answers.values()]).toEqual([{ ok: 'new rate limit set successfully' }]);
+        await briefly.sendMany(news(100));
+        await started(100);
+        const none = await app.control.rateLimit('briefly', 0, { timeout: '30s', limit: 1 });
+        expect([...none.answers.values()]).toEqual([{ ok: 'rate limit disabled successfully' }]);
+        await briefly.sendMany(news(200));
+        await started(200);
+      } finally {
+        await worker.close();
+        await app.close();
+      }
+    });
+
     test('what waits outlives its worker: the next one runs the rest, each once', { timeout: 60_000 }, async () => {
       const { app, starts, limited, worker: start } = application('outlives');
       const sent = await limited.sendMany(rows(24));
