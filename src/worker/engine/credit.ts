@@ -26,6 +26,12 @@ export class Credit {
     this.#owed.set(queue, (this.#owed.get(queue) ?? 0) + 1);
   }
 
+  /** The same and at once, if settlements keep up: a pile of messages that are put off is in our hands until the broker has them. */
+  giveBack(queue: string): void {
+    this.owe(queue);
+    this.pay();
+  }
+
   pay(): void {
     const { unsettled, maxUnsettled } = this.#options;
     if (this.#owed.size === 0 || unsettled() > maxUnsettled) return;

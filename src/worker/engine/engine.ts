@@ -137,7 +137,7 @@ export class Engine {
         clock: this.#clock,
         lamport: this.#lamport,
         signal: this.#giveUp.signal,
-        grant: (queue: string) => this.#credit.grant(queue, 1),
+        grant: (queue: string) => this.#credit.giveBack(queue),
       },
       overrun: () => (this.#host === null ? null : this.#overrun),
       onDrained: () => {
