@@ -13,4 +13,5 @@ export const DRILLS: Readonly<Record<string, () => Promise<{ readonly drill: Dri
   'rolling-deploy': () => import('./rolling-deploy.js'),
   'exit-codes': () => import('./exit-codes.js'),
   'health-checks': () => import('./health-checks.js'),
+  'far-future': () => import('./far-future.js'),
 };
