@@ -16,7 +16,7 @@ export const COMMON_EVENT_FIELDS = {
 const HEALTH = {
   freq: 'Seconds until the next heartbeat: 2 while somebody listens, else 30.',
   active: 'Tasks that run or wait for a slot.',
-  processed: 'Tasks received since the start.',
+  processed: 'Runs that have ended here since the start.',
   loadavg: "The machine's load over 1, 5 and 15 minutes.",
   sw_ident: '`lovage`; `py-celery` from Python.',
   sw_ver: 'Version of that software.',
@@ -28,8 +28,8 @@ const HEALTH = {
 const CALL = {
   uuid: 'Id of the task.',
   name: 'Name of the task, or its display name (`shadow`).',
-  args: 'Positional arguments as text, cut; what the sender called secret is not in it.',
-  kwargs: 'Keyword arguments as text, cut.',
+  args: "Positional arguments as the sender wrote them for people (Celery's `argsrepr`), cut.",
+  kwargs: 'Keyword arguments in the same way.',
   root_id: 'Id of the first task of its workflow.',
   parent_id: 'Id of the task that sent it, or `null`.',
   retries: 'How many times it was tried before.',

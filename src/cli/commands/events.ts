@@ -64,7 +64,7 @@ export function defineEvents(command: Command): void {
     .addHelpText(
       'after',
       `
-Workers of Lovage tell of tasks while somebody listens; those of Python only with -E, or after "lovage control enable-events".
+Workers of Lovage tell of tasks while somebody listens; those of Python only with -E, or after "lovage control enable_events".
 With --json each event is one line of JSON with all its fields (docs/reference/events.md).
 
 Examples:

@@ -9,7 +9,6 @@ import { LamportClock } from '../../control/lamport-clock.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
 import type { WorkerReport } from '../../core/worker-report.js';
-import type { EventDispatcher } from '../../events/dispatcher.js';
 import { defaultResultUrl } from '../../results/from-url.js';
 import type { ResultStore } from '../../results/result-store.js';
 import type { EngineOptions } from '../options.js';
@@ -56,7 +55,6 @@ export class Engine {
   #settler: Settler | null = null;
   #calls: Calls | null = null;
   #events: TaskEvents | null = null;
-  #dispatcher: EventDispatcher | null = null;
   #remote: Remote | null = null;
   #overrun: OverrunOptions | null = null;
   #watchdog: Watchdog | null = null;
@@ -103,6 +101,7 @@ export class Engine {
     this.#vitals = new Vitals({
       ...{ options, logger, counters: this.counters, active: this.#active, facts: this.#facts, executors: this.#executors },
       ...{ consumer: () => this.#consumer, watchdog: () => this.#watchdog, unsettled: () => this.#settler?.inFlight ?? 0 },
+      droppedEvents: () => this.#events?.dispatcher.dropped ?? 0,
     });
   }
 
@@ -149,7 +148,6 @@ export class Engine {
     this.#settler = settler;
     this.#calls = path.calls;
     this.#events = path.events;
-    this.#dispatcher = dispatcher;
     this.#watch(settler);
     this.#roster.open();
     const remote = new Remote({
@@ -308,7 +306,7 @@ export class Engine {
       logger: this.#logger,
       giveUp,
       executorsStopped: () => this.#executors.allStopped,
-      farewell: async () => void (await Promise.all([this.#remote?.close(), this.#dispatcher?.close()])),
+      farewell: async () => void (await Promise.all([this.#remote?.close(), this.#events?.dispatcher.close()])),
     });
     this.#calls?.close();
     this.#watchdog?.close();

@@ -21,6 +21,7 @@ export interface MetricValues {
   readonly longestBlockMs: number;
   readonly blocks: number;
   readonly lostDeliveries: number;
+  readonly droppedEvents: number;
   readonly connected: boolean;
   /** Age of the broker's last sign of life; `null` before the first connection. */
   readonly brokerSilentMs: number | null;
@@ -61,6 +62,7 @@ export function metricsText(values: MetricValues): string {
       "Deliveries that were no longer this worker's: lease over or channel gone.",
       values.lostDeliveries,
     ),
+    counter('lovage_events_dropped_total', 'Events for monitors that could not be sent in time.', values.droppedEvents),
     gauge('lovage_broker_connected', '1 while the broker is connected.', Number(values.connected)),
     ...(values.brokerSilentMs === null
       ? []

@@ -80,7 +80,7 @@ export function layPath({
     ...{ hostname: options.name, mode: options.events ?? hello.events, version: packageVersion(), clock, logger },
     tick: () => lamport.tick(),
     broadcast: (broadcast) => broker.broadcast(broadcast),
-    counts: () => ({ active: active.size, processed: counters.received }),
+    counts: () => ({ active: active.size, processed: counters.succeeded + counters.failed + counters.retried }),
   });
   const events = new TaskEvents(dispatcher);
   const settler = new Settler({ ...shared, events, resultTtlMs: hello.resultTtlMs, signal, onDrained });

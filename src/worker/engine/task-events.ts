@@ -17,20 +17,21 @@ const LONGEST_READ = 8_192;
 const LONGEST_TRACEBACK = 8_192;
 
 export class TaskEvents {
-  readonly #dispatcher: EventDispatcher;
+  /** Decides when they are sent, and beats. */
+  readonly dispatcher: EventDispatcher;
 
   constructor(dispatcher: EventDispatcher) {
-    this.#dispatcher = dispatcher;
+    this.dispatcher = dispatcher;
   }
 
   /** Whether anybody wants task events now. */
   get on(): boolean {
-    return this.#dispatcher.on;
+    return this.dispatcher.on;
   }
 
   /** Sends an event that was made before, when what it tells had to be stored first. */
   send(event: WireEvent | null): void {
-    if (event !== null) this.#dispatcher.add(event);
+    if (event !== null) this.dispatcher.add(event);
   }
 
   /** It will run here: said before it starts, and not of what is only put off. */
@@ -97,7 +98,7 @@ export class TaskEvents {
   }
 
   #event(type: string, { id }: TaskHeaders, fields: Readonly<Record<string, unknown>>): WireEvent {
-    return this.#dispatcher.event(type, { uuid: id, ...fields });
+    return this.dispatcher.event(type, { uuid: id, ...fields });
   }
 
   #tell(type: string, headers: TaskHeaders, fields: Readonly<Record<string, unknown>>): void {

@@ -42,6 +42,8 @@ export interface VitalSources {
   readonly watchdog: () => Watchdog | null;
   /** Outcomes that are not settled yet. */
   readonly unsettled: () => number;
+  /** Events for monitors that were thrown away. */
+  readonly droppedEvents: () => number;
 }
 
 export class Vitals {
@@ -241,6 +243,7 @@ export class Vitals {
       longestBlockMs: watchdog()?.longestBlockMs() ?? 0,
       blocks: watchdog()?.blocks ?? 0,
       lostDeliveries: this.#lost,
+      droppedEvents: this.#sources.droppedEvents(),
       connected: consumer() !== null && this.#disconnectedMs === null,
       brokerSilentMs: this.#silentMs(),
       loopLagMs: Math.max(...this.#lags),
