@@ -12,7 +12,13 @@ import { describe, expect, test } from 'vitest';
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const EXAMPLES = readdirSync(join(ROOT, 'examples')).filter((name) => name.endsWith('.ts'));
 /** Guides whose TypeScript is cut from the examples. */
-const GUIDES = ['docs/guides/events.md', 'docs/guides/tasks.md', 'docs/guides/rate-limits.md', 'docs/guides/testing.md', 'docs/guides/workers.md'];
+const GUIDES = [
+  'docs/guides/events.md',
+  'docs/guides/tasks.md',
+  'docs/guides/rate-limits.md',
+  'docs/guides/testing.md',
+  'docs/guides/workers.md',
+];
 
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
 
