@@ -26,6 +26,14 @@ export interface WorkerOptions {
   /** Number of child processes. @defaultValue 2 @remarks Source: Celery `worker_concurrency` of its pool `prefork`. */
   readonly processes?: number;
   /**
+   * Lets the number of threads or processes follow the load: one more while every slot is busy, one less once as many slots as it
+   * has have been free for 30 s. `concurrency` counts for the least of them. Changed live by the remote command `autoscale`.
+   * @defaultValue the number stays
+   * @throws ConfigError `E_CONFIG_CONFLICT` with another pool, or with `threads` or `processes`
+   * @remarks Source: Celery's `worker --autoscale`.
+   */
+  readonly autoscale?: { readonly max: number; readonly min?: number };
+  /**
    * A child is replaced after so many tasks, whatever became of them: those that it runs end first, and its `onStop` hooks run.
    * @defaultValue no limit
    * @remarks Source: Celery `worker_max_tasks_per_child`.

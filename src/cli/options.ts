@@ -61,6 +61,13 @@ export function allNamed(text: string, before: readonly string[] | undefined): r
   return [...(before ?? []), named(text)];
 }
 
+/** `10,3`: at most 10, at least 3. The order is Celery's. */
+export function scale(text: string): { readonly max: number; readonly min: number } {
+  const match = /^(\d{1,6})(?:,(\d{1,6}))?$/.exec(text.trim());
+  if (!match) throw new InvalidArgumentError("It must be the most and the least, for example '10,3' (or '10' for 10 and 1).");
+  return { max: Number(match[1]), min: Number(match[2] ?? 1) };
+}
+
 /** An instant, as ISO 8601 text with its offset. */
 export function instant(text: string): Date {
   const value = new Date(text);

@@ -96,6 +96,23 @@ describe('pools', () => {
     expect(() => resolveWorkerOptions(options)).toThrow(expect.objectContaining({ code: 'E_CONFIG_CONFLICT' }));
   });
 
+  test('scaled by load begins with its least, which the slots are shared out over', () => {
+    const { executors, engine } = resolveWorkerOptions({ pool: 'processes', autoscale: { max: 8, min: 2 }, concurrency: 20 });
+    expect(executors).toBe(2);
+    expect(engine).toMatchObject({ pool: 'processes', slotsPerExecutor: 10, autoscale: { max: 8, min: 2 } });
+    expect(resolveWorkerOptions({ autoscale: { max: 3 } }).engine.autoscale).toEqual({ max: 3, min: 1 });
+    expect(resolveWorkerOptions({}).engine.autoscale).toBeNull();
+  });
+
+  test.each([
+    { options: { autoscale: { max: 2, min: 3 } }, code: 'E_CONFIG_RANGE' },
+    { options: { autoscale: { max: 1_000 } }, code: 'E_CONFIG_RANGE' },
+    { options: { autoscale: { max: 2 }, threads: 2 }, code: 'E_CONFIG_CONFLICT' },
+    { options: { autoscale: { max: 2 }, pool: 'async' as const }, code: 'E_CONFIG_CONFLICT' },
+  ])('refuses to scale by $options', ({ options, code }) => {
+    expect(() => resolveWorkerOptions(options)).toThrow(expect.objectContaining({ code }));
+  });
+
   test('a pool that does not exist is refused with those that do', () => {
     expect(() => resolveWorkerOptions({ pool: 'prefork' as 'threads' })).toThrow(/'threads', 'processes', 'async', 'inline'/);
   });

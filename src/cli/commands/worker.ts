@@ -10,7 +10,7 @@ import { POOLS, type PoolName } from '../../worker/options.js';
 import { type FileWorkerOptions, runWorkerFromFile } from '../../worker/worker.js';
 import { readConfigFile } from '../config-file.js';
 import { exitCodeOf, REMEDIES, UsageError } from '../exit-codes.js';
-import { appOption, duration, size, wholeNumber } from '../options.js';
+import { appOption, duration, scale, size, wholeNumber } from '../options.js';
 import { errorOf } from '../output.js';
 
 interface WorkerFlags {
@@ -21,6 +21,7 @@ interface WorkerFlags {
   readonly pool: PoolName;
   readonly threads?: number;
   readonly processes?: number;
+  readonly autoscale?: { readonly max: number; readonly min: number };
   readonly maxTasksPerChild?: number;
   readonly maxMemoryPerChild?: ByteSize;
   readonly spare: boolean;
@@ -71,6 +72,7 @@ export function defineWorker(command: Command): void {
     .addOption(new Option('--pool <pool>', 'where tasks run').choices(POOLS).default('threads'))
     .option('--threads <n>', 'worker threads (pool threads; default: 2)', wholeNumber(1))
     .option('--processes <n>', 'child processes (pool processes; default: 2)', wholeNumber(1))
+    .option('--autoscale <max,min>', 'let the number of threads or processes follow the load, between min and max', scale)
     .option('--max-tasks-per-child <n>', 'replace a child after so many tasks (pool processes; default: never)', wholeNumber(1))
     .addOption(
       new Option(
