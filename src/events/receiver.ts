@@ -54,6 +54,8 @@ class Stream implements EventStream {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<WireEvent, void, undefined> {
+    // A broker that only has timers and watchers that keep nothing alive (file) would let Node end under the loop.
+    const stay = setInterval(() => {}, 3_600_000);
     try {
       for (;;) {
         const event = this.#take();
@@ -63,6 +65,7 @@ class Stream implements EventStream {
         else await new Promise<void>((resolve) => (this.#wake = resolve));
       }
     } finally {
+      clearInterval(stay);
       await this.close();
     }
   }

@@ -11,6 +11,7 @@ import { type Duration, durationMs } from '../../core/duration.js';
 import { toError } from '../../core/errors.js';
 import { ClusterState } from '../../events/cluster-state.js';
 import { openEvents } from '../../events/receiver.js';
+import { reprArgs } from '../../wire/python-repr.js';
 import { withControl } from '../control/define.js';
 import {
   addConnectionOptions,
@@ -107,7 +108,7 @@ class View {
   #began({ id, name, args, hostname, time_start }: TaskRequest): void {
     if (time_start === null || this.#state.task(id) !== undefined) return;
     const about = { uuid: id, hostname, clock: 0, utcoffset: 0, timestamp: time_start };
-    const shown = typeof args === 'string' ? args : JSON.stringify(args);
+    const shown = Array.isArray(args) ? reprArgs(args as unknown[]) : args;
     this.#state.apply({ ...about, type: 'task-received', name, args: shown }, Date.now());
     this.#state.apply({ ...about, type: 'task-started' }, Date.now());
   }

@@ -35,7 +35,8 @@ function runOf(more: Partial<Parameters<typeof encodeTaskMessage>[0]> = {}): Act
   );
   return { message, headers: readTaskHeaders(message) as TaskHeaders } as ActiveRun;
 }
-const ended = (outcome: object): WireEvent | null => station('always').events.ended(runOf(), { ...BASE, ...outcome } as unknown as Outcome);
+const ended = (outcome: object): WireEvent | null =>
+  station('always').events.ended(runOf(), { ...BASE, ...outcome } as unknown as Outcome);
 
 describe('the events of a task', () => {
   test('received tells the call as its sender wrote it, and the shadow name where there is one', async () => {
