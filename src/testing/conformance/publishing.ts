@@ -15,6 +15,7 @@ import {
   send,
   sendIds,
   uniqueQueue,
+  until,
   untilWall,
 } from './broker-kit.js';
 
@@ -234,6 +235,34 @@ export function publishingSuite({ it, can, patienceMs }: BrokerSuite): void {
       await sender.close();
       await untilWall(dueMs);
       expect(await drain(broker, queue, 1)).toEqual(['later']);
+    });
+
+    can('delayedPublish', 'brings what workers of any make may take, at its time at the latest', async ({ broker }) => {
+      const queue = uniqueQueue('any-worker');
+      const dueMs = Date.now() + 1_200;
+      const collector = await Collector.open(broker, { [queue]: 5 }, { acking: true });
+      await send(broker, [outgoing(queue, 'any', { notBeforeMs: dueMs, anyWorker: true })]);
+      await collector.got(1, patienceMs);
+      expect(collector.ids).toEqual(['any']);
+    });
+
+    can('priorities', 'keeps the priorities of messages that waited for the same time', async ({ broker }) => {
+      const queue = uniqueQueue('delayed-priority');
+      // somebody who brings them back
+      await Collector.open(broker, { [uniqueQueue('other')]: 1 });
+      const dueMs = Date.now() + 1_000;
+      await send(
+        broker,
+        [0, 9, 5].map((priority) => outgoing(queue, `p${priority}`, { notBeforeMs: dueMs, priority })),
+      );
+      await untilWall(dueMs);
+      // where the way from the store takes a moment
+      const here = async (): Promise<number> => {
+        const [depth] = await broker.depth([queue]);
+        return (depth?.ready ?? 0) + (depth?.delayed ?? 0);
+      };
+      await until(async () => (await here()) === 3, 'all three', patienceMs);
+      expect(await drain(broker, queue, 3)).toEqual(['p9', 'p5', 'p0']);
     });
 
     can('priorities', 'serves higher priorities sooner and keeps the order within one', async ({ broker }) => {
