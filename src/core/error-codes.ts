@@ -36,6 +36,7 @@ export const ERROR_CODES = {
   E_FILE_SYSTEM: 'The embedded broker was pointed at a file system that cannot lock (a network file system, for example).',
   E_NOT_SUPPORTED: 'This broker or store cannot do that; the message says why and what can.',
   E_QUEUE_MISSING: 'The queue does not exist on this broker.',
+  E_MESSAGE_MISSING: 'No message of a task with this id waits in these queues.',
   E_DEAD_LETTER_MISSING: 'There is no dead letter with this id: it was replayed or removed, or it is on another broker.',
   E_DEAD_LETTERS_BUSY: 'Another process is looking through the dead letters of this RabbitMQ, which lends them to one at a time.',
   E_CLOSED: 'The app, broker, store or worker was used after close().',

@@ -1,10 +1,11 @@
-/** `lovage queues list | peek | backup`: looks at what waits, changes nothing. */
+/** `lovage queues list | peek | backup`, and the frame of the others: single messages are in `queue-messages.ts`, pauses in `control/pauses.ts`. */
 import type { Command } from 'commander';
 import type { Broker, Peeked } from '../../brokers/broker.js';
 import type { DeadTotals } from '../../brokers/dead-letters.js';
 import { BrokerError } from '../../core/errors.js';
 import { decodeTaskBody } from '../../wire/task-message.js';
 import { defineGroup } from '../command-group.js';
+import { defineQueuePauses } from '../control/pauses.js';
 import { letters } from '../dead-filter.js';
 import { UsageError } from '../exit-codes.js';
 import {
@@ -17,6 +18,7 @@ import {
   withBroker,
 } from '../options.js';
 import { formatTable, printJson, printLine, printNote, shorten, startProgress } from '../output.js';
+import { defineQueueMessages } from './queue-messages.js';
 
 /** Dead letters by queue, where they can be looked at without taking them out; else only how many there are. */
 async function countDead({ deadLetters, capabilities }: Broker): Promise<{ count: number; queues: DeadTotals['queues'] | null }> {
@@ -24,11 +26,17 @@ async function countDead({ deadLetters, capabilities }: Broker): Promise<{ count
 }
 
 async function list(names: readonly string[], flags: ConnectionFlags): Promise<void> {
-  const { depths, dead } = await withBroker(await resolveConnection(flags), async (broker) => ({
+  const { depths, dead, pauses } = await withBroker(await resolveConnection(flags), async (broker) => ({
+    pauses: await broker.pauses.list(),
     depths: await broker.depth(names.length > 0 ? names : await broker.queues()),
     dead: await countDead(broker),
   }));
-  const rows = depths.map((depth) => ({ ...depth, dead: dead.queues && (dead.queues.get(depth.queue) ?? 0) }));
+  const paused = new Set(pauses.filter(({ kind }) => kind === 'queue').map(({ name }) => name));
+  const rows = depths.map((depth) => ({
+    ...depth,
+    dead: dead.queues && (dead.queues.get(depth.queue) ?? 0),
+    paused: paused.has(depth.queue),
+  }));
   if (flags.json) return printJson(rows);
   if (dead.count > 0) printNote(`${letters(dead.count)} in all: lovage dead list`);
   if (rows.length === 0)
@@ -37,7 +45,13 @@ async function list(names: readonly string[], flags: ConnectionFlags): Promise<v
   printLine(
     formatTable(
       ['QUEUE', 'READY', 'DELAYED', 'HELD BY WORKERS', 'DEAD'],
-      rows.map((row) => [shorten(row.queue, 60), row.ready, cell(row.delayed), cell(row.unacked), cell(row.dead)]),
+      rows.map((row) => [
+        `${shorten(row.queue, 60)}${row.paused ? ' (paused)' : ''}`,
+        row.ready,
+        cell(row.delayed),
+        cell(row.unacked),
+        cell(row.dead),
+      ]),
       [1, 2, 3, 4],
     ),
   );
@@ -147,6 +161,8 @@ export function defineQueues(command: Command): void {
   )
     .addHelpText('after', '\nExamples:\n  $ lovage queues peek lovage --limit 3\n  $ lovage queues peek lovage --json | jq .')
     .action(peek);
+  defineQueueMessages(command);
+  defineQueuePauses(command);
   addConnectionOptions(
     command
       .command('backup')

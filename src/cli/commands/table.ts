@@ -21,7 +21,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'revoke', summary: 'keep tasks from running', load: async () => (await import('./revoke.js')).defineRevoke },
   {
     name: 'queues',
-    summary: 'list queues, look into one, back up the queue file',
+    summary: 'list queues, find, remove and move messages, pause and resume, back up the queue file',
     load: async () => (await import('./queues.js')).defineQueues,
   },
   {

@@ -12,7 +12,7 @@ import { toError } from '../../core/errors.js';
 import { ClusterState } from '../../events/cluster-state.js';
 import { openEvents } from '../../events/receiver.js';
 import { reprArgs } from '../../wire/python-repr.js';
-import { withControl } from '../control/define.js';
+import { withControl } from '../control/connect.js';
 import {
   addConnectionOptions,
   type Connection,

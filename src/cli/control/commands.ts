@@ -1,6 +1,6 @@
 /**
  * The commands of `lovage inspect` and `lovage control`: a table of names, arguments and what each asks. Names are Celery's, with
- * hyphens as well; those at the end are ours. What they print is `output.ts`.
+ * hyphens as well. What they print is `output.ts`; pauses, which are ours, are in `pauses.ts`.
  */
 
 import type { Control, ControlAnswers, ControlOptions } from '../../app/control-types.js';
@@ -204,20 +204,5 @@ export const CONTROL: readonly RemoteCommand[] = [
         ...(matcher === undefined ? {} : { matcher }),
       }),
     }),
-  },
-  {
-    name: 'pause_task',
-    summary: 'keep a task from starting, on all workers of Lovage, until it is resumed; its messages wait',
-    args: [['<tasks...>', 'names of tasks']],
-    example: 'lovage control pause-task mails.send',
-    run: async (control, tasks, { timeout }) =>
-      (await control.pauseTasks(tasks, timeout === undefined ? {} : { timeout })).workers,
-  },
-  {
-    name: 'resume_task',
-    summary: 'let a paused task start again; what waited comes back within a minute',
-    args: [['<tasks...>', 'names of tasks']],
-    run: async (control, tasks, { timeout }) =>
-      (await control.resumeTasks(tasks, timeout === undefined ? {} : { timeout })).workers,
   },
 ];

@@ -1,13 +1,12 @@
 /** Makes commander commands of the table in `commands.ts`: flags, the run, what is printed, and the exit code. */
 import { type Command, Option } from 'commander';
-import { ClientGateway } from '../../app/client-gateway.js';
-import type { Control, ControlOptions } from '../../app/control-types.js';
-import { createControl } from '../../control/client.js';
+import type { ControlOptions } from '../../app/control-types.js';
 import { LovageError } from '../../core/errors.js';
 import { mustConfirm } from '../confirm.js';
-import { appOption, type Connection, type ConnectionFlags, duration, jsonObject, named, resolveConnection } from '../options.js';
+import { appOption, type ConnectionFlags, duration, jsonObject, named, resolveConnection } from '../options.js';
 import { printJson, printLine, printNote } from '../output.js';
 import type { Outcome, RemoteCommand } from './commands.js';
+import { withControl } from './connect.js';
 import { answersObject, formatAnswers } from './output.js';
 
 interface RemoteFlags extends ConnectionFlags {
@@ -16,9 +15,6 @@ interface RemoteFlags extends ConnectionFlags {
   readonly matcher?: 'glob' | 'pcre';
   readonly yes?: boolean;
 }
-
-/** How long the connection may take at least: the timeout of these commands is that of the answers. */
-const LEAST_CONNECT_MS = 5_000;
 
 /** Flags of all of them. */
 function addRemoteOptions(command: Command): Command {
@@ -38,26 +34,6 @@ function addRemoteOptions(command: Command): Command {
 
 function nodeNames(text: string): readonly string[] {
   return text.split(',').map((name) => named(name.trim()));
-}
-
-/** Runs `use` with a control client on connections of its own, and closes them whatever happens. */
-export async function withControl<T>(
-  { config, logger, timeoutMs }: Connection,
-  use: (control: Control) => Promise<T>,
-): Promise<T> {
-  const gateway = new ClientGateway(config);
-  try {
-    const broker = await gateway.broker();
-    await broker.connect({ timeoutMs: Math.max(timeoutMs, LEAST_CONNECT_MS) });
-    return await use(
-      createControl({
-        ...{ gateway: () => gateway, broker: async () => broker, logger, json: config.json },
-        ...{ resultTtlMs: config.resultTtlMs, nowMs: () => Date.now() },
-      }),
-    );
-  } finally {
-    await gateway.close();
-  }
 }
 
 /** Who has answered, as it goes, for people at a terminal. */

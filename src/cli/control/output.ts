@@ -70,14 +70,7 @@ const FORMS: Readonly<Record<string, Form>> = {
         : null,
   },
   clock: { head: ['CLOCK'], rows: (value) => (isObject(value) ? [[text(value['clock'])]] : null) },
-  pause_task: { head: ['PAUSED TASKS', 'PAUSED QUEUES'], rows: pausedRow },
-  resume_task: { head: ['PAUSED TASKS', 'PAUSED QUEUES'], rows: pausedRow },
 };
-
-function pausedRow(value: unknown): readonly Row[] | null {
-  if (!isObject(value) || !Array.isArray(value['tasks']) || !Array.isArray(value['queues'])) return null;
-  return [[shorten(value['tasks'].join(', '), 60) || '-', shorten(value['queues'].join(', '), 60) || '-']];
-}
 
 const COMPLEX: ReadonlySet<string> = new Set(['stats', 'conf', 'report', 'memsample', 'call']);
 
