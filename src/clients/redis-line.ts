@@ -17,6 +17,7 @@ import {
 import type { RedisTarget } from './redis-url.js';
 import { LinkWatch } from './redis-watch.js';
 import { encodeCommand, type RedisArg } from './resp.js';
+import { tlsRefusal } from './tls.js';
 
 export interface RedisLineOptions {
   readonly library: Library;
@@ -28,6 +29,10 @@ export interface RedisLineOptions {
   /** A command failed and was not refused; the error that its caller shall get. `sent`: it may have reached the server. */
   readonly onFailed: (line: RedisLine, cause: Error, sent: boolean) => Error;
 }
+
+/** Neither server says that the other language is wanted: one waits for more, the other hangs up. */
+const PERHAPS_PLAIN = 'if that port does not speak TLS, write redis:// without the second s';
+const PERHAPS_TLS = 'if that port speaks TLS only, write rediss://';
 
 /** A write that changes nothing and that every server which takes writes answers: a replica or a full disk refuses it. */
 const PROBE_KEY = 'lovage:probe';
@@ -42,6 +47,8 @@ export class RedisLine implements RedisLink {
   /** Monotonic milliseconds of the last whole answer: bytes alone prove nothing. */
   lastAnswerMs = performance.now();
   #heardMs = performance.now();
+  /** The connection was made and nothing has come yet. */
+  #isMute = false;
   /** What the library or the watch told last. */
   lastError: Error | null = null;
   readonly #options: RedisLineOptions;
@@ -67,12 +74,14 @@ export class RedisLine implements RedisLink {
     redis.on('error', (error: Error) => {
       this.lastError ??= error;
     });
-    redis.once('connect', () =>
+    redis.once('connect', () => {
+      this.#isMute = true;
       redis.stream.on('data', (chunk: Buffer) => {
+        this.#isMute = false;
         this.#heardMs = performance.now();
         this.#watch.heard(chunk.length);
-      }),
-    );
+      });
+    });
   }
 
   /** Connects and learns who answers. @throws Error why not; `E_BROKER_AUTH`, `E_NOT_SUPPORTED` */
@@ -186,13 +195,25 @@ export class RedisLine implements RedisLink {
     return orNull(error);
   }
 
+  /** What the wrong kind of port looks like from here; so do other troubles. */
+  #hint(cause: Error): string | null {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (this.#options.target.tls) return code === 'ETIMEDOUT' ? PERHAPS_PLAIN : null;
+    return this.#isMute && code === 'ECONNRESET' ? PERHAPS_TLS : null;
+  }
+
   /** Why it could not be made ready, for people. */
   explain(error: unknown): Error {
     // The library rejects connect() with "Connection is closed." and tells the reason by an event before.
     let cause = /Connection is closed/.test(String(error)) && this.lastError ? this.lastError : toError(error);
     if (cause instanceof RedisLinkError && cause.cause instanceof Error) cause = cause.cause;
+    const { label } = this.#options.target;
+    const refusal = this.#options.target.tls ? tlsRefusal(cause) : null;
+    if (refusal !== null) return new BrokerError('E_BROKER_AUTH', `no TLS connection to ${label}: ${refusal}`, { cause });
+    const hint = this.#hint(cause);
+    if (hint !== null) return new Error(`${cause.message}; ${hint}`, { cause });
     if (!isAuthError(cause)) return cause;
-    return new BrokerError('E_BROKER_AUTH', `${this.#options.target.label} refused the credentials: ${cause.message}`, { cause });
+    return new BrokerError('E_BROKER_AUTH', `${label} refused the credentials: ${cause.message}`, { cause });
   }
 }
 

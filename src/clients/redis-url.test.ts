@@ -13,6 +13,7 @@ describe('parseRedisUrl', () => {
     ['redis://[::1]:7000/0', { host: '::1', port: 7000 }],
     ['redis://host/0?prefix=%7Bshop%7D:', { prefix: '{shop}:' }],
     ['rediss://host', { tls: { servername: 'host', rejectUnauthorized: true } }],
+    ['rediss://host?servername=other', { tls: { servername: 'other' } }],
     ['rediss://host?ssl_cert_reqs=CERT_NONE', { tls: { servername: 'host', rejectUnauthorized: false } }],
   ])('reads %s', (url, expected) => {
     expect(parseRedisUrl(url)).toMatchObject(expected);
@@ -45,6 +46,11 @@ describe('parseRedisUrl', () => {
     expect(parseRedisUrl(url)).toMatchObject(expected);
   });
 
+  test('asks no server for a name that is an address', () => {
+    for (const url of ['rediss://10.0.0.7', 'rediss://[::1]:7000', 'rediss+sentinel://one?master=m'])
+      expect(parseRedisUrl(url).tls).not.toHaveProperty('servername');
+  });
+
   test('keeps the password out of the label and of errors', () => {
     expect(parseRedisUrl('redis://me:hidden@host:1/2').label).toBe('redis://host:1/2');
     for (const url of [
@@ -67,6 +73,9 @@ describe('parseRedisUrl', () => {
     ['redis://host?wait_replicas=-1', /use a number from 0/],
     ['rediss://host?ssl_cert_reqs=maybe', /use required, optional or none/],
     ['rediss://host?ssl_ca_certs=/nowhere/ca.pem', /cannot read ssl_ca_certs/],
+    ['rediss://host?ssl_certfile=/nowhere/cert.pem', /ssl_certfile and ssl_keyfile belong together/],
+    ['redis://host?ssl_ca_certs=ca.pem', /ssl_ca_certs has no meaning without TLS: write rediss:/],
+    ['sentinel://host?master=m&servername=a', /servername has no meaning without TLS: write rediss\+sentinel:/],
   ])('refuses %s and says why', (url, why) => {
     expect(() => parseRedisUrl(url)).toThrow(
       expect.objectContaining({ code: 'E_CONFIG_URL', message: expect.stringMatching(why) }),

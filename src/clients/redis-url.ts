@@ -1,7 +1,7 @@
 /** What a `redis://` or `sentinel://` URL says, checked at once. No connection is made here; next stop: `redis.ts`. */
-import { readFileSync } from 'node:fs';
 import type { ConnectionOptions } from 'node:tls';
 import { ConfigError } from '../core/errors.js';
+import { TLS_KEYS, tlsOptions } from './tls.js';
 
 /** Who knows where the primary is. */
 export interface SentinelTarget {
@@ -31,7 +31,7 @@ export interface RedisTarget {
   readonly label: string;
 }
 
-const QUERY_KEYS = ['prefix', 'wait_replicas', 'ssl_cert_reqs', 'ssl_ca_certs', 'ssl_certfile', 'ssl_keyfile'];
+const QUERY_KEYS = ['prefix', 'wait_replicas', ...TLS_KEYS];
 const SENTINEL_KEYS = ['master', 'sentinel_username', 'sentinel_password'];
 const SENTINEL_PORT = 26379;
 const MOST_REPLICAS = 100;
@@ -42,29 +42,6 @@ const SENTINEL_SCHEME = /^(?:sentinel|redis\+sentinel|rediss\+sentinel):\/\//i;
 function refuse(url: string, why: string, cause?: unknown): never {
   const shown = url.replace(/\/\/[^@/]*@/, '//***@').replace(/(password=)[^&]*/, '$1***');
   throw new ConfigError('E_CONFIG_URL', `Redis URL ${JSON.stringify(shown)}: ${why}`, { cause });
-}
-
-/** Celery's names for TLS options, so that one URL serves both languages. */
-function tlsOptions(url: string, host: string | undefined, query: URLSearchParams): ConnectionOptions {
-  const file = (key: string): Buffer | undefined => {
-    const path = query.get(key);
-    if (path === null) return undefined;
-    try {
-      return readFileSync(path);
-    } catch (cause) {
-      return refuse(url, `cannot read ${key} ${JSON.stringify(path)}`, cause);
-    }
-  };
-  const check = (query.get('ssl_cert_reqs') ?? 'required').toLowerCase().replace(/^cert_/, '');
-  if (!['required', 'optional', 'none'].includes(check))
-    refuse(url, `ssl_cert_reqs is ${JSON.stringify(check)}: use required, optional or none`);
-  return {
-    ...(host === undefined ? {} : { servername: host }),
-    rejectUnauthorized: check !== 'none',
-    ca: file('ssl_ca_certs'),
-    cert: file('ssl_certfile'),
-    key: file('ssl_keyfile'),
-  };
 }
 
 /**
@@ -84,6 +61,10 @@ export function parseRedisUrl(url: string): RedisTarget {
   for (const key of query.keys()) {
     if (!known.includes(key)) refuse(url, `unknown option ${JSON.stringify(key)}; known are ${known.join(', ')}`);
   }
+  const isTls = parsed.protocol === 'rediss:';
+  const tlsKey = isTls ? undefined : TLS_KEYS.find((key) => query.has(key));
+  if (tlsKey !== undefined)
+    refuse(url, `${tlsKey} has no meaning without TLS: write ${isSentinel ? 'rediss+sentinel' : 'rediss'}://`);
   if (!isSentinel && parsed.hostname.includes(','))
     refuse(
       url,
@@ -108,7 +89,7 @@ export function parseRedisUrl(url: string): RedisTarget {
     password: parsed.password === '' ? undefined : decodeURIComponent(parsed.password),
     db,
     // behind sentinels a server's name is what they tell, so the certificate is checked against that
-    tls: parsed.protocol === 'rediss:' ? tlsOptions(url, isSentinel ? undefined : host, query) : undefined,
+    tls: isTls ? tlsOptions(query, isSentinel ? undefined : host, (why, cause) => refuse(url, why, cause)) : undefined,
     prefix: query.get('prefix') ?? '',
     sentinel: isSentinel
       ? {

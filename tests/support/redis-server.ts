@@ -13,10 +13,30 @@ export interface RedisServerOptions {
   readonly durable?: boolean;
   /** More arguments for redis-server, for example `['--maxmemory', '10mb', '--maxmemory-policy', 'noeviction']`. */
   readonly args?: readonly string[];
+  /** The port speaks TLS, and nothing else. */
+  readonly tls?: RedisTls;
+}
+
+/** Paths of PEM files. */
+export interface RedisTls {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+  /** Whether clients must show a certificate of that authority; default no. */
+  readonly asksClients?: boolean;
+}
+
+/** Arguments, or lines of a configuration file without their dashes, of a server that speaks TLS. */
+export function tlsArguments(port: number, { ca, cert, key, asksClients = false }: RedisTls): string[] {
+  return [
+    ...['--port', '0', '--tls-port', String(port)],
+    ...['--tls-ca-cert-file', ca, '--tls-cert-file', cert, '--tls-key-file', key],
+    ...['--tls-auth-clients', asksClients ? 'yes' : 'no', '--tls-replication', 'yes'],
+  ];
 }
 
 export interface RedisServer {
-  /** `redis://127.0.0.1:<port>/0` */
+  /** `redis://127.0.0.1:<port>/0`, with TLS `rediss://…` */
   readonly url: string;
   readonly port: number;
   readonly pid: number;
@@ -54,7 +74,17 @@ function launch(port: number, folder: string, options: RedisServerOptions): Prom
   const persistence = options.durable ? ['--appendonly', 'yes', '--appendfsync', 'always'] : ['--appendonly', 'no'];
   const child = spawn(
     'redis-server',
-    ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', '', ...persistence, ...(options.args ?? [])],
+    [
+      ...(options.tls ? tlsArguments(port, options.tls) : ['--port', String(port)]),
+      '--bind',
+      '127.0.0.1',
+      '--dir',
+      folder,
+      '--save',
+      '',
+      ...persistence,
+      ...(options.args ?? []),
+    ],
     { stdio: ['ignore', 'pipe', 'pipe'] },
   );
   return new Promise((resolve, reject) => {
@@ -108,7 +138,7 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
     await ended(current);
   };
   return {
-    url: `redis://127.0.0.1:${port}/0`,
+    url: `${options.tls ? 'rediss' : 'redis'}://127.0.0.1:${port}/0`,
     port,
     get pid() {
       return current.pid ?? 0;
