@@ -3,45 +3,13 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Broker } from '../../src/brokers/broker.js';
 import { openBroker } from '../../src/brokers/from-url.js';
-import { type App, createApp, type Worker, type WorkerOptions } from '../../src/index.js';
+import type { Worker, WorkerOptions } from '../../src/index.js';
 import { encodeControlRequest } from '../../src/wire/control-message.js';
 import { until } from '../worker/harness.js';
+import { application, type ControlBroker, silent } from './application.js';
 import { ask, askOne } from './ask.js';
 
-/** A broker of the suite's own. */
-export interface ControlBroker {
-  readonly brokerUrl: string;
-  readonly resultUrl: string;
-  close(): Promise<void>;
-}
-
-const silent = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent };
 const NODE = 'one@suite';
-
-/** Tasks that hold on until they are let go. */
-function application({ brokerUrl, resultUrl }: ControlBroker, queue: string) {
-  const app: App = createApp({ name: 'controlled', broker: brokerUrl, results: resultUrl, logger: silent, defaultQueue: queue });
-  const gate = { open: () => {}, opened: Promise.resolve(), started: 0, ended: 0 };
-  const shut = (): void => {
-    gate.opened = new Promise((resolve) => {
-      gate.open = resolve;
-    });
-  };
-  shut();
-  const hold = app.fn('suite.hold', async (value: unknown) => {
-    gate.started += 1;
-    await gate.opened;
-    gate.ended += 1;
-    return value;
-  });
-  const add = app.fn('suite.add', (a: number, b: number) => a + b, { rateLimit: '1000/s' });
-  const limited = app.fn('suite.limited', () => 1, { timeLimit: '2s', ack: 'early' });
-  app.controlCommand('suite_double', async ({ value }, { nodeName }) => ({ doubled: Number(value) * 2, nodeName }));
-  app.controlCommand('suite_throw', () => {
-    throw new RangeError('not today');
-  });
-  return { app, gate, shut, hold, add, limited };
-}
 
 export function controlSuite(name: string, openServer: () => Promise<ControlBroker>): void {
   describe(`a worker on ${name}, by remote control`, () => {

@@ -176,3 +176,34 @@ test('a number that is gone is heard no more, and given nothing', async () => {
   expect(executors.waiting).toBe(1);
   expect([...executors.numbers()]).toEqual([]);
 });
+
+describe('a pool that changes', () => {
+  test('gives more runs to an executor with more slots, and fewer as they end to one with fewer', async () => {
+    const { executors, sent, attach } = world({ slotsEach: 1 });
+    attach(0);
+    executors.open(0);
+    for (let number = 1; number <= 5; number++) executors.dispatch(run(number));
+    executors.resize(1, 3);
+    await turn();
+    expect([sent[0], executors.waiting, executors.slots]).toEqual([[1, 2, 3], 2, 3]);
+    executors.resize(1, 1);
+    executors.release(0);
+    executors.release(0);
+    await turn();
+    expect(sent[0]).toEqual([1, 2, 3]);
+    executors.release(0);
+    await turn();
+    expect(sent[0]).toEqual([1, 2, 3, 4]);
+  });
+
+  test('names those that take runs, the least busy first, and no others', () => {
+    const { executors, attach } = world({ slotsEach: 2 });
+    attach(0, 1, 2);
+    executors.open(0);
+    executors.open(1);
+    executors.dispatch(run(1));
+    expect(executors.idlest()).toEqual([1, 0]);
+    executors.retire(1);
+    expect(executors.idlest()).toEqual([0]);
+  });
+});

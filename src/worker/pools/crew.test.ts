@@ -125,6 +125,46 @@ describe('a crew', () => {
     expect(pauses[8]).toBeLessThan(10);
   });
 
+  test('grows when it is to be more, and replaces nobody who leaves because it is to be fewer', async () => {
+    const { crew, members } = await crewOf(1, true);
+    crew.ready(0);
+    crew.ready(1);
+    crew.resize(3);
+    // the spare steps in, one more is started, and another spare
+    expect(alive(members)).toEqual([0, 1, 2, 3]);
+    expect([crew.ready(2), crew.ready(3)]).toEqual([true, false]);
+    crew.resize(1);
+    for (const executor of [1, 2]) crew.leaving(executor);
+    expect(alive(members)).toEqual([0, 1, 2, 3]);
+    for (const executor of [1, 2]) crew.dismiss(executor);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(alive(members)).toEqual([0, 3]);
+  });
+
+  test('that is to be fewer ends those that have not started yet, and takes that for no failure', async () => {
+    const { crew, members } = await crewOf(1, false);
+    crew.ready(0);
+    crew.resize(3);
+    expect(alive(members)).toEqual([0, 1, 2]);
+    crew.resize(1);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(alive(members)).toEqual([0]);
+    // the next one comes at once
+    crew.resize(2);
+    expect(alive(members)).toEqual([0, 3]);
+  });
+
+  test('goes on replacing who dies while others leave', async () => {
+    const { crew, members } = await crewOf(3, false);
+    for (const executor of [0, 1, 2]) crew.ready(executor);
+    crew.resize(1);
+    for (const executor of [1, 2]) crew.leaving(executor);
+    await members[0]?.die();
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(alive(members)).toEqual([1, 2, 3]);
+    expect(crew.ready(3)).toBe(true);
+  });
+
   test('replaces nobody once it stops', async () => {
     const { crew, members } = await crewOf(2, true);
     crew.stopping();
