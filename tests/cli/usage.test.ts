@@ -22,7 +22,22 @@ test('--help lists what is built, and nothing that is not', async () => {
   const commands = [.../^ {2}([a-z]+) /gm[Symbol.matchAll](stdout.split('Commands:')[1]?.split('Environment:')[0] ?? '')].map(
     ([, name]) => name,
   );
-  expect(commands).toEqual(['worker', 'send', 'result', 'queues', 'purge', 'dead', 'report', 'completion', 'help']);
+  expect(commands).toEqual([
+    'worker',
+    'send',
+    'result',
+    'revoke',
+    'queues',
+    'purge',
+    'dead',
+    'inspect',
+    'control',
+    'events',
+    'top',
+    'report',
+    'completion',
+    'help',
+  ]);
 });
 
 test.each([
@@ -31,6 +46,12 @@ test.each([
   'result',
   'queues list',
   'queues peek',
+  'queues find',
+  'queues remove',
+  'queues move',
+  'queues pause',
+  'queues resume',
+  'queues paused',
   'queues backup',
   'purge',
   'report',
@@ -66,7 +87,7 @@ describe('wrong usage exits 2 and says what to do', () => {
     [['worker'], /needs an app file: --app/],
     [['worker', '--app', 'x.ts', '--pool', 'fibers'], /Allowed choices are threads, processes, async, inline/],
     [['worker', '--app', 'x.ts', '--threads', '0'], /whole number from 1/],
-    [['queues'], /needs one of: list, peek, backup/],
+    [['queues'], /needs one of: list, peek, find, remove, move, pause, resume, paused, backup/],
     [['queues', 'peek'], /missing required argument 'queue'/],
     [['queues', 'backup', 'x', '--broker', 'redis://localhost'], /copies the file of a file: broker/],
     [['purge', 'lovage', '--broker', 'memory:'], /it needs --yes/],
@@ -75,7 +96,9 @@ describe('wrong usage exits 2 and says what to do', () => {
     [['queues', 'list', ''], /1 to 255 bytes/],
     [['dead'], /needs one of: list, show, replay, purge/],
     [['dead', 'lsit'], /has no command "lsit" \(did you mean list\?\): it has list, show, replay, purge/],
-    [['queues', 'nonsense'], /has no command "nonsense": it has list, peek, backup/],
+    [['inspect', 'actve'], /has no command "actve" \(did you mean active\?\)/],
+    [['control'], /needs one of: rate_limit, time_limit/],
+    [['queues', 'nonsense'], /has no command "nonsense": it has list, peek, find, remove, move, pause, resume, paused, backup/],
     [['dead', 'show'], /missing required argument 'id'/],
     [['dead', 'show', '1', '--raw', '--json'], /give one of them/],
     [['dead', 'list', '--older-than', '30'], /a number with its unit/],
