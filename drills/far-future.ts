@@ -45,6 +45,9 @@ interface Cancelled {
   readonly ms: readonly number[];
 }
 
+/** Below which a tenth of them are: what it costs where nothing else disturbs. */
+const quick = (ms: readonly number[]): number => [...ms].sort((a, b) => a - b)[Math.floor(ms.length / 10)] ?? Number.NaN;
+
 function sizesOf({ size, broker }: Kit): Sizes {
   if (size === 'quick') return { far: 10_000, due: 600, overMs: 12_000, leadMs: 10_000, cancelled: 50 };
   return { far: broker.name === 'rabbitmq' ? 100_000 : 1_000_000, due: 10_000, overMs: 60_000, leadMs: 30_000, cancelled: 500 };
@@ -219,8 +222,8 @@ class Play {
   async #judgeCancels(broker: Broker, few: Cancelled, many: Cancelled): Promise<void> {
     const { far } = this.#sizes;
     const { queue } = this.#scene;
-    this.#kit.figure('taking back one of a few, median', median(few.ms), 'ms');
-    this.#kit.figure('taking back one of all, median', median(many.ms), 'ms');
+    this.#kit.figure('taking back one of a few, the quicker tenth', quick(few.ms), 'ms');
+    this.#kit.figure('taking back one of all, the quicker tenth', quick(many.ms), 'ms');
     // where the broker cannot look into its store they are dropped at their eta; the due ones above show that
     if (broker.capabilities.withdraws !== true) return;
     this.#kit.claim('far tasks taken back that were removed at once', few.removed + many.removed, {
@@ -228,7 +231,7 @@ class Play {
     });
     const [depth] = await broker.depth([queue]);
     this.#kit.claim('tasks that still wait', depth?.delayed ?? null, { equals: far - many.ids.length });
-    this.#kit.claim('taking back one of all, over one of a few', median(many.ms) / median(few.ms), { atMost: 5 }, 'times');
+    this.#kit.claim('taking back one of all, over one of a few', quick(many.ms) / quick(few.ms), { atMost: 5 }, 'times');
   }
 
   /** What the Python client printed. */
