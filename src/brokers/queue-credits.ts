@@ -9,6 +9,8 @@ import type { ConsumeWish } from './broker.js';
 interface Source {
   limit: number;
   out: number;
+  /** Nothing more is taken from it; it is here for what is out. One that is consumed may have a limit of 0 and be granted more. */
+  readonly isLeft: boolean;
 }
 
 export class QueueCredits {
@@ -20,7 +22,7 @@ export class QueueCredits {
 
   constructor({ queues, credit }: ConsumeWish) {
     this.#limit = credit;
-    for (const queue of queues) this.#sources.set(queue.name, { limit: queue.credit, out: 0 });
+    for (const queue of queues) this.#sources.set(queue.name, { limit: queue.credit, out: 0, isLeft: false });
   }
 
   /** What may come in all. */
@@ -31,8 +33,13 @@ export class QueueCredits {
   change({ queues, credit }: ConsumeWish): void {
     const before = this.#sources;
     this.#limit = credit;
-    this.#sources = new Map(queues.map((queue) => [queue.name, { limit: queue.credit, out: before.get(queue.name)?.out ?? 0 }]));
-    for (const [name, { out }] of before) if (out > 0 && !this.#sources.has(name)) this.#sources.set(name, { limit: 0, out });
+    const wanted = ({ name, credit: limit }: ConsumeWish['queues'][number]): [string, Source] => [
+      name,
+      { limit, out: before.get(name)?.out ?? 0, isLeft: false },
+    ];
+    this.#sources = new Map(queues.map(wanted));
+    for (const [name, { out }] of before)
+      if (out > 0 && !this.#sources.has(name)) this.#sources.set(name, { limit: 0, out, isLeft: true });
   }
 
   grant(queue: string, count: number): void {
@@ -40,7 +47,7 @@ export class QueueCredits {
     const source = this.#sources.get(queue);
     if (!source) return;
     source.out -= count;
-    if (source.limit === 0 && source.out <= 0) this.#sources.delete(queue);
+    if (source.isLeft && source.out <= 0) this.#sources.delete(queue);
   }
 
   /** So many came. */
@@ -48,7 +55,7 @@ export class QueueCredits {
     this.#out += count;
     const source = this.#sources.get(queue);
     if (source) source.out += count;
-    else this.#sources.set(queue, { limit: 0, out: count });
+    else this.#sources.set(queue, { limit: 0, out: count, isLeft: true });
   }
 
   /** The queues of which something may come, and how much; each time another one leads. */
