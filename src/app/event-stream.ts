@@ -24,6 +24,7 @@ export interface EventStream extends AsyncIterable<WireEvent> {
   readonly refused: number;
   /** Stops listening; the loop ends. */
   close(): Promise<void>;
+  /** The same, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 

@@ -47,23 +47,27 @@ interface Mark {
   readonly timestamp: number;
 }
 
+/** What is told outside is for reading. */
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
 interface Entry {
-  readonly task: ClusterTask;
+  readonly task: Mutable<ClusterTask>;
   mark: Mark | null;
 }
 
+/** Workers and tasks of a cluster, made of the events of `app.events()`. Source: celery.events.state. */
 export class ClusterState {
-  readonly totals: ClusterTotals = { events: 0, received: 0, succeeded: 0, failed: 0, retried: 0, revoked: 0 };
+  readonly #totals: Mutable<ClusterTotals> = { events: 0, received: 0, succeeded: 0, failed: 0, retried: 0, revoked: 0 };
   readonly #maxWorkers: number;
   readonly #maxTasks: number;
   readonly #keepMs: number;
   /** Least recently heard of first; bounded by `maxWorkers` and `keepMs`. */
-  readonly #workers = new Map<string, ClusterWorker>();
+  readonly #workers = new Map<string, Mutable<ClusterWorker>>();
   /** Two maps by id, least recently heard of first; together bounded by `maxTasks`, and those that have ended by `keepMs`. */
   readonly #open = new Map<string, Entry>();
   readonly #ended = new Map<string, Entry>();
   /** Bounded by `MAX_NAMES`. */
-  readonly #names = new Map<string, ClusterTaskName>();
+  readonly #names = new Map<string, Mutable<ClusterTaskName>>();
 
   constructor({ maxWorkers = 5_000, maxTasks = 10_000, keepMs = HOUR_MS }: ClusterLimits = {}) {
     this.#maxWorkers = Math.max(1, maxWorkers);
@@ -71,10 +75,15 @@ export class ClusterState {
     this.#keepMs = keepMs;
   }
 
+  /** Since the first event. */
+  get totals(): ClusterTotals {
+    return this.#totals;
+  }
+
   /** Takes an event in. @param receivedMs wall milliseconds here, by which workers count as alive */
   apply(event: WireEvent, receivedMs: number): void {
     if (event.hostname.length > LONGEST_ID) return;
-    this.totals.events += 1;
+    this.#totals.events += 1;
     const isSent = event.type === 'task-sent';
     if (!isSent && (event.type.startsWith('worker-') || STATES[event.type] !== undefined)) this.#hearWorker(event, receivedMs);
     const state = STATES[event.type];
@@ -100,6 +109,7 @@ export class ClusterState {
     return [...this.#workers.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
+  /** A task by its id, if it is remembered. */
   task(id: string): ClusterTask | undefined {
     return (this.#open.get(id) ?? this.#ended.get(id))?.task;
   }
@@ -158,7 +168,7 @@ export class ClusterState {
     if (this.#open.size + this.#ended.size > this.#maxTasks) deleteFirst(this.#ended.size > 0 ? this.#ended : this.#open);
   }
 
-  #change(task: ClusterTask, state: ClusterTaskState, event: WireEvent): void {
+  #change(task: Mutable<ClusterTask>, state: ClusterTaskState, event: WireEvent): void {
     task.state = state;
     task.worker = event.hostname;
     const atMs = event.timestamp * 1_000;
@@ -173,7 +183,7 @@ export class ClusterState {
   }
 
   #count(task: ClusterTask, event: WireEvent): void {
-    const { totals } = this;
+    const totals = this.#totals;
     if (event.type === 'task-received') totals.received += 1;
     if (event.type === 'task-revoked') totals.revoked += 1;
     const ended =
@@ -198,7 +208,7 @@ export class ClusterState {
 }
 
 /** What events say of a task whatever their order; a later word replaces an earlier one of the same kind. */
-function fillIn(task: ClusterTask, event: WireEvent): void {
+function fillIn(task: Mutable<ClusterTask>, event: WireEvent): void {
   task.name = text(event.name) ?? task.name;
   task.args = text(event.args) ?? task.args;
   task.kwargs = text(event.kwargs) ?? task.kwargs;
@@ -229,7 +239,7 @@ function isAlive(worker: ClusterWorker, nowMs: number): boolean {
   return !worker.offline && nowMs - worker.lastSeenMs < worker.freq * 1_000 * ALIVE_FACTOR;
 }
 
-function newWorker(name: string): ClusterWorker {
+function newWorker(name: string): Mutable<ClusterWorker> {
   return {
     ...{ name, alive: true, pid: null, freq: 60, active: null, processed: null, loadavg: null, software: null },
     ...{ droppedEvents: 0, lastSeenMs: 0, offline: false },
@@ -237,7 +247,7 @@ function newWorker(name: string): ClusterWorker {
 }
 
 /** One literal: made of spread parts it would be a slow object, and there is one a task. */
-function newTask(id: string): ClusterTask {
+function newTask(id: string): Mutable<ClusterTask> {
   return {
     id,
     state: 'SENT',

@@ -43,12 +43,30 @@ const ERROR = {
   traceback: 'Its stack, the middle left out when it is long.',
 } as const;
 
+/** A type that Lovage and Celery send themselves. There are others: whatever a Python task gives to `send_event`. */
+export type EventType =
+  | 'worker-online'
+  | 'worker-heartbeat'
+  | 'worker-offline'
+  | 'task-sent'
+  | 'task-received'
+  | 'task-started'
+  | 'task-succeeded'
+  | 'task-failed'
+  | 'task-retried'
+  | 'task-revoked'
+  | 'task-rejected'
+  | 'task-cancelled';
+
+/** What is to be known of a type of event. */
 export interface EventTypeEntry {
   /** When it is sent. */
   readonly sent: string;
+  /** Its own fields, beside those of every event, with what they are. */
   readonly fields: Readonly<Record<string, string>>;
 }
 
+/** Every type of event that Lovage sends or expects. */
 export const EVENT_TYPES = {
   'worker-online': { sent: 'A worker has started.', fields: HEALTH },
   'worker-heartbeat': { sent: 'A worker lives: every `freq` seconds, and when it is asked.', fields: HEALTH },
@@ -90,7 +108,4 @@ export const EVENT_TYPES = {
     sent: 'Its worker no longer holds it (the connection or the lease was lost): another one runs it. From Celery 5.5 on, and Lovage.',
     fields: UUID,
   },
-} as const satisfies Readonly<Record<string, EventTypeEntry>>;
-
-/** A type that Lovage and Celery send themselves. There are others: whatever a Python task gives to `send_event`. */
-export type EventType = keyof typeof EVENT_TYPES;
+} as const satisfies Readonly<Record<EventType, EventTypeEntry>>;

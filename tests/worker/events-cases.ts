@@ -11,6 +11,13 @@ export interface EventsBroker {
   close(): Promise<void>;
 }
 
+/** Somebody who listens. */
+interface Monitor {
+  readonly events: WireEvent[];
+  readonly stream: EventStream;
+  until(condition: (events: readonly WireEvent[]) => boolean): Promise<void>;
+}
+
 const NODE = 'w1@here';
 
 /** The fields of an event of this type as a Python worker sent it. */
@@ -72,9 +79,7 @@ export function eventsSuite(name: string, open: () => Promise<EventsBroker>): vo
       return worker;
     };
     /** All that is heard from now on. */
-    const hear = async (
-      types?: readonly string[],
-    ): Promise<{ events: WireEvent[]; stream: EventStream; until: typeof heard }> => {
+    const hear = async (types?: readonly string[]): Promise<Monitor> => {
       const stream = app.events(types === undefined ? {} : { types });
       const events: WireEvent[] = [];
       void (async () => {
@@ -85,7 +90,6 @@ export function eventsSuite(name: string, open: () => Promise<EventsBroker>): vo
         until(() => condition(events), `heard enough: ${JSON.stringify(events.map(({ type, uuid }) => [type, uuid]))}`);
       return { events, stream, until: heard };
     };
-    const heard = async (_: (events: readonly WireEvent[]) => boolean): Promise<void> => {};
     const of = (events: readonly WireEvent[], uuid: string): WireEvent[] => events.filter((event) => event.uuid === uuid);
     const types = (events: readonly WireEvent[]): string[] => events.map(({ type }) => type);
     const ended =

@@ -1,4 +1,5 @@
 /** `lovage events`: prints what happens in the cluster, one line an event. Hearing is `events/receiver.ts`. */
+import { once } from 'node:events';
 import { type Command, InvalidArgumentError } from 'commander';
 import { type Duration, durationMs } from '../../core/duration.js';
 import { openEvents } from '../../events/receiver.js';
@@ -38,6 +39,8 @@ async function run(flags: EventsFlags): Promise<void> {
       if (!lines.wants(event, name) || (flags.type !== undefined && !flags.type.includes(event.type))) continue;
       if (flags.json) printJson(event);
       else printLine(eventLine(event, name));
+      // A reader that is slow must not fill our memory: the stream is bounded, and counts what it drops.
+      if (process.stdout.writableNeedDrain) await once(process.stdout, 'drain', { signal }).catch(() => {});
       printed += 1;
       if (printed === flags.limit) break;
     }

@@ -73,10 +73,12 @@ export async function shutDown(options: ShutdownOptions): Promise<StopReport> {
   }
   active.clear();
   executors.broadcast({ type: 'stop' });
+  // Beside the hooks: a broker that hangs must not cost the time of both.
+  const told = within(CLOSE_MS, 'sending the last events', () => options.farewell(), logger);
   // Hooks get what is left of the time: all of the grace if the tasks ended at once.
   await patience.until(options.executorsStopped, Math.max(CLOSE_MS, deadlineMs - performance.now()));
+  await told;
   executors.closeAll();
-  await within(CLOSE_MS, 'sending the last events', () => options.farewell(), logger);
   await within(CLOSE_MS, 'closing the connections', () => Promise.allSettled([store?.close(), broker?.close()]), logger);
   return report;
 }
