@@ -51,7 +51,9 @@ describe('with', () => {
       [START + 300_000, undefined],
       [undefined, undefined],
     ]);
-    expect(() => app.remote<[], number>('odd', { delays: 'store' as never })).toThrow(/delays is "store": use 'broker' or 'queue'/);
+    expect(() => app.remote<[], number>('odd', { delays: 'store' as never })).toThrow(
+      /delays is "store": use 'broker' or 'queue'/,
+    );
   });
 
   test('expires is a duration from now or an instant', async () => {
