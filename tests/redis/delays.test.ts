@@ -125,6 +125,47 @@ redisSuite('a delayed message on Redis', (kit) => {
     expect(collector.delivery(0).message.headers).toEqual({ ...headers, id: 'high' });
   });
 
+  test('is stored once although connections break while it is sent', async () => {
+    await promoter();
+    const sender = await kit.broker();
+    const ids = Array.from({ length: 600 }, (_, index) => `n${index}`);
+    const notBeforeMs = Date.now() + DAY_MS;
+    let breaks = 0;
+    let isSending = true;
+    const breaking = (async () => {
+      for (; isSending; breaks += 1) {
+        await kit.admin.client('KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+        await untilWall(Date.now() + 30);
+      }
+    })();
+    try {
+      for (let at = 0; at < ids.length; at += 20)
+        await send(
+          sender,
+          ids.slice(at, at + 20).map((id) => outgoing('broken', id, { notBeforeMs })),
+        );
+    } finally {
+      isSending = false;
+      await breaking;
+    }
+    expect(breaks).toBeGreaterThan(1);
+    expect(await kit.admin.zcard('lovage:delayed:broken')).toBe(ids.length);
+    expect((await kit.admin.hkeys('lovage:delayed-tasks')).sort()).toEqual([...ids].sort());
+    expect(await kit.admin.exists('broken')).toBe(0);
+  }, 60_000);
+
+  test('is refused as not sent when the memory of the server is full', async () => {
+    const broker = await promoter();
+    await kit.admin.config('SET', 'maxmemory', '1');
+    try {
+      const [refused] = await broker.publish([outgoing('full', 'x', { notBeforeMs: Date.now() + DAY_MS })], { timeoutMs: 5_000 });
+      expect(refused).toMatchObject({ code: 'E_BROKER_FULL', outcome: 'not-sent' });
+    } finally {
+      await kit.admin.config('SET', 'maxmemory', '0');
+    }
+    expect(await kit.admin.exists('full', 'lovage:delayed', 'lovage:delayed-tasks')).toBe(0);
+  });
+
   test('is one of several of the same id', async () => {
     await promoter();
     const sender = await kit.broker();
