@@ -4,9 +4,11 @@ Usage: client.py BROKER_URL RESULT_URL
 Request: {"task", "args", "kwargs", "options", "timeout"} -> {"id", "state", "result" | "error", "traceback"}
          {"send": [...same...]} -> {"ids": [...]}          (not awaited)
          {"state": id} -> {"state", "info"}
+         {"ping": seconds} -> {"nodes": [...]}             (who answers a ping within that time)
          {"watch": request} -> {"states": [...], "result"}  (polls the states that a client sees)
 """
 import json
+import os
 import sys
 import time
 
@@ -17,6 +19,8 @@ from celery.exceptions import TimeoutError as CeleryTimeout
 app = Celery("interop-client", broker=sys.argv[1], backend=sys.argv[2])
 app.conf.task_default_queue = "interop"
 app.conf.broker_connection_retry_on_startup = True
+if "INTEROP_PREFIX" in os.environ:
+    app.conf.broker_transport_options = app.conf.result_backend_transport_options = {"global_keyprefix": os.environ["INTEROP_PREFIX"]}
 
 
 def plain(value):
@@ -35,6 +39,8 @@ def answer(request):
     if "state" in request:
         result = app.AsyncResult(request["state"])
         return {"state": result.state, "info": plain(result.info)}
+    if "ping" in request:
+        return {"nodes": sorted(node for answer in app.control.ping(timeout=request["ping"]) for node in answer)}
     if "send" in request:
         return {"ids": [send(one).id for one in request["send"]]}
     if "watch" in request:

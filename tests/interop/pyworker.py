@@ -12,6 +12,8 @@ app = Celery("interop-worker", broker=os.environ["INTEROP_BROKER"], backend=os.e
 app.conf.task_default_queue = "python"
 app.conf.broker_connection_retry_on_startup = True
 app.conf.worker_hijack_root_logger = False
+if "INTEROP_PREFIX" in os.environ:
+    app.conf.broker_transport_options = app.conf.result_backend_transport_options = {"global_keyprefix": os.environ["INTEROP_PREFIX"]}
 
 tries = Counter()
 

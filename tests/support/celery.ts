@@ -28,6 +28,7 @@ export interface PythonReply {
   readonly traceback?: string | null;
   readonly timeout?: true;
   readonly ids?: readonly string[];
+  readonly nodes?: readonly string[];
   readonly info?: unknown;
   readonly states?: readonly (readonly [string, unknown])[];
 }
@@ -81,6 +82,7 @@ export class PythonClient {
       | PythonRequest
       | { readonly state: string }
       | { readonly send: readonly PythonRequest[] }
+      | { readonly ping: number }
       | { readonly watch: PythonRequest },
   ): Promise<PythonReply> {
     const line = this.#line();
