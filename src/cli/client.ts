@@ -4,11 +4,9 @@
  */
 import { type CallOptions, resolveCallOptions } from '../app/call-options.js';
 import { ClientGateway } from '../app/client-gateway.js';
-import type { Gateway } from '../app/gateway.js';
 import { type PreparedCall, Publisher } from '../app/publish.js';
 import { checkTaskName } from '../app/registry.js';
 import { ResultHandle, type TaskHandle } from '../app/task-handle.js';
-import { openBroker } from '../brokers/from-url.js';
 import { systemClock } from '../core/clock.js';
 import type { Connection } from './options.js';
 
@@ -35,33 +33,16 @@ export interface CommandClient {
  */
 export type ClientPurpose = 'send' | 'send-and-wait' | 'read';
 
-/** The broker is ours and connected; results are the app's own way. */
-async function openGateway({ config, logger, timeoutMs }: Connection, purpose: ClientPurpose): Promise<Gateway> {
-  const own = new ClientGateway(config);
-  if (purpose === 'read') return own;
-  const broker = await openBroker({ url: config.brokerUrl, logger, role: 'client' });
-  const close = async (): Promise<void> => {
-    await Promise.all([broker.close(), own.close()]);
-  };
+async function openGateway({ config, logger, timeoutMs }: Connection, purpose: ClientPurpose): Promise<ClientGateway> {
+  const gateway = new ClientGateway({ brokerUrl: config.brokerUrl, resultUrl: config.resultUrl, logger });
+  if (purpose === 'read') return gateway;
   try {
-    await broker.connect({ timeoutMs });
+    await (await gateway.broker()).connect({ timeoutMs });
   } catch (error) {
-    await close();
+    await gateway.close();
     throw error;
   }
-  return {
-    publish: (messages, options) => broker.publish(messages, options),
-    broadcast: async (broadcast) => void (await broker.broadcast(broadcast)),
-    broker: async () => broker,
-    prepareResults: () => own.prepareResults(),
-    getResults: (ids) => own.getResults(ids),
-    waitResult: (id, signal, onUpdate) => own.waitResult(id, signal, onUpdate),
-    forgetResults: (ids) => own.forgetResults(ids),
-    storeResults: (writes) => own.storeResults(writes),
-    withdraw: (ids) => broker.revocations.withdraw(ids),
-    recordRevoked: (ids, ttlMs) => own.recordRevoked(ids, ttlMs),
-    close,
-  };
+  return gateway;
 }
 
 /** @throws BrokerError `E_BROKER_UNREACHABLE`, `E_BROKER_AUTH` */
@@ -70,7 +51,7 @@ export async function openClient(connection: Connection, purpose: ClientPurpose)
   const gateway = await openGateway(connection, purpose);
   const publisher = new Publisher(config, () => gateway, systemClock);
   const owner = { gateway: () => gateway, resultTtlMs: config.resultTtlMs, nowMs: () => Date.now() };
-  const handle = (id: string): TaskHandle<unknown> => new ResultHandle(id, true, owner);
+  const handle = (id: string, deduplicated = false): TaskHandle<unknown> => new ResultHandle(id, true, owner, deduplicated);
   const answersOnlyUs = /^rpc:/i.test(config.resultUrl);
   return {
     prepare({ task, options: given }) {

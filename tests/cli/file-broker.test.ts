@@ -66,6 +66,27 @@ describe('send', () => {
     });
   });
 
+  test('with --dedupe sends a task once, and says so', async () => {
+    const send = ['send', 'math.add', '--args', '[1,1]', '--dedupe', 'two', '--dedupe-for', '1h', '--json'];
+    const first = JSON.parse((await project.run(send)).stdout) as Record<string, unknown>;
+    const second = JSON.parse((await project.run(send)).stdout) as Record<string, unknown>;
+    expect(first).toEqual({ id: expect.any(String), deduplicated: false });
+    expect(second).toEqual({ id: first.id, deduplicated: true });
+    expect((await project.run([...send.slice(0, -1), '--wait', '10s'])).stdout).toBe('2\n');
+    expect(await project.run(send.slice(0, 6))).toMatchObject({ code: 2, stderr: expect.stringContaining('--dedupe-for') });
+  });
+
+  test('a file whose lines have dedupe keys can be sent again', async () => {
+    const line = (n: number, key: string): string =>
+      JSON.stringify({ task: 'math.add', args: [n, n], options: { dedupe: { key, for: '1h' } } });
+    project.write('once.jsonl', `${[line(1, 'a'), line(2, 'b'), line(3, 'a')].join('\n')}\n`);
+    expect((await project.run(['send', '--file', 'once.jsonl'])).stdout).toBe(
+      '2 tasks sent, 1 left out: they were sent with the same dedupe keys before\n',
+    );
+    const { stdout } = await project.run(['send', '--file', 'once.jsonl', '--json']);
+    expect(JSON.parse(stdout)).toEqual({ tasks: 3, sent: 0, deduplicated: 3, bad: 0 });
+  });
+
   test('a failed task exits 1 and shows its error', async () => {
     const { code, stdout, stderr } = await project.run(['send', 'math.fail', '--args', '["too far"]', '--wait', '10s']);
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });

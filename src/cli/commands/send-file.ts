@@ -99,15 +99,18 @@ export async function sendFile(flags: SendFileFlags): Promise<void> {
     const progress = startProgress('sending', total, { silent: flags.json === true });
     const failed = new Problems();
     let sent = 0;
+    /** For their dedupe keys. */
+    let leftOut = 0;
     let last = 0;
     const flush = async (batch: readonly NumberedCall[]): Promise<void> => {
       const outcomes = await Promise.allSettled(batch.map(({ call }) => client.send(client.prepare(call), call)));
       for (const [index, outcome] of outcomes.entries()) {
-        if (outcome.status === 'fulfilled') sent += 1;
+        if (outcome.status === 'fulfilled' && outcome.value.deduplicated) leftOut += 1;
+        else if (outcome.status === 'fulfilled') sent += 1;
         else failed.add({ line: (batch[index] as NumberedCall).line, error: toError(outcome.reason) });
       }
       last = batch[batch.length - 1]?.line ?? last;
-      progress.update(sent);
+      progress.update(sent + leftOut);
     };
     try {
       let batch: NumberedCall[] = [];
@@ -129,10 +132,15 @@ export async function sendFile(flags: SendFileFlags): Promise<void> {
     } finally {
       progress.end();
     }
-    if (failed.count === 0) return flags.json ? printJson({ tasks: total, sent, bad: 0 }) : printLine(`${sent} tasks sent`);
+    const known = leftOut > 0 && { deduplicated: leftOut };
+    if (failed.count === 0) {
+      if (flags.json) return printJson({ tasks: total, sent, ...known, bad: 0 });
+      const others = known ? `, ${leftOut} left out: they were sent with the same dedupe keys before` : '';
+      return printLine(`${sent} tasks sent${others}`);
+    }
     tell(failed, flags);
     if (flags.json)
-      printJson({ tasks: total, sent, failed: failed.count, problems: failed.shown.map(asJson), triedToLine: last });
+      printJson({ tasks: total, sent, ...known, failed: failed.count, problems: failed.shown.map(asJson), triedToLine: last });
     const first = failed.shown[0] as Problem;
     throw new LovageError(
       codeOf(first.error) ?? 'E_PUBLISH_FAILED',

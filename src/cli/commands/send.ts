@@ -29,6 +29,8 @@ interface SendFlags extends ConnectionFlags {
   readonly id?: string;
   readonly header?: Readonly<Record<string, string>>;
   readonly ignoreResult?: boolean;
+  readonly dedupe?: string;
+  readonly dedupeFor?: Duration;
   readonly wait?: Duration;
   readonly file?: string;
   readonly dryRun?: boolean;
@@ -47,6 +49,8 @@ const ONE_TASK = [
   'id',
   'header',
   'ignoreResult',
+  'dedupe',
+  'dedupeFor',
   'wait',
 ] as const;
 
@@ -66,8 +70,10 @@ function expiry(text: string): Duration | Date {
 }
 
 async function sendOne(task: string, flags: SendFlags): Promise<void> {
-  const { id, queue, countdown, eta, expires, priority, header: headers, ignoreResult } = flags;
-  const given = { id, queue, countdown, eta, expires, priority, headers, ignoreResult };
+  const { id, queue, countdown, eta, expires, priority, header: headers, ignoreResult, dedupe: key, dedupeFor } = flags;
+  if ((key === undefined) !== (dedupeFor === undefined)) throw new UsageError('--dedupe and --dedupe-for belong together');
+  const dedupe = key !== undefined && dedupeFor !== undefined ? { key, for: dedupeFor } : undefined;
+  const given = { id, queue, countdown, eta, expires, priority, headers, ignoreResult, dedupe };
   const options = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as CallOptions;
   const client = await openClient(
     await resolveConnection(flags, { app: true }),
@@ -76,9 +82,10 @@ async function sendOne(task: string, flags: SendFlags): Promise<void> {
   try {
     const call = { task, args: flags.args ?? [], kwargs: flags.kwargs ?? {}, options };
     const sent = await client.send(client.prepare(call), call);
-    if (flags.wait === undefined) return flags.json ? printJson({ id: sent.id }) : printLine(sent.id);
+    const answer = { id: sent.id, ...(dedupe && { deduplicated: sent.deduplicated }) };
+    if (flags.wait === undefined) return flags.json ? printJson(answer) : printLine(sent.id);
     const result = await sent.result({ timeout: flags.wait });
-    if (flags.json) printJson({ id: sent.id, state: 'SUCCESS', result });
+    if (flags.json) printJson({ ...answer, state: 'SUCCESS', result });
     else printValue(result);
   } finally {
     await client.close();
@@ -129,6 +136,8 @@ export function defineSend(command: Command): void {
       ),
     )
     .option('--ignore-result', 'store no result')
+    .option('--dedupe <key>', 'send nothing if the task was sent with this key lately; the id is that of the first then')
+    .addOption(new Option('--dedupe-for <duration>', 'how long the key of --dedupe holds, 1s to 30d').argParser(duration))
     .option('--file <jsonl>', 'send a file: one {"task":…,"args":[…],"kwargs":{…},"options":{…}} a line')
     .option('--dry-run', 'with --file: check every line, send nothing')
     .addOption(new Option('--from-line <n>', 'with --file: begin at this line').argParser(wholeNumber(1)));
