@@ -13,6 +13,7 @@ const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const EXAMPLES = readdirSync(join(ROOT, 'examples')).filter((name) => name.endsWith('.ts'));
 /** Guides whose TypeScript is cut from the examples. */
 const GUIDES = [
+  'docs/guides/control.md',
   'docs/guides/events.md',
   'docs/guides/tasks.md',
   'docs/guides/rate-limits.md',

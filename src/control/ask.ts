@@ -1,6 +1,6 @@
 /**
  * Asking workers: a request to all, an inbox for their replies, and when to stop waiting. The client's half of Celery's
- * pidbox (wire section 8); the worker's is `mailbox.ts`. Knows no command: `client.ts` does.
+ * pidbox (wire section 8); the worker's is `mailbox.ts`. Knows no command: `client.ts` does. Next stop for lists: `pages.ts`.
  *
  * Stops as soon as all have answered that could: the broker says how many heard the request, or (RabbitMQ) those who were
  * heard within the last minute have answered. Bounded: `MOST_ANSWERS`, and what an inbox holds.
@@ -29,6 +29,11 @@ const STRANGERS_MS = 100;
 
 /** A question without those who wait for answers. */
 type Request = Omit<ControlQuestion, 'timeoutMs' | 'limit'>;
+
+/** Answers, and where the rest of lists begins that did not fit. */
+export interface Asked<T = unknown> extends ControlAnswers<T> {
+  readonly next: ReadonlyMap<string, number>;
+}
 
 /** How the asker follows and ends it. */
 export type AskHooks = Pick<ControlOptions, 'signal' | 'onAnswer'>;
@@ -71,7 +76,7 @@ export function tell({ broker, clock, json }: Asker, question: Request): Promise
 }
 
 /** @throws BrokerError `E_BROKER_UNREACHABLE`; ArgumentError `E_NOT_SERIALISABLE`; the signal's reason */
-export async function ask<T>(asker: Asker, question: ControlQuestion, hooks: AskHooks = {}): Promise<ControlAnswers<T>> {
+export async function ask<T>(asker: Asker, question: ControlQuestion, hooks: AskHooks = {}): Promise<Asked<T>> {
   await asker.turns.take();
   try {
     hooks.signal?.throwIfAborted();
@@ -81,7 +86,7 @@ export async function ask<T>(asker: Asker, question: ControlQuestion, hooks: Ask
   }
 }
 
-async function askNow<T>(asker: Asker, question: ControlQuestion, hooks: AskHooks): Promise<ControlAnswers<T>> {
+async function askNow<T>(asker: Asker, question: ControlQuestion, hooks: AskHooks): Promise<Asked<T>> {
   const { broker, clock, json } = asker;
   const ticket = randomUUID();
   const waiting = new Waiting(asker, question, ticket, hooks.onAnswer);
@@ -98,7 +103,7 @@ async function askNow<T>(asker: Asker, question: ControlQuestion, hooks: AskHook
       { json },
     );
     waiting.heardBy(await broker.broadcast({ exchange, routingKey, message }));
-    return (await waiting.done(hooks.signal)) as ControlAnswers<T>;
+    return (await waiting.done(hooks.signal)) as Asked<T>;
   } finally {
     await inbox.close();
   }
@@ -119,6 +124,7 @@ class Waiting {
   readonly #answers = new Map<string, unknown>();
   readonly #errors = new Map<string, string>();
   readonly #duplicates = new Set<string>();
+  readonly #next = new Map<string, number>();
   #replies = 0;
   #lastReplyMs = performance.now();
   /** `undefined`: the request is still on its way. */
@@ -158,6 +164,7 @@ class Waiting {
       for (const [node, value] of reply.answers) {
         known.hear(node);
         this.#keep(node, value);
+        if (reply.next !== null) this.#next.set(node, reply.next);
         this.#onAnswer?.(node);
       }
     } catch (error) {
@@ -167,7 +174,7 @@ class Waiting {
   }
 
   /** Resolves when all have answered, or the time is over. */
-  done(signal: AbortSignal | undefined): Promise<ControlAnswers> {
+  done(signal: AbortSignal | undefined): Promise<Asked> {
     return new Promise((resolve, reject) => {
       const end = (): void => {
         clearTimeout(timer);
@@ -229,7 +236,7 @@ class Waiting {
     return true;
   }
 
-  #result(): ControlAnswers {
+  #result(): Asked {
     const complete = this.#isComplete() && this.#answers.size + this.#errors.size < MOST_ANSWERS;
     // Who kept silent is not awaited the next time.
     if (!complete && this.#names !== null && this.#question.limit === null) {
@@ -242,6 +249,7 @@ class Waiting {
       heardBy: this.#listeners ?? null,
       complete,
       duplicates: [...this.#duplicates],
+      next: this.#next,
     };
   }
 }

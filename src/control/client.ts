@@ -10,9 +10,10 @@ import { checkRevokeOptions, checkTaskIds, revokeTasks } from '../app/revoke.js'
 import type { Broker } from '../brokers/broker.js';
 import { durationMs } from '../core/duration.js';
 import { ConfigError } from '../core/errors.js';
-import { type Asker, ask, Turns, tell } from './ask.js';
+import { type Asker, Turns, tell } from './ask.js';
 import { KnownNodes } from './known-nodes.js';
 import { LamportClock } from './lamport-clock.js';
+import { askAll } from './pages.js';
 import { changePauses, listPauses, PAUSES_CHANGED, type PauseChange } from './pauses.js';
 
 const OPTION_KEYS: ReadonlySet<string> = new Set(['destination', 'pattern', 'matcher', 'timeout', 'limit', 'signal', 'onAnswer']);
@@ -26,7 +27,7 @@ export function createControl(host: ControlHost): Control {
   const put = async <T>(question: ControlQuestion, options: ControlOptions = {}): Promise<ControlAnswers<T>> => {
     const gateway = host.gateway();
     if (gateway.ask) return (await gateway.ask(question, options.signal)) as ControlAnswers<T>;
-    return ask<T>(askerOf(await gateway.broker()), question, options);
+    return askAll<T>(askerOf(await gateway.broker()), question, options);
   };
   const call = async <T>(
     method: string,

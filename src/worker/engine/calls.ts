@@ -4,9 +4,10 @@
  */
 import type { Broker } from '../../brokers/broker.js';
 import { publishOnce } from '../../brokers/send-once.js';
-import { type Asker, ask, Turns, tell } from '../../control/ask.js';
+import { type Asker, Turns, tell } from '../../control/ask.js';
 import { KnownNodes } from '../../control/known-nodes.js';
 import type { LamportClock } from '../../control/lamport-clock.js';
+import { askAll } from '../../control/pages.js';
 import { codeOf, DuplicateSendError, PublishError, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { ResultStore } from '../../results/result-store.js';
@@ -90,7 +91,7 @@ export class Calls {
           this.#store.wait(request.id, { signal }, (meta) => post({ type: 'update', call, meta })),
         );
       case 'ask':
-        return this.#cancellable(key, (signal) => ask(this.#asker, request.question, { signal }));
+        return this.#cancellable(key, (signal) => askAll(this.#asker, request.question, { signal }));
       case 'tell':
         return tell(this.#asker, request.question);
     }
