@@ -64,6 +64,7 @@ function alone(setup: InlineRunSetup, args: readonly unknown[], kwargs: Readonly
     },
     progress() {},
     updateState() {},
+    sendEvent() {},
     retry: (options = {}) =>
       new RetrySignal(options.in === undefined ? null : durationMs(options.in, 'retry in'), options.because),
   };

@@ -35,6 +35,15 @@ export interface TaskContext {
   progress(current: number, total?: number, note?: string): void;
   /** A state of the task's own, with data that `handle.status()` and Celery's `AsyncResult.info` show. */
   updateState(state: string, meta: unknown): void;
+  /**
+   * Tells whoever listens to events something of the task's own, for example `sendEvent('task-page', { page: 3 })`. Sent while somebody
+   * listens, and dropped when there are too many: for what must arrive use `progress`, `updateState` or a task.
+   * @param type begins with `task-`, and is none of Celery's own
+   * @param fields at most 16 KiB of JSON
+   * @throws ConfigError `E_CONFIG_RANGE`; ArgumentError `E_NOT_SERIALISABLE`, `E_MESSAGE_TOO_LARGE`
+   * @remarks Source: Celery's `Task.send_event`.
+   */
+  sendEvent(type: string, fields?: Readonly<Record<string, unknown>>): void;
   /** Makes the value to throw for another try: `throw ctx.retry({ in: '60s' })`. Counts as a retry of the policy (3 without one). */
   retry(options?: { readonly in?: Duration; readonly because?: unknown }): RetrySignal;
 }

@@ -97,6 +97,22 @@ describe('the outbox of events', () => {
     await answerAll();
   });
 
+  test("a task's own event goes alone under its own key, in its order, and says nothing about who listens to the others", async () => {
+    const { outbox, sent, heard, uuids, answerAll } = slowBroker();
+    const types = ['task-succeeded', 'task-mine', 'task-mine', 'task-failed', 'task-failed'];
+    for (const [index, type] of types.entries()) outbox.add(event(`t${index}`, { type }));
+    await turn();
+    await answerAll();
+    expect(sent.map(({ routingKey, message }) => [routingKey, decodeEvents(message).events.length])).toEqual([
+      [EVENT_BATCH_KEY, 1],
+      ['task.mine', 1],
+      ['task.mine', 1],
+      [EVENT_BATCH_KEY, 2],
+    ]);
+    expect(uuids()).toEqual(['t0', 't1', 't2', 't3', 't4']);
+    expect(heard).toEqual([1, 1]);
+  });
+
   test('what the broker did not take is dropped and counted, and the next goes out all the same', async () => {
     const { outbox, heard, answerAll } = slowBroker();
     for (let index = 0; index < 30; index++) outbox.add(event(`t${index}`));

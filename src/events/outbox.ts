@@ -4,6 +4,7 @@
  */
 import type { Broadcast } from '../brokers/broker.js';
 import { EVENT_BATCH_SIZE, encodeEvent, encodeEventBatch, type WireEvent } from '../wire/event-message.js';
+import { EVENT_TYPES } from '../wire/event-types.js';
 
 /** Events that may wait at once, and characters of text in them: what comes while this is full is dropped. */
 export const MAX_WAITING = 10_000;
@@ -94,7 +95,7 @@ export class EventOutbox {
 
   #flush(): void {
     while (this.waiting > 0 && this.#underWay < MAX_UNDER_WAY) {
-      const batch = this.#waiting.slice(this.#head, this.#head + EVENT_BATCH_SIZE);
+      const batch = this.#next();
       this.#head += batch.length;
       for (const event of batch) this.#characters -= charactersOf(event);
       void this.#send(batch);
@@ -106,11 +107,19 @@ export class EventOutbox {
     }
   }
 
+  /** Those that go together: up to 24 of Celery's types, or one of a task's own, which has its own key. */
+  #next(): readonly WireEvent[] {
+    const most = this.#waiting.slice(this.#head, this.#head + EVENT_BATCH_SIZE);
+    const own = most.findIndex(isOwn);
+    return own < 0 ? most : most.slice(0, Math.max(own, 1));
+  }
+
   async #send(batch: readonly WireEvent[]): Promise<void> {
     this.#underWay += 1;
     try {
-      const heard = await this.#options.broadcast(encodeEventBatch(batch, { hostname: this.#options.hostname }));
-      this.#options.onSent(heard);
+      const [first] = batch;
+      if (first && isOwn(first)) await this.sendAlone(first);
+      else this.#options.onSent(await this.#options.broadcast(encodeEventBatch(batch, { hostname: this.#options.hostname })));
     } catch {
       // The broker is away or full, which its driver says; events are never tried again, because they would pile up.
       this.dropped += batch.length;
@@ -124,6 +133,11 @@ export class EventOutbox {
   #rest(): void {
     if (this.waiting === 0 && this.#underWay === 0) for (const resolve of this.#idle.splice(0)) resolve();
   }
+}
+
+/** Sent by a task itself. */
+function isOwn({ type }: WireEvent): boolean {
+  return !Object.hasOwn(EVENT_TYPES, type);
 }
 
 /** Roughly what an event takes; only its texts can be long. */

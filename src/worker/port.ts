@@ -149,6 +149,8 @@ export type FromExecutor =
   | { readonly type: 'outcomes'; readonly outcomes: readonly Outcome[] }
   /** A state of the task's own (PROGRESS, …). */
   | { readonly type: 'state'; readonly run: number; readonly state: string; readonly resultJson: string }
+  /** An event of the task's own. */
+  | { readonly type: 'event'; readonly run: number; readonly event: string; readonly fieldsJson: string }
   | { readonly type: 'call'; readonly call: number; readonly request: EngineCall }
   | { readonly type: 'cancel-call'; readonly call: number }
   | { readonly type: 'pong' }

@@ -46,6 +46,10 @@ function makeTasks(app: App) {
       },
       { retry: { max: 1, backoff: 'fixed', base: '20ms', jitter: 'none' } },
     ),
+    speaks: app.fn('t.speaks', (): number => {
+      taskContext().sendEvent('task-mine', { note: 'hello', n: 3 });
+      return 1;
+    }),
     rejected: app.fn('t.rejected', (): number => {
       throw new Reject('not mine');
     }),
@@ -159,6 +163,18 @@ export function eventsSuite(name: string, open: () => Promise<EventsBroker>): vo
       expect(Object.keys(retried).sort()).toEqual(recordedFields('g-redis-task-retried', 'task-retried'));
       expect(retried.exception).toBe("Error('again')");
       expect(of(monitor.events, flaky)[3]).toMatchObject({ retries: 1 });
+    });
+
+    test("a task's own event comes between those of the worker", async () => {
+      const monitor = await hear();
+      await start();
+      const { id } = await tasks.speaks.send();
+      await monitor.until(ended(id, 'task-succeeded'));
+      await monitor.until(ended(id, 'task-mine'));
+      expect(types(of(monitor.events, id)).sort()).toEqual(['task-mine', 'task-received', 'task-started', 'task-succeeded']);
+      const own = of(monitor.events, id).find(({ type }) => type === 'task-mine');
+      expect(own).toMatchObject({ hostname: NODE, note: 'hello', n: 3 });
+      expect(Object.keys(own as WireEvent).sort()).toEqual(recordedFields('g-redis-task-custom', 'task-mine'));
     });
 
     test('what does not run is told too: expired, rejected, unknown', async () => {

@@ -231,9 +231,10 @@ export class Engine {
         this.#patience.check();
         return;
       }
-      case 'state': {
+      case 'state':
+      case 'event': {
         const run = this.#active.get(message.run);
-        if (run?.executor === executor) this.#settler?.state(run, message.state, message.resultJson);
+        if (run?.executor === executor) this.#settler?.told(run, message);
         return;
       }
       case 'call':

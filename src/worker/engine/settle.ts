@@ -14,10 +14,10 @@ import type { ResultStore, ResultWrite } from '../../results/result-store.js';
 import type { WireEvent } from '../../wire/event-message.js';
 import { pythonError } from '../../wire/exception-info.js';
 import { EPOCH_HEADER, LOSSES_HEADER, SUSPECT_HEADER } from '../../wire/own-headers.js';
-import { encodeResultMeta } from '../../wire/result-meta.js';
 import { retrySuccessor, type TaskHeaders } from '../../wire/task-message.js';
-import type { Outcome } from '../port.js';
+import type { FromExecutor, Outcome } from '../port.js';
 import { withHeader } from './admission.js';
+import { resultWrite } from './result-write.js';
 import type { ActiveRun, EngineCounters } from './state.js';
 import { storePatiently } from './store-patiently.js';
 import type { TaskEvents } from './task-events.js';
@@ -103,7 +103,7 @@ export class Settler {
     settlement: Settlement,
     claim: boolean,
   ): Promise<void> {
-    const { store, resultTtlMs, logger, events } = this.#options;
+    const { store, resultTtlMs, logger, events, clock } = this.#options;
     let epoch = 0;
     if (claim) {
       try {
@@ -115,15 +115,23 @@ export class Settler {
       }
     }
     const event = events.on ? events.endedUnrun(headers, state, exceptionJson) : null;
-    const write = this.#write(headers, state, exceptionJson, null, [], epoch, resultTtlMs);
+    const outcoming = { state, resultJson: exceptionJson, traceback: null, children: [], epoch, ttlMs: resultTtlMs };
+    const write = resultWrite(headers, outcoming, clock.nowMs());
     void this.#carryOut([{ write, settlement, event }], []);
+  }
+
+  /** Something that a running task says of itself. */
+  told(run: ActiveRun, message: Extract<FromExecutor, { type: 'state' | 'event' }>): void {
+    if (message.type === 'state') this.state(run, message.state, message.resultJson);
+    else if (this.#options.events.on) this.#options.events.own(run, message.event, message.fieldsJson);
   }
 
   /** A state on the way (STARTED, PROGRESS, …); never over a final one, and nobody waits for it. */
   state(run: ActiveRun, state: string, resultJson: string): void {
     if (run.facts.ignoreResult || run.headers.ignoreResult) return;
     if (!run.settled && !this.#options.consumer().holds(run.delivery.tag)) return;
-    const write = this.#write(run.headers, state, resultJson, null, [], run.epoch, run.facts.resultTtlMs);
+    const outcoming = { state, resultJson, traceback: null, children: [], epoch: run.epoch, ttlMs: run.facts.resultTtlMs };
+    const write = resultWrite(run.headers, outcoming, this.#options.clock.nowMs());
     this.#options.store.set([write]).catch((error: unknown) => {
       this.#options.logger.warn({ id: run.headers.id, state, error: toError(error).message }, 'a task state could not be stored');
     });
@@ -208,30 +216,8 @@ export class Settler {
 
   #outcomeWrite(run: ActiveRun, outcome: Outcome, state: string, resultJson: string, traceback: string | null): ResultWrite {
     const ttlMs = run.facts.resultTtlMs ?? this.#options.resultTtlMs;
-    return this.#write(run.headers, state, resultJson, traceback, outcome.children, run.epoch, ttlMs);
-  }
-
-  #write(
-    headers: TaskHeaders,
-    state: string,
-    resultJson: string,
-    traceback: string | null,
-    children: readonly string[] | null,
-    epoch: number,
-    ttlMs: number | null,
-  ): ResultWrite {
-    const final = state === 'SUCCESS' || state === 'FAILURE' || state === 'REVOKED';
-    const meta = encodeResultMeta({
-      status: state,
-      resultJson,
-      traceback,
-      children,
-      dateDone: final ? this.#options.clock.nowMs() : null,
-      taskId: headers.id,
-      groupId: headers.groupId,
-      parentId: headers.parentId,
-    });
-    return { id: headers.id, state, meta, epoch, ttlMs, replyTo: headers.replyTo, correlationId: headers.correlationId };
+    const outcoming = { state, resultJson, traceback, children: outcome.children, epoch: run.epoch, ttlMs };
+    return resultWrite(run.headers, outcoming, this.#options.clock.nowMs());
   }
 
   /** The next try of a task that was acked before it ran: nothing is held any more that could be deferred, so it is sent anew. */

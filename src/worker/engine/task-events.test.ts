@@ -118,6 +118,24 @@ describe('the events of a task', () => {
     expect(station('always').events.endedUnrun(runOf().headers, state, exception)).toMatchObject({ uuid: 'an-id', ...expected });
   });
 
+  test("a task's own event keeps its fields, but not what is ours to say", async () => {
+    const { events, sent } = station('always');
+    events.own(
+      runOf(),
+      'task-mine',
+      '{"note":"hello","n":3,"hostname":"liar","clock":"no","uuid":"other","type":"task-failed","pid":0}',
+    );
+    events.own(runOf(), 'task-mine', 'no JSON');
+    await turn();
+    expect(sent).toEqual([
+      {
+        ...{ type: 'task-mine', uuid: 'an-id', hostname: 'w1@h', note: 'hello', n: 3, pid: process.pid, clock: 1 },
+        ...{ timestamp: 1_800_000_000, utcoffset: expect.any(Number) },
+      },
+      expect.objectContaining({ type: 'task-mine', uuid: 'an-id' }),
+    ]);
+  });
+
   test('texts are cut, however long what they tell of', () => {
     const long = 'x'.repeat(5_000_000);
     const short = (event: WireEvent | null, field: string): number => String(event?.[field]).length;

@@ -4,6 +4,7 @@
  */
 import type { EventDispatcher } from '../../events/dispatcher.js';
 import type { WireEvent } from '../../wire/event-message.js';
+import { COMMON_EVENT_FIELDS } from '../../wire/event-types.js';
 import { exceptionRepr } from '../../wire/exception-info.js';
 import { clip, pythonRepr, REPR_LIMIT } from '../../wire/python-repr.js';
 import { decodeJson } from '../../wire/serializers/json.js';
@@ -55,6 +56,13 @@ export class TaskEvents {
   /** It is no longer this worker's: its lease or its channel is gone. */
   cancelled({ headers }: ActiveRun): void {
     this.#tell('task-cancelled', headers, {});
+  }
+
+  /** One of the task's own; whose it is and when it was is ours to say. */
+  own({ headers }: ActiveRun, type: string, fieldsJson: string): void {
+    const fields = { ...(parsed(fieldsJson) as Readonly<Record<string, unknown>> | null) };
+    for (const name in COMMON_EVENT_FIELDS) delete fields[name];
+    this.send(this.dispatcher.event(type, { ...fields, uuid: headers.id }));
   }
 
   /** The event of an outcome, to be sent once the outcome is stored; `null` where Celery has none. */

@@ -10,6 +10,7 @@ import type { Logger } from '../../core/logger.js';
 import { encodeJson, type JsonMode } from '../../wire/serializers/json.js';
 import { type TaskHeaders, userHeaders } from '../../wire/task-message.js';
 import type { AbortReason, RunRequest } from '../port.js';
+import { checkEventType, encodeEventFields } from './own-events.js';
 
 /** `name`: what Python calls it; the failure of a task that lets it out is stored under that. */
 const ABORT_ERRORS: Record<AbortReason, { readonly code: ErrorCode; readonly name?: string; readonly message: string }> = {
@@ -27,11 +28,15 @@ const ABORT_ERRORS: Record<AbortReason, { readonly code: ErrorCode; readonly nam
 /** Posts a state of the task's own to the engine. */
 export type PostState = (run: number, state: string, resultJson: string) => void;
 
+/** Posts an event of the task's own to the engine. */
+export type PostEvent = (run: number, event: string, fieldsJson: string) => void;
+
 /** What a context needs of its executor. */
 export interface ContextOptions {
   readonly logger: Logger;
   readonly json: JsonMode;
   readonly postState: PostState;
+  readonly postEvent: PostEvent;
 }
 
 export class RunContext implements TaskContext {
@@ -118,6 +123,10 @@ export class RunContext implements TaskContext {
 
   updateState(state: string, meta: unknown): void {
     this.#options.postState(this.#request.run, state, encodeJson(meta, { path: 'meta', mode: this.#options.json }));
+  }
+
+  sendEvent(type: string, fields: Readonly<Record<string, unknown>> = {}): void {
+    this.#options.postEvent(this.#request.run, checkEventType(type), encodeEventFields(fields, this.#options.json));
   }
 
   retry(options: { readonly in?: Duration; readonly because?: unknown } = {}): RetrySignal {

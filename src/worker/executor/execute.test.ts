@@ -36,6 +36,7 @@ function run(task: TaskDefinition | undefined, given: RunRequest, more: Partial<
       logger: silentLogger,
       json: 'tagged',
       postState: () => {},
+      postEvent: () => {},
       finish,
       entered: null,
       ...more,
@@ -137,6 +138,7 @@ describe('one run', () => {
           logger: silentLogger,
           json: 'tagged',
           postState: () => {},
+          postEvent: () => {},
           finish: (outcome) => {
             outcomes.push(outcome);
             resolve();
@@ -172,7 +174,15 @@ describe('one run', () => {
       };
       return new Promise((finish) => {
         const started = startRun(request(), {
-          ...{ find: () => task, middleware: [], logger: silentLogger, json: 'tagged', postState: () => {}, finish },
+          ...{
+            find: () => task,
+            middleware: [],
+            logger: silentLogger,
+            json: 'tagged',
+            postState: () => {},
+            postEvent: () => {},
+            finish,
+          },
           entered: null,
         });
         started?.context.revoke();
@@ -221,7 +231,15 @@ describe('one run', () => {
       const slow = definition(() => new Promise(() => {}));
       const outcome = await new Promise<Outcome>((finish) => {
         const started = startRun(request(), {
-          ...{ find: () => slow, middleware: [], logger: silentLogger, json: 'tagged', postState: () => {}, finish },
+          ...{
+            find: () => slow,
+            middleware: [],
+            logger: silentLogger,
+            json: 'tagged',
+            postState: () => {},
+            postEvent: () => {},
+            finish,
+          },
           entered: null,
         });
         started?.context.abort('soft-time-limit');

@@ -11,7 +11,7 @@ import type { Logger } from '../../core/logger.js';
 import { encodeJson, type JsonMode } from '../../wire/serializers/json.js';
 import { decodeTaskBody, readTaskHeaders, type TaskHeaders } from '../../wire/task-message.js';
 import type { Outcome, RunRequest } from '../port.js';
-import { type PostState, RunContext } from './context.js';
+import { type PostEvent, type PostState, RunContext } from './context.js';
 import { judgeThrown, plainFailure } from './failure.js';
 import { startLimits } from './limits.js';
 
@@ -22,6 +22,7 @@ export interface ExecuteOptions {
   /** How results are written; the app's `json` option. */
   readonly json: JsonMode;
   readonly postState: PostState;
+  readonly postEvent: PostEvent;
   /** Hands in the outcome; called exactly once a run. */
   readonly finish: (outcome: Outcome) => void;
   /** Memory shared with the engine; says which run keeps the loop, if one does. */

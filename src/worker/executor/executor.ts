@@ -67,6 +67,7 @@ export class Executor {
       logger,
       json: app.config.json,
       postState: (run, state, resultJson) => end.post({ type: 'state', run, state, resultJson }),
+      postEvent: (run, event, fieldsJson) => end.post({ type: 'event', run, event, fieldsJson }),
       finish: (outcome) => this.#finish(outcome),
       entered: options.entered ?? null,
     };
