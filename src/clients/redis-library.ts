@@ -24,7 +24,7 @@ export function defineScript(lua: string): RedisScript {
  * With the longest wait between two tries (see redis.ts) less than five seconds, in which a server that is back must be
  * found again.
  */
-const CONNECT_TIMEOUT_MS = 2_500;
+export const CONNECT_TIMEOUT_MS = 2_500;
 /** A connection is closed in good order within this; beyond it the socket goes. */
 const DISCONNECT_TIMEOUT_MS = 200;
 /** The kernel asks a quiet other side whether it is there: costs the server nothing, and finds hosts that are gone. */

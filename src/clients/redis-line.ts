@@ -4,7 +4,16 @@
  */
 import type { Command as CommandClass, Redis } from 'ioredis';
 import { BrokerError, toError } from '../core/errors.js';
-import { EXEC, isAuthError, type Library, MULTI, NOT_NOW, type RedisPayload, redisErrorCode } from './redis-library.js';
+import {
+  CONNECT_TIMEOUT_MS,
+  EXEC,
+  isAuthError,
+  type Library,
+  MULTI,
+  NOT_NOW,
+  type RedisPayload,
+  redisErrorCode,
+} from './redis-library.js';
 import {
   factsIn,
   type Identity,
@@ -17,7 +26,7 @@ import {
 import type { RedisTarget } from './redis-url.js';
 import { LinkWatch } from './redis-watch.js';
 import { encodeCommand, type RedisArg } from './resp.js';
-import { tlsRefusal } from './tls.js';
+import { tlsError, tlsRefusal } from './tls.js';
 
 export interface RedisLineOptions {
   readonly library: Library;
@@ -33,6 +42,9 @@ export interface RedisLineOptions {
 /** Neither server says that the other language is wanted: one waits for more, the other hangs up. */
 const PERHAPS_PLAIN = 'if that port does not speak TLS, write redis:// without the second s';
 const PERHAPS_TLS = 'if that port speaks TLS only, write rediss://';
+
+/** How the library begins what it says when no sentinel has named the primary. */
+const SENTINELS_FAILED = 'All sentinels are unreachable and retry is disabled. Last error: ';
 
 /** A write that changes nothing and that every server which takes writes answers: a replica or a full disk refuses it. */
 const PROBE_KEY = 'lovage:probe';
@@ -88,7 +100,13 @@ export class RedisLine implements RedisLink {
   async connect(): Promise<void> {
     // the library's own greeting counts as one command
     this.redis.once('connect', () => this.#watch.sent(0));
-    await this.redis.connect();
+    // what goes wrong between it and a sentinel the library keeps to itself
+    await this.redis.connect().catch(async (error: unknown) => {
+      const { sentinel, tls } = this.#options.target;
+      const [first] = sentinel?.hosts ?? [];
+      if (first && tls) this.lastError = (await tlsError(first.host, first.port, tls, CONNECT_TIMEOUT_MS)) ?? this.lastError;
+      throw error;
+    });
     this.#watch.answered(0);
     const [server, identity] = await Promise.all([
       this.call('info', []).then(factsIn, (error: unknown) => orNull(error)),
@@ -205,7 +223,8 @@ export class RedisLine implements RedisLink {
   /** Why it could not be made ready, for people. */
   explain(error: unknown): Error {
     // The library rejects connect() with "Connection is closed." and tells the reason by an event before.
-    let cause = /Connection is closed/.test(String(error)) && this.lastError ? this.lastError : toError(error);
+    let cause =
+      /Connection is closed|sentinels are unreachable/.test(String(error)) && this.lastError ? this.lastError : toError(error);
     if (cause instanceof RedisLinkError && cause.cause instanceof Error) cause = cause.cause;
     const { label } = this.#options.target;
     const refusal = this.#options.target.tls ? tlsRefusal(cause) : null;
@@ -213,6 +232,12 @@ export class RedisLine implements RedisLink {
     const hint = this.#hint(cause);
     if (hint !== null) return new Error(`${cause.message}; ${hint}`, { cause });
     if (!isAuthError(cause)) return cause;
+    if (cause.message.startsWith(SENTINELS_FAILED)) {
+      const what = `the sentinels of ${label} refused the credentials: ${cause.message.slice(SENTINELS_FAILED.length)}`;
+      return new BrokerError('E_BROKER_AUTH', `${what}; theirs are sentinel_username and sentinel_password in the URL`, {
+        cause,
+      });
+    }
     return new BrokerError('E_BROKER_AUTH', `${label} refused the credentials: ${cause.message}`, { cause });
   }
 }

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
-import type { ConnectionOptions } from 'node:tls';
+import { type ConnectionOptions, connect } from 'node:tls';
 
 /** Options of a URL that only mean something with TLS. */
 export const TLS_KEYS = ['ssl_cert_reqs', 'ssl_ca_certs', 'ssl_certfile', 'ssl_keyfile', 'servername'] as const;
@@ -69,4 +69,19 @@ export function tlsRefusal(error: unknown): string | null {
   if (NO_TLS.test(code))
     return `it does not speak TLS on that port (${text}): use its TLS port, or the scheme without the second s`;
   return null;
+}
+
+/** Why a server cannot be spoken to over TLS, found out by trying; `null` if it can. For libraries that keep it to themselves. */
+export function tlsError(host: string, port: number, options: ConnectionOptions, timeoutMs: number): Promise<Error | null> {
+  return new Promise((resolve) => {
+    const socket = connect({ ...options, host, port, timeout: timeoutMs });
+    const end = (error: Error | null): void => {
+      socket.destroy();
+      resolve(error);
+    };
+    socket.once('secureConnect', () => end(null));
+    socket.once('timeout', () => end(Object.assign(new Error('connect ETIMEDOUT'), { code: 'ETIMEDOUT' })));
+    // stays: a socket that is destroyed may have more to say
+    socket.on('error', end);
+  });
 }

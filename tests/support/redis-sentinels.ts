@@ -3,12 +3,12 @@
  * They die with the process that started them.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
-import { type RedisServer, startRedis } from './redis-server.js';
+import { type RedisServer, type RedisTls, startRedis, tlsArguments } from './redis-server.js';
 
 export interface SentinelSet {
   /** `sentinel://…/0?master=mymaster` */
@@ -22,6 +22,14 @@ export interface SentinelSet {
   /** Resolves when the sentinels name another server than this one and that is a primary. */
   promoted(old: RedisServer): Promise<RedisServer>;
   stop(): Promise<void>;
+}
+
+export interface SentinelOptions {
+  /** Everybody speaks TLS, and nothing else: servers, sentinels, and both among themselves. */
+  readonly tls?: RedisTls;
+  /** Of the servers. */
+  readonly password?: string;
+  readonly sentinelPassword?: string;
 }
 
 const SENTINELS = 3;
@@ -48,19 +56,29 @@ async function eventually<T>(look: () => Promise<T | null>, what: string): Promi
   }
 }
 
-const quickClient = (port: number): Redis => {
-  const client = new Redis({ port, host: '127.0.0.1', protocol: 2, retryStrategy: () => 50, maxRetriesPerRequest: 3 });
+const quickClient = (port: number, password: string | undefined, tls: RedisTls | undefined): Redis => {
+  const client = new Redis({
+    ...{ port, host: '127.0.0.1', protocol: 2, retryStrategy: () => 50, maxRetriesPerRequest: 3 },
+    ...(password === undefined ? {} : { password }),
+    ...(tls ? { tls: { ca: readFileSync(tls.ca) } } : {}),
+  });
   client.on('error', () => {});
   return client;
 };
 
+/** `--name value` pairs as lines of a file. */
+function configLines(args: readonly string[]): string[] {
+  return args.join(' ').split(/ ?--/).slice(1);
+}
+
 /** Starts everything; resolves when each sentinel knows the replica and the other sentinels. */
-export async function startSentinels(): Promise<SentinelSet> {
+export async function startSentinels(options: SentinelOptions = {}): Promise<SentinelSet> {
+  const { tls, password, sentinelPassword } = options;
   const folder = mkdtempSync(join(tmpdir(), 'lovage-sentinels-'));
-  const primary = await startRedis({ args: ['--repl-diskless-sync-delay', '0'] });
-  const replica = await startRedis({
-    args: ['--repl-diskless-sync-delay', '0', '--replicaof', '127.0.0.1', String(primary.port)],
-  });
+  const args = ['--repl-diskless-sync-delay', '0', ...(password ? ['--requirepass', password, '--masterauth', password] : [])];
+  const secured = tls ? { tls } : {};
+  const primary = await startRedis({ args, ...secured });
+  const replica = await startRedis({ args: [...args, '--replicaof', '127.0.0.1', String(primary.port)], ...secured });
   const servers = [primary, replica] as const;
   const children: ChildProcess[] = [];
   const ports: number[] = [];
@@ -75,26 +93,28 @@ export async function startSentinels(): Promise<SentinelSet> {
     writeFileSync(
       config,
       [
-        `port ${port}`,
+        ...(tls ? configLines(tlsArguments(port, tls)) : [`port ${port}`]),
         'bind 127.0.0.1',
         `dir ${folder}`,
         `sentinel monitor ${NAME} 127.0.0.1 ${primary.port} 2`,
         `sentinel down-after-milliseconds ${NAME} 1000`,
         `sentinel failover-timeout ${NAME} 5000`,
+        ...(password ? [`sentinel auth-pass ${NAME} ${password}`] : []),
+        ...(sentinelPassword ? [`requirepass ${sentinelPassword}`, `sentinel sentinel-pass ${sentinelPassword}`] : []),
         '',
       ].join('\n'),
     );
     children.push(spawn('redis-server', [config, '--sentinel'], { stdio: 'ignore' }));
     ports.push(port);
   }
-  const sentinels = ports.map(quickClient);
+  const sentinels = ports.map((port) => quickClient(port, sentinelPassword, tls));
   const [first] = sentinels as [Redis];
   const named = async (): Promise<RedisServer | null> => {
     const [, port] = (await first.call('SENTINEL', 'get-master-addr-by-name', NAME)) as [string, string];
     return servers.find((server) => server.port === Number(port)) ?? null;
   };
   const isPrimary = async (server: RedisServer): Promise<boolean> => {
-    const client = quickClient(server.port);
+    const client = quickClient(server.port, password, tls);
     try {
       return ((await client.call('ROLE')) as string[])[0] === 'master';
     } finally {
@@ -114,7 +134,7 @@ export async function startSentinels(): Promise<SentinelSet> {
     }, 'sentinels that know each other');
   }
   return {
-    url: `sentinel://${ports.map((port) => `127.0.0.1:${port}`).join(',')}/0?master=${NAME}`,
+    url: `${tls ? 'rediss+' : ''}sentinel://${password ? `:${password}@` : ''}${ports.map((port) => `127.0.0.1:${port}`).join(',')}/0?master=${NAME}${sentinelPassword ? `&sentinel_password=${sentinelPassword}` : ''}${tls ? `&ssl_ca_certs=${tls.ca}` : ''}`,
     servers,
     primary: () => eventually(named, 'the primary'),
     promoted,
