@@ -1,6 +1,6 @@
 /** A deadline and a signal around work that has neither. The work itself goes on; only nobody waits for it any more. */
 
-export interface Limits {
+interface Limits {
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
   /** What to reject with when the time is over. */
