@@ -3,8 +3,10 @@ import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { openBroker } from '../../src/brokers/from-url.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { type App, ClusterState, createApp, type RemoteTask, taskContext, type WireEvent, type Worker } from '../../src/index.js';
+import { encodeEvent } from '../../src/wire/event-message.js';
 import { hasCelery, PYTHONS, startPythonWorker } from '../support/celery.js';
 import { until } from '../worker/harness.js';
 import { type Fleet, openFleet } from './fleet.js';
@@ -187,6 +189,39 @@ describe.each(CASES)('events on %s, Celery %s', (name, version) => {
       await python.stop();
       await stream.close();
       await reading;
+      await app.close();
+    }
+  }, 120_000);
+
+  test('a worker of Python, which listens to the heartbeats of others, does not make ours send task events', async () => {
+    const app = createApp({ broker: fleet.broker, results: fleet.results, logger: silentLogger });
+    const python = await startPythonWorker(version, fleet.broker, fleet.results);
+    const ours = await app.worker({ pool: 'inline', name: NODE, logger: silentLogger });
+    const stream = app.events({ types: ['worker-online', 'worker-heartbeat'] });
+    const freqs: unknown[] = [];
+    const reading = (async () => {
+      for await (const { hostname, freq } of stream) if (hostname === NODE) freqs.push(freq);
+    })();
+    try {
+      await stream.ready;
+      const broker = await openBroker({ url: fleet.broker, logger: silentLogger, role: 'client' });
+      const event = { type: 'worker-heartbeat', hostname: 'nobody@here', timestamp: 0, clock: 0, utcoffset: 0, freq: 1 };
+      // Somebody beside our stream hears heartbeats, where the broker can count them.
+      const heard = async (): Promise<boolean> => ((await broker.broadcast(encodeEvent(event))) ?? 2) >= 2;
+      await until(heard, 'Python listens to heartbeats', 30_000);
+      await broker.close();
+      for (let beats = 1; beats <= 3; beats++) {
+        const before = freqs.length;
+        // Our worker beats, and looks who listens to task events; its answer to the next question comes after that.
+        await app.control.cast('heartbeat');
+        await until(() => freqs.length > before, 'our worker beats', 30_000);
+        await app.control.ping({ destination: NODE });
+      }
+      expect(new Set(freqs)).toEqual(new Set([30]));
+    } finally {
+      await stream.close();
+      await reading;
+      await Promise.all([ours.close(), python.stop()]);
       await app.close();
     }
   }, 120_000);
