@@ -122,6 +122,7 @@ function worker({ events = true, autoscales = false, running = [], queues = ['ce
     },
     events: { enable: () => !events, disable: () => !events, heartbeat: () => {} },
     pool: { grow: () => {}, shrink: () => {}, autoscale: autoscales ? (max, min) => ({ max: max ?? 0, min: min ?? 0 }) : refuse },
+    refreshPauses: async () => ({ queues: [], tasks: [] }),
     custom: { has: () => false, run: async () => null },
     shutdown: () => {},
     figures: () => ({

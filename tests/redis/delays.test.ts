@@ -134,7 +134,7 @@ redisSuite('a delayed message on Redis', (kit) => {
     let isSending = true;
     const breaking = (async () => {
       for (; isSending; breaks += 1) {
-        await kit.admin.client('KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+        await kit.admin.call('client', 'kill', 'type', 'normal', 'skipme', 'yes');
         await untilWall(Date.now() + 30);
       }
     })();
