@@ -2,7 +2,9 @@
  * Every key and channel that the Redis broker uses, in one place. Kombu's first (wire section 4.1), then ours.
  *
  * Ours: `lovage:delayed` (queues with waiting messages, by next due time), `lovage:delayed:<queue>` (the messages, by due
- * time), `lovage:promoter` (there while a worker lives that brings them back; expires), `lovage:losses:<message>` (see `losses.ts`) and `lovage:sent:<sender>` (both expire), `lovage:dead`,
+ * time), `lovage:delayed-tasks` (where each of them lies, by its task), `lovage:promoter` (there while a worker lives that brings
+ * them back; expires), `lovage:losses:<message>` (see `losses.ts`) and `lovage:sent:<sender>` (both expire), `lovage:revoked` and
+ * `lovage:revoked:version` (ids of revoked tasks, see `clients/redis-timed-set.ts`; both expire), `lovage:dead`,
  * `lovage:dead:facts` and `lovage:dead:index` (parked messages, kept until somebody decides), `lovage:inboxes:<exchange>` (who
  * waits for replies, see `inbox.ts`; expires), `lovage:pauses` (what people have paused, kept until they end it). Tags of ours
  * in `unacked` start with `lovage:`.
