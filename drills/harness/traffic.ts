@@ -12,6 +12,8 @@ export interface Traffic {
   /** Grows with everything that passes; what it counts is in `unit`. */
   count(): number;
   readonly unit: string;
+  /** Bytes that came from the broker; 0 where there is no connection. */
+  pulled(): number;
   close(): Promise<void>;
 }
 
@@ -32,6 +34,7 @@ function watchFile(brokerUrl: string): Traffic {
       last = state;
       return changes;
     },
+    pulled: () => 0,
     close: async () => {},
   };
 }
@@ -40,10 +43,12 @@ async function watchTcp(brokerUrl: string): Promise<Traffic> {
   const url = new URL(brokerUrl);
   const open = new Set<Socket>();
   let bytes = 0;
-  const carry = (from: Socket, to: Socket): void => {
+  let pulled = 0;
+  const carry = (from: Socket, to: Socket, isAnswer: boolean): void => {
     open.add(from);
     from.on('data', (chunk) => {
       bytes += chunk.length;
+      if (isAnswer) pulled += chunk.length;
     });
     from.pipe(to);
     from.on('error', () => to.destroy());
@@ -54,8 +59,8 @@ async function watchTcp(brokerUrl: string): Promise<Traffic> {
   };
   const server = createServer((client) => {
     const upstream = connect(Number(url.port), url.hostname);
-    carry(client, upstream);
-    carry(upstream, client);
+    carry(client, upstream, false);
+    carry(upstream, client, true);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
   const counted = new URL(brokerUrl);
@@ -65,6 +70,7 @@ async function watchTcp(brokerUrl: string): Promise<Traffic> {
     brokerUrl: counted.href,
     unit: 'bytes',
     count: () => bytes,
+    pulled: () => pulled,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

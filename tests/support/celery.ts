@@ -107,6 +107,8 @@ export interface PythonApp {
   readonly folder: string;
   readonly module: string;
   readonly queue: string;
+  /** Node name. @defaultValue one by the version */
+  readonly name?: string;
 }
 
 const PYWORKER: PythonApp = { folder: interop, module: 'pyworker', queue: 'python' };
@@ -119,9 +121,9 @@ export async function startPythonWorker(
   version: '5.2' | '5.6',
   brokerUrl: string,
   resultUrl: string,
-  { folder, module, queue }: PythonApp = PYWORKER,
+  { folder, module, queue, name = `py${version}@%h` }: PythonApp = PYWORKER,
   more: Readonly<Record<string, string>> = {},
-): Promise<{ stop(): Promise<void>; log(): string }> {
+): Promise<{ readonly pid: number; stop(): Promise<void>; log(): string }> {
   const env = {
     ...process.env,
     INTEROP_BROKER: brokerUrl,
@@ -134,7 +136,7 @@ export async function startPythonWorker(
   };
   const child = spawn(
     PYTHONS[version],
-    ['-m', 'celery', '-A', module, 'worker', '--concurrency', '2', '--loglevel', 'INFO', '-Q', queue, '-n', `py${version}@%h`],
+    ['-m', 'celery', '-A', module, 'worker', '--concurrency', '2', '--loglevel', 'INFO', '-Q', queue, '-n', name],
     { cwd: folder, env, stdio: 'pipe' },
   );
   let log = '';
@@ -152,6 +154,7 @@ export async function startPythonWorker(
     child.once('exit', (code) => reject(new Error(`the Python worker ended with ${code}: ${log}`)));
   });
   return {
+    pid: child.pid ?? -1,
     log: () => log,
     async stop() {
       child.kill('SIGTERM');
