@@ -30,9 +30,9 @@ const GROWTH_MIB = 8;
 const PULL_BYTES = 64 * 1_024;
 /** Bytes by which two starts may differ: signs of life and retries, not history. */
 const SAME_BYTES = 16 * 1_024;
-const PROBE_MS = 1_000;
+const PROBE_MS = 500;
 /** Long enough for each thread to have had its turn: their readings are summed up. */
-const SPAN_MS = 2_000;
+const SPAN_MS = 1_500;
 /** After the last worker is ready: what it still pulls by itself. */
 const AFTER_START_MS = 3_000;
 /** Task ids whose states are read, and revoked ones that are sent. */
