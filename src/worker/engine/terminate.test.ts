@@ -57,7 +57,7 @@ function worker(runs: Readonly<Record<string, number>>, recorded: readonly strin
   };
   const settler = {
     outcomes: (batch: readonly { outcome: { kind: string; begun?: boolean }; run: { headers: TaskHeaders } }[]) =>
-      outcomes.push(...batch.map(({ outcome, run }) => ({ kind: outcome.kind, ...outcome, id: run.headers.id }))),
+      outcomes.push(...batch.map(({ outcome, run }) => ({ ...outcome, id: run.headers.id }))),
   };
   const host: OverrunOptions['host'] = {
     end: async (executor) => {
