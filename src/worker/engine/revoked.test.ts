@@ -74,6 +74,30 @@ describe('what a worker knows of revoked tasks', () => {
     expect(asked).toEqual(['version', 'version', 'version', 'find a']);
   });
 
+  test('a store that is away holds up nothing that nobody revoked, but lets nothing start that may be revoked', async () => {
+    const { records, state } = scripted([]);
+    const away = async (): Promise<never> => {
+      throw new Error('away');
+    };
+    const broken = { ...records, version: away };
+    const { revoked } = revokedWith(broken, false);
+    await expect(revoked.ask(['a'])).rejects.toThrow('away');
+    broken.version = records.version as never;
+    expect(await revoked.ask(['a'])).toEqual(new Set());
+    broken.version = away;
+    CLOCK.at += 31_000;
+    expect(await revoked.ask(['a'])).toEqual(new Set());
+    expect(revoked.mustAsk).toBe(false);
+    broken.version = records.version as never;
+    state.version = 2;
+    revoked.doubt();
+    await revoked.ask(['a']);
+    broken.version = away;
+    broken.find = away;
+    revoked.doubt();
+    await expect(revoked.ask(['a'])).rejects.toThrow('away');
+  });
+
   test('without records it never asks', () => {
     expect(revokedWith(null, false).revoked.mustAsk).toBe(false);
   });

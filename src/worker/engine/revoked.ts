@@ -38,6 +38,8 @@ export class Revoked {
   readonly #stamps = new Map<string, MemoryTimedSet>();
   #version = 0;
   #askedMs = Number.NEGATIVE_INFINITY;
+  /** It has been asked for once. */
+  #isKnown = false;
 
   constructor(options: RevokedOptions) {
     this.#options = options;
@@ -95,16 +97,24 @@ export class Revoked {
     this.#askedMs = Number.NEGATIVE_INFINITY;
   }
 
-  /** Which of these are recorded. @throws BrokerError when the broker or store cannot be reached */
+  /** Which of these are recorded. @throws BrokerError when there are records and they cannot be reached */
   async ask(ids: readonly string[]): Promise<ReadonlySet<string>> {
-    const { records, isTold, clock } = this.#options;
+    const { records, isTold } = this.#options;
     if (records === null || ids.length === 0) return NOBODY;
-    if (!isTold && this.#isStale) {
-      const askedMs = clock.monotonicMs();
-      this.#version = await records.version();
-      this.#askedMs = askedMs;
-    }
+    if (!isTold && this.#isStale) await this.#refresh(records);
     return this.#version === 0 ? NOBODY : records.find(ids);
+  }
+
+  /** A store that is away must not keep tasks from running which nobody has revoked: then what was known counts on. */
+  async #refresh(records: TimedSet): Promise<void> {
+    const askedMs = this.#options.clock.monotonicMs();
+    try {
+      this.#version = await records.version();
+      this.#isKnown = true;
+    } catch (error) {
+      if (!this.#isKnown) throw error;
+    }
+    this.#askedMs = askedMs;
   }
 
   /** Ids that were heard of, newest first, as many as fit into so many bytes of JSON. */
