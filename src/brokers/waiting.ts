@@ -81,6 +81,12 @@ const STEP_BYTES = 8 * 1_048_576;
 /** Before anything is known of their size. */
 const FIRST_STEP = 8;
 
+/**
+ * What a walk is for: `look` changes nothing, `pick` takes a few out, `sift` takes out all that match and goes through to the end.
+ * A driver for which it makes no difference need not know.
+ */
+export type WalkPurpose = 'look' | 'pick' | 'sift';
+
 /** A message as a walk meets it. */
 export interface Met {
   readonly message: WireMessage;
@@ -104,17 +110,17 @@ export interface WaitingWalk<M extends Met = Met> {
 }
 
 export class WalkedMessages implements WaitingMessages {
-  readonly #open: (queue: string) => Promise<WaitingWalk>;
+  readonly #open: (queue: string, purpose: WalkPurpose) => Promise<WaitingWalk>;
 
   /** @param open throws once the broker was closed */
-  constructor(open: (queue: string) => Promise<WaitingWalk>) {
+  constructor(open: (queue: string, purpose: WalkPurpose) => Promise<WaitingWalk>) {
     this.#open = open;
   }
 
   async find(queue: string, filter: WaitingFilter, options: WaitingOptions): Promise<readonly WaitingMessage[]> {
     const limit = Math.min(options.limit ?? DEFAULT_FOUND, MOST_FOUND);
     const found: WaitingMessage[] = [];
-    await this.#walk(queue, filter, { ...options, limit }, async (_walk, matching) => {
+    await this.#walk(queue, filter, { ...options, limit }, 'look', async (_walk, matching) => {
       for (const { message, notBeforeMs } of matching) {
         const { task, taskId } = taskOf(message);
         found.push({ queue, id: taskId, task, notBeforeMs, headers: message.headers });
@@ -135,8 +141,10 @@ export class WalkedMessages implements WaitingMessages {
   }
 
   #take(queue: string, to: string | null, filter: WaitingFilter, work: WaitingWork): Promise<WaitingReport> {
-    return this.#walk(queue, filter, work, async (walk, matching) => {
-      if (work.dryRun === true) return matching.length;
+    const few = filter.ids !== undefined || work.limit !== undefined;
+    const purpose = work.dryRun === true ? 'look' : few ? 'pick' : 'sift';
+    return this.#walk(queue, filter, work, purpose, async (walk, matching) => {
+      if (purpose === 'look') return matching.length;
       const flags = await walk.take(matching, to, work.timeoutMs);
       const refused = flags.find((flag) => typeof flag !== 'boolean');
       if (refused) throw refused;
@@ -149,10 +157,11 @@ export class WalkedMessages implements WaitingMessages {
     queue: string,
     { ids, task }: WaitingFilter,
     { limit = Infinity, signal, onProgress }: WaitingOptions,
+    purpose: WalkPurpose,
     act: (walk: WaitingWalk, matching: readonly Met[]) => Promise<number>,
   ): Promise<WaitingReport> {
     const wanted = ids && new Set(ids);
-    const walk = await this.#open(queue);
+    const walk = await this.#open(queue, purpose);
     let [looked, done, bytes, sized] = [0, 0, 0, 0];
     try {
       while (done < limit && wanted?.size !== 0) {

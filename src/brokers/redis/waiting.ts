@@ -1,21 +1,24 @@
 /**
  * A way through a queue of Redis, for `brokers/waiting.ts`: its lists, the highest priority first, then its delay set.
- * A list has no way to a message but from its ends, so taking one out of the middle walks there: what that blocks the
- * server for is bounded by taking fewer at once the deeper they lie.
+ * A list has no way to a message but from its ends. A few are taken out where they lie, and the server walks to each: what that
+ * blocks it for is bounded by taking fewer at once the deeper they lie. To take out all that match, the list is turned once
+ * around instead, a step at a time: no step is longer than another, and what stays is in its order again at the end.
  */
 import { randomUUID } from 'node:crypto';
 import { RedisLinkError } from '../../clients/redis.js';
 import { BrokerError } from '../../core/errors.js';
 import { type DecodedEnvelope, decodeEnvelope, encodeEnvelope, queueKey, queueKeys } from '../../wire/redis-envelope.js';
-import type { Met, WaitingWalk } from '../waiting.js';
+import type { Met, WaitingWalk, WalkPurpose } from '../waiting.js';
 import type { RedisLinks } from './connection.js';
 import { bindingOf, checkQueueName } from './keys.js';
 import { delayedEnvelope, delayedMember, delayedTask } from './scripts/delayed-member.js';
-import { delayedPage, listPage, takeElements, takeMembers } from './scripts/waiting.js';
+import { delayedPage, listPage, siftElements, type TakenElement, takeElements, takeMembers } from './scripts/waiting.js';
 
 const LOOK_MS = 5_000;
 /** Elements that one script may pass on its way to those it takes: a few milliseconds of the server. */
-const MOST_PASSED = 200_000;
+const MOST_PASSED = 20_000;
+/** So many may have been handed back to the front since a page was read. */
+const HANDED_BACK = 1_000;
 
 interface MetElement extends Met {
   readonly envelope: DecodedEnvelope;
@@ -32,11 +35,16 @@ interface Part {
   passed: number;
   anchor: Buffer | null;
   page: readonly Buffer[];
+  /** The page has been turned: what is left of it is at the back. */
+  turned: boolean;
   readonly taken: Set<Buffer>;
 }
 
 /** @param assertOpen throws once the broker was closed */
-export function redisWalk(links: RedisLinks, assertOpen: () => void): (queue: string) => Promise<WaitingWalk> {
+export function redisWalk(
+  links: RedisLinks,
+  assertOpen: () => void,
+): (queue: string, purpose: WalkPurpose) => Promise<WaitingWalk> {
   const { commands, keys } = links;
 
   /** Every step may be repeated: what it did is gone the second time. */
@@ -53,7 +61,7 @@ export function redisWalk(links: RedisLinks, assertOpen: () => void): (queue: st
     }
   };
 
-  return async (queue) => {
+  return async (queue, purpose) => {
     checkQueueName(queue);
     const delayedKey = `${keys.delayed}:${queue}`;
     const lists = queueKeys(queue).map((list) => keys.prefix + list);
@@ -61,13 +69,42 @@ export function redisWalk(links: RedisLinks, assertOpen: () => void): (queue: st
       Promise.all([...lists.map((list) => commands.call('llen', [list])), commands.call('zcard', [delayedKey])]),
     );
     const parts = [...lists, null].map(
-      (list, index): Part => ({ list, left: sizes[index] as number, passed: 0, anchor: null, page: [], taken: new Set() }),
+      (list, index): Part => ({
+        list,
+        left: sizes[index] as number,
+        passed: 0,
+        anchor: null,
+        page: [],
+        turned: false,
+        taken: new Set(),
+      }),
     );
     const bound = new Set<string>();
     let current = 0;
 
-    /** What was left of the last page is before the next one. */
-    const turn = (part: Part): void => {
+    /** Puts what was looked at behind the rest, but for those that leave the list. */
+    const sift = async (
+      part: Part,
+      taken: readonly TakenElement[],
+      timeoutMs: number,
+    ): Promise<readonly (boolean | string)[]> => {
+      const { list, page } = part;
+      const anchor = page.at(-1);
+      if (list === null || !anchor) return [];
+      part.turned = true;
+      const furthest = page.length + HANDED_BACK;
+      return untilAnswered(timeoutMs, async (isRepeat) =>
+        gone(await siftElements(commands, list, anchor, furthest, taken), isRepeat),
+      );
+    };
+    /** What was left of the last page is before the next one, or behind all others. */
+    const turn = async (part: Part): Promise<void> => {
+      if (purpose === 'sift' && part.list !== null) {
+        if (!part.turned) await sift(part, [], LOOK_MS);
+        part.page = [];
+        part.turned = false;
+        return;
+      }
       const stayed = part.page.filter((element) => !part.taken.has(element));
       part.passed += stayed.length;
       part.anchor = stayed.at(-1) ?? part.anchor;
@@ -106,7 +143,7 @@ export function redisWalk(links: RedisLinks, assertOpen: () => void): (queue: st
       total: parts.reduce((sum, { left }) => sum + left, 0),
       next: async (limit) => {
         for (let part = parts[current]; part; part = parts[++current]) {
-          turn(part);
+          await turn(part);
           if (part.left <= 0) continue;
           const met = await look(part, Math.min(limit, part.left));
           part.left -= part.page.length;
@@ -118,6 +155,10 @@ export function redisWalk(links: RedisLinks, assertOpen: () => void): (queue: st
         const part = parts[current] as Part;
         const { list } = part;
         if (to !== null) await bind(to, timeoutMs);
+        if (purpose === 'sift' && list !== null) {
+          const elements = messages.map((each) => elementFor(each, to, keys.prefix));
+          return (await sift(part, elements, timeoutMs)).map((flag) => (typeof flag === 'string' ? refusedBy(flag) : flag));
+        }
         const flags: (boolean | BrokerError)[] = [];
         const most = Math.max(1, Math.floor(MOST_PASSED / (part.passed + part.page.length + 1)));
         for (let from = 0; from < messages.length; from += most) {
@@ -136,8 +177,7 @@ export function redisWalk(links: RedisLinks, assertOpen: () => void): (queue: st
                   list,
                   step.map((each) => elementFor(each, to, keys.prefix)),
                 ));
-            // gone at a repeat: our first try did it before the connection died
-            return answers.map((flag) => (flag === false && isRepeat ? true : flag));
+            return gone(answers, isRepeat);
           });
           for (const [index, flag] of done.entries()) {
             if (typeof flag !== 'string') part.taken.add((step[index] as MetElement).raw);
@@ -152,8 +192,15 @@ export function redisWalk(links: RedisLinks, assertOpen: () => void): (queue: st
   };
 }
 
+/** Gone at a repeat: our first try did it before the connection died. */
+const gone = (flags: readonly (boolean | string)[], isRepeat: boolean): readonly (boolean | string)[] =>
+  flags.map((flag) => (flag === false && isRepeat ? true : flag));
+
 const refusedBy = (text: string): BrokerError =>
-  new BrokerError('E_BROKER_FULL', `Redis refused a message, which stayed where it was: ${text}`);
+  new BrokerError(
+    text.startsWith('WRONGTYPE') ? 'E_KEY_TYPE' : 'E_BROKER_FULL',
+    `Redis refused a message, which stayed where it was: ${text}`,
+  );
 
 /** Under its own tag: the losses that are counted for it go with it. */
 function envelopeFor({ envelope }: MetElement, to: string): string {

@@ -58,7 +58,44 @@ return reply
 `);
 
 /**
- * The same for a delay set: KEYS 1 lovage:delayed, 2 lovage:delayed-tasks · ARGV 1 queue, 2 other queue or '', then for each
+ * Goes through the end of a list that is served first, up to an element that was looked at (the anchor): what is wanted leaves
+ * it, the others go to its back. Once for each element of a list, that leaves the others in their order; and no element has to
+ * be reached in the middle, which costs a walk through the list each time.
+ *
+ * KEYS  1 list
+ * ARGV  1 anchor, 2 how far it can be at most, then as above
+ * Reply as above
+ *
+ * Where workers have taken the anchor, they have taken all that was before it. LMOVE is one step: whatever stops the script,
+ * each element is in the list. Told twice about a short list, it turns that once as a whole, which changes nothing.
+ */
+const siftScript = defineScript(`
+local at = redis.call('LPOS', KEYS[1], ARGV[1], 'RANK', -1, 'MAXLEN', ARGV[2])
+local left = at and redis.call('LLEN', KEYS[1]) - at or 0
+local wanted, reply = {}, {}
+for i = 3, #ARGV, 3 do
+  wanted[ARGV[i]] = i
+  reply[i / 3] = 0
+end
+for _ = 1, left do
+  local i = wanted[redis.call('LINDEX', KEYS[1], -1)]
+  local pushed = i and (ARGV[i + 1] == '' or redis.pcall('LPUSH', ARGV[i + 1], ARGV[i + 2]))
+  if type(pushed) == 'table' and pushed.err then
+    reply[i / 3] = pushed.err
+    pushed = false
+  end
+  if pushed then
+    redis.call('RPOP', KEYS[1])
+    reply[i / 3] = 1
+  else
+    redis.call('LMOVE', KEYS[1], KEYS[1], 'RIGHT', 'LEFT')
+  end
+end
+return reply
+`);
+
+/**
+ * Removing and moving in a delay set: KEYS 1 lovage:delayed, 2 lovage:delayed-tasks · ARGV 1 queue, 2 other queue or '', then for each
  * message: member, due time, member there or ''.
  */
 const takeDelayedScript = defineScript(`
@@ -127,6 +164,19 @@ export async function takeElements(
   const args: RedisArg[] = [takeScript.sha, '1', list];
   for (const { element, to } of elements) args.push(element, to?.list ?? '', to?.element ?? '');
   return ((await runner.run(takeScript, args)) as RedisReply[]).map(flagOrText);
+}
+
+/** @param furthest how many elements there are up to the anchor, and some more that may have come to the front since */
+export async function siftElements(
+  runner: ScriptRunner,
+  list: string,
+  anchor: Buffer,
+  furthest: number,
+  elements: readonly TakenElement[],
+): Promise<readonly (boolean | string)[]> {
+  const args: RedisArg[] = [siftScript.sha, '1', list, anchor, String(furthest)];
+  for (const { element, to } of elements) args.push(element, to?.list ?? '', to?.element ?? '');
+  return ((await runner.run(siftScript, args)) as RedisReply[]).map(flagOrText);
 }
 
 /** A member of a delay set, and what takes its place in that of another queue. */
