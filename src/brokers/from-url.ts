@@ -1,9 +1,24 @@
 /** Scheme → driver, each loaded only when its URL asks for it: a file user never loads a Redis client. */
 import { ConfigError } from '../core/errors.js';
 import type { Broker, BrokerOptions } from './broker.js';
+import { checkQueueTable, NO_QUEUE_TABLE } from './queue-table.js';
 
-/** @throws ConfigError `E_CONFIG_URL` for an unknown scheme, `E_DRIVER_MISSING` when the client package is not installed */
+/**
+ * @throws ConfigError `E_CONFIG_URL` for an unknown scheme, `E_DRIVER_MISSING` when the client package is not installed; BrokerError
+ * `E_NOT_SUPPORTED` for routes that the broker cannot take
+ */
 export async function openBroker(options: BrokerOptions): Promise<Broker> {
+  const broker = await openDriver(options);
+  try {
+    checkQueueTable(broker, options.queues ?? NO_QUEUE_TABLE, options.logger);
+    return broker;
+  } catch (error) {
+    await broker.close();
+    throw error;
+  }
+}
+
+async function openDriver(options: BrokerOptions): Promise<Broker> {
   const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(options.url)?.[1]?.toLowerCase();
   switch (scheme) {
     case 'memory':
@@ -15,6 +30,8 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
     case 'sentinel':
     case 'redis+sentinel':
     case 'rediss+sentinel':
+    case 'redis+cluster':
+    case 'rediss+cluster':
       return (await import('./redis/index.js')).openRedisBroker(options);
     case 'amqp':
     case 'amqps':
@@ -22,7 +39,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
     default:
       throw new ConfigError(
         'E_CONFIG_URL',
-        `broker URL ${JSON.stringify(options.url)} has ${scheme ? `the unknown scheme '${scheme}'` : 'no scheme'}: use memory:, file:PATH, redis://, rediss://, sentinel://, amqp:// or amqps://`,
+        `broker URL ${JSON.stringify(options.url)} has ${scheme ? `the unknown scheme '${scheme}'` : 'no scheme'}: use memory:, file:PATH, redis://, rediss://, sentinel://, redis+cluster://, amqp:// or amqps://`,
       );
   }
 }

@@ -33,6 +33,9 @@ const KEEP_ALIVE_MS = 5_000;
 const BYTES = { replyEncoding: null } as const;
 const NO_ARGS: RedisArg[] = [];
 
+/** A name, after the prefix, of a key that never exists. */
+export const ABSENT_KEY = 'lovage:probe';
+
 /** A command whose bytes are made already. */
 export interface RedisPayload {
   /** In lower case. */
@@ -145,11 +148,22 @@ export function redisErrorCode(error: unknown): string | undefined {
 const AUTH_CODES = new Set(['NOAUTH', 'WRONGPASS', 'NOPERM']);
 /** Whether the server does not let us in. */
 export const isAuthError = (error: unknown): boolean =>
-  AUTH_CODES.has(redisErrorCode(error) ?? '') || /invalid password|invalid username/i.test(String(error));
+  AUTH_CODES.has(redisErrorCode(error) ?? '') || /invalid password|invalid username|Last error: NOAUTH/i.test(String(error));
 
 /**
  * Refusals of everything, with nothing done, until somebody or something mends it: loading its data, a replica since a
- * moment ago, busy with a script, too few replicas, a disk that it cannot save to. Such a server counts as away: the
+ * moment ago, busy with a script, too few replicas, a disk that it cannot save to, in a cluster not the owner of our keys. Such a server counts as away: the
  * connection is dropped, and the next one waits until writes are taken, perhaps by another primary.
  */
-export const NOT_NOW = new Set(['LOADING', 'READONLY', 'MASTERDOWN', 'TRYAGAIN', 'CLUSTERDOWN', 'BUSY', 'NOREPLICAS', 'MISCONF']);
+export const NOT_NOW = new Set([
+  'MOVED',
+  'ASK',
+  'LOADING',
+  'READONLY',
+  'MASTERDOWN',
+  'TRYAGAIN',
+  'CLUSTERDOWN',
+  'BUSY',
+  'NOREPLICAS',
+  'MISCONF',
+]);

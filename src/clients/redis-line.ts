@@ -5,6 +5,7 @@
 import type { Command as CommandClass, Redis } from 'ioredis';
 import { BrokerError, toError } from '../core/errors.js';
 import {
+  ABSENT_KEY,
   CONNECT_TIMEOUT_MS,
   EXEC,
   isAuthError,
@@ -45,9 +46,6 @@ const PERHAPS_TLS = 'if that port speaks TLS only, write rediss://';
 
 /** How the library begins what it says when no sentinel has named the primary. */
 const SENTINELS_FAILED = 'All sentinels are unreachable and retry is disabled. Last error: ';
-
-/** A write that changes nothing and that every server which takes writes answers: a replica or a full disk refuses it. */
-const PROBE_KEY = 'lovage:probe';
 
 export class RedisLine implements RedisLink {
   readonly redis: Redis;
@@ -114,6 +112,12 @@ export class RedisLine implements RedisLink {
     ]);
     this.server = server;
     this.identity = identity;
+    if (server?.isCluster && this.#options.target.cluster === null) {
+      throw new BrokerError(
+        'E_NOT_SUPPORTED',
+        `${this.#options.target.label} is a node of a cluster, which would refuse most of our keys: write redis+cluster:// and a prefix with a hash tag, ?prefix={shop}:`,
+      );
+    }
     if (server !== null && server.role !== 'master') {
       throw new BrokerError(
         'E_BROKER_UNREACHABLE',
@@ -122,13 +126,16 @@ export class RedisLine implements RedisLink {
     }
   }
 
-  /** Proves that the server takes writes. @throws as `call` */
+  /**
+   * Proves that the server takes writes, by one that changes nothing: a replica or a full disk refuses it, and a node of a
+   * cluster that has not all of our keys. @throws as `call`
+   */
   async probe(): Promise<void> {
     const { redis } = this;
     // A listening connection may send little else than this.
     if (redis.mode === 'subscriber') await this.call('ping', []);
     else {
-      await this.call('unlink', [this.#options.target.prefix + PROBE_KEY]).catch((error: unknown) => {
+      await this.call('unlink', [this.#options.target.prefix + ABSENT_KEY]).catch((error: unknown) => {
         if (redisErrorCode(error) !== 'NOPERM') throw error;
       });
     }

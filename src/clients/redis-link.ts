@@ -53,6 +53,8 @@ export interface Identity {
 /** What a server says of itself. */
 export interface ServerFacts {
   readonly role: string;
+  /** It is a node of a cluster. */
+  readonly isCluster: boolean;
   /** Another one after each start of the server. */
   readonly runId: string;
   /** What it does when its memory is full. */
@@ -67,6 +69,7 @@ export function factsIn(info: RedisReply): ServerFacts {
   const field = (name: string): string | undefined => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(text)?.[1];
   return {
     role: field('role') ?? 'master',
+    isCluster: field('redis_mode') === 'cluster',
     runId: field('run_id') ?? '',
     evictionPolicy: field('maxmemory_policy') ?? 'noeviction',
     maxMemory: Number(field('maxmemory') ?? 0),

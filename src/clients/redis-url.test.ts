@@ -41,13 +41,34 @@ describe('parseRedisUrl', () => {
     ['redis+sentinel://me:p%40w@one/0?master=m&prefix=a:', { username: 'me', password: 'p@w', prefix: 'a:', db: 0 }],
     ['sentinel://one?master=m&sentinel_password=s&sentinel_username=u', { sentinel: { username: 'u', password: 's' } }],
     ['rediss+sentinel://one?master=m', { tls: { rejectUnauthorized: true }, sentinel: { master: 'm' } }],
+    [
+      'redis+cluster://me:pw@one,two:7001,[::1]:7002/?prefix={shop}:',
+      {
+        username: 'me',
+        db: 0,
+        tls: undefined,
+        prefix: '{shop}:',
+        sentinel: null,
+        cluster: {
+          hosts: [
+            { host: 'one', port: 6379 },
+            { host: 'two', port: 7001 },
+            { host: '::1', port: 7002 },
+          ],
+        },
+        label: 'redis+cluster://one:6379,two:7001,::1:7002/',
+      },
+    ],
+    ['redis+cluster://one', { prefix: '{lovage}:' }],
+    ['redis+cluster://one?prefix=team:{shop}:', { prefix: 'team:{shop}:' }],
+    ['rediss+cluster://one', { tls: { rejectUnauthorized: true }, cluster: { hosts: [{ host: 'one', port: 6379 }] } }],
     ['redis://one/0?wait_replicas=2', { waitReplicas: 2, sentinel: null }],
   ])('reads %s', (url, expected) => {
     expect(parseRedisUrl(url)).toMatchObject(expected);
   });
 
   test('asks no server for a name that is an address', () => {
-    for (const url of ['rediss://10.0.0.7', 'rediss://[::1]:7000', 'rediss+sentinel://one?master=m'])
+    for (const url of ['rediss://10.0.0.7', 'rediss://[::1]:7000', 'rediss+sentinel://one?master=m', 'rediss+cluster://one'])
       expect(parseRedisUrl(url).tls).not.toHaveProperty('servername');
   });
 
@@ -69,6 +90,11 @@ describe('parseRedisUrl', () => {
     ['sentinel://one,two/0', /add \?master=NAME/],
     ['sentinel://one,two:port/0?master=m', /not a URL/],
     ['redis://one,two/0', /names several servers/],
+    ['redis+cluster://one/1', /only the database 0/],
+    ['redis+cluster://one?prefix=shop:', /has no hash tag.*write prefix=\{shop\}:/],
+    ['redis+cluster://one?prefix={}shop:', /has no hash tag/],
+    ['redis+cluster://one?prefix={{shop', /has no hash tag/],
+    ['redis+cluster://one?master=m', /unknown option "master"/],
     ['redis://host?master=m', /unknown option "master"/],
     ['redis://host?wait_replicas=-1', /use a number from 0/],
     ['rediss://host?ssl_cert_reqs=maybe', /use required, optional or none/],

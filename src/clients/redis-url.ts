@@ -1,4 +1,4 @@
-/** What a `redis://` or `sentinel://` URL says, checked at once. No connection is made here; next stop: `redis.ts`. */
+/** What a `redis://`, `sentinel://` or `redis+cluster://` URL says, checked at once. No connection is made here; next stop: `redis.ts`. */
 import type { ConnectionOptions } from 'node:tls';
 import { ConfigError } from '../core/errors.js';
 import { TLS_KEYS, tlsOptions } from './tls.js';
@@ -12,9 +12,15 @@ export interface SentinelTarget {
   readonly password: string | undefined;
 }
 
+/** Who knows which node of a cluster has our keys. */
+export interface ClusterTarget {
+  /** Any nodes; those that they name themselves are only ever asked as owners. */
+  readonly hosts: readonly { readonly host: string; readonly port: number }[];
+}
+
 /** Where and how to connect. */
 export interface RedisTarget {
-  /** Of the server; with sentinels the first of them. */
+  /** Of the server; with sentinels or a cluster the first that the URL names. */
   readonly host: string;
   readonly port: number;
   readonly username: string | undefined;
@@ -25,6 +31,8 @@ export interface RedisTarget {
   readonly prefix: string;
   /** `null`: host and port are those of the server itself. */
   readonly sentinel: SentinelTarget | null;
+  /** `null`: no cluster. Otherwise the prefix has a hash tag, so that all our keys are in one slot. */
+  readonly cluster: ClusterTarget | null;
   /** How many replicas must have a message before its send is confirmed; 0 by default. */
   readonly waitReplicas: number;
   /** `redis://host:port/db` without credentials, for messages and logs. */
@@ -34,10 +42,16 @@ export interface RedisTarget {
 const QUERY_KEYS = ['prefix', 'wait_replicas', ...TLS_KEYS];
 const SENTINEL_KEYS = ['master', 'sentinel_username', 'sentinel_password'];
 const SENTINEL_PORT = 26379;
+/** The prefix of whoever names none, in a cluster. */
+const CLUSTER_PREFIX = '{lovage}:';
+/** Redis hashes only what stands between the first brace and the next closing one, if that is something. */
+const HASH_TAG = /^[^{]*\{[^}]+\}/;
 const MOST_REPLICAS = 100;
 
 /** Schemes whose hosts are sentinels. */
 const SENTINEL_SCHEME = /^(?:sentinel|redis\+sentinel|rediss\+sentinel):\/\//i;
+/** Schemes whose hosts are nodes of a cluster. */
+const CLUSTER_SCHEME = /^(?:redis|rediss)\+cluster:\/\//i;
 
 function refuse(url: string, why: string, cause?: unknown): never {
   const shown = url.replace(/\/\/[^@/]*@/, '//***@').replace(/(password=)[^&]*/, '$1***');
@@ -47,15 +61,16 @@ function refuse(url: string, why: string, cause?: unknown): never {
 /**
  * Reads `redis[s]://[user[:password]@]host[:port][/db][?prefix=…]` and
  * `sentinel://[user[:password]@]host[:port][,host…][/db]?master=name` (with TLS: `rediss+sentinel://`), where user and
- * password are those of the servers behind the sentinels.
+ * password are those of the servers behind the sentinels. A cluster is `redis+cluster://host[:port][,host…]/?prefix={tag}:`.
  * @throws ConfigError `E_CONFIG_URL`
  */
 export function parseRedisUrl(url: string): RedisTarget {
   const isSentinel = SENTINEL_SCHEME.test(url);
+  const isCluster = CLUSTER_SCHEME.test(url);
   const scheme = /^[^:]*/.exec(url)?.[0].toLowerCase() ?? '';
-  const { parsed, others } = isSentinel ? splitHosts(url, scheme) : { parsed: read(url, url), others: [] };
+  const { parsed, others } = isSentinel || isCluster ? splitHosts(url, scheme) : { parsed: read(url, url), others: [] };
   if (parsed.protocol !== 'redis:' && parsed.protocol !== 'rediss:')
-    refuse(url, `the scheme is ${parsed.protocol}, not redis:, rediss: or sentinel:`);
+    refuse(url, `the scheme is ${parsed.protocol}, not redis:, rediss:, sentinel: or redis+cluster:`);
   const query = parsed.searchParams;
   const known = isSentinel ? [...QUERY_KEYS, ...SENTINEL_KEYS] : QUERY_KEYS;
   for (const key of query.keys()) {
@@ -64,11 +79,14 @@ export function parseRedisUrl(url: string): RedisTarget {
   const isTls = parsed.protocol === 'rediss:';
   const tlsKey = isTls ? undefined : TLS_KEYS.find((key) => query.has(key));
   if (tlsKey !== undefined)
-    refuse(url, `${tlsKey} has no meaning without TLS: write ${isSentinel ? 'rediss+sentinel' : 'rediss'}://`);
-  if (!isSentinel && parsed.hostname.includes(','))
     refuse(
       url,
-      'it names several servers; for the sentinels of one primary write sentinel://host:26379,host2:26379/0?master=mymaster',
+      `${tlsKey} has no meaning without TLS: write ${`rediss${isSentinel ? '+sentinel' : isCluster ? '+cluster' : ''}`}://`,
+    );
+  if (parsed.hostname.includes(','))
+    refuse(
+      url,
+      'it names several servers; for the sentinels of one primary write sentinel://host:26379,host2:26379/0?master=mymaster, for a cluster redis+cluster://host:6379,host2:6379/?prefix={app}:',
     );
   const hosts = [parsed, ...others].map((each) => hostOf(each, isSentinel ? SENTINEL_PORT : 6379));
   const [{ host, port }] = hosts as [{ host: string; port: number }];
@@ -78,19 +96,28 @@ export function parseRedisUrl(url: string): RedisTarget {
   const path = parsed.pathname.replace(/^\//, '');
   if (path !== '' && !/^\d{1,5}$/.test(path)) refuse(url, `the database ${JSON.stringify(path)} is not a number`);
   const db = path === '' ? 0 : Number(path);
+  if (isCluster && db !== 0) refuse(url, 'a cluster has only the database 0: leave the number out');
+  const prefix = query.get('prefix') ?? (isCluster ? CLUSTER_PREFIX : '');
+  if (isCluster && !HASH_TAG.test(prefix))
+    refuse(
+      url,
+      `the prefix ${JSON.stringify(prefix)} has no hash tag, which keeps an app's keys on one node: write prefix={shop}:`,
+    );
   const replicas = query.get('wait_replicas') ?? '0';
   if (!/^\d{1,3}$/.test(replicas) || Number(replicas) > MOST_REPLICAS)
     refuse(url, `wait_replicas is ${JSON.stringify(replicas)}: use a number from 0 to ${MOST_REPLICAS}`);
-  const label = `${scheme}://${hosts.map((each) => `${each.host}:${each.port}`).join(',')}/${db}`;
+  const label = `${scheme}://${hosts.map((each) => `${each.host}:${each.port}`).join(',')}/${isCluster ? '' : db}`;
   return {
     host,
     port,
     username: parsed.username === '' ? undefined : decodeURIComponent(parsed.username),
     password: parsed.password === '' ? undefined : decodeURIComponent(parsed.password),
     db,
-    // behind sentinels a server's name is what they tell, so the certificate is checked against that
-    tls: isTls ? tlsOptions(query, isSentinel ? undefined : host, (why, cause) => refuse(url, why, cause)) : undefined,
-    prefix: query.get('prefix') ?? '',
+    // behind sentinels, and in a cluster, a server's name is what they tell, so the certificate is checked against that
+    tls: isTls
+      ? tlsOptions(query, isSentinel || isCluster ? undefined : host, (why, cause) => refuse(url, why, cause))
+      : undefined,
+    prefix,
     sentinel: isSentinel
       ? {
           hosts,
@@ -99,6 +126,7 @@ export function parseRedisUrl(url: string): RedisTarget {
           password: query.get('sentinel_password') ?? undefined,
         }
       : null,
+    cluster: isCluster ? { hosts } : null,
     waitReplicas: Number(replicas),
     label: isSentinel ? `${label}?master=${master}` : label,
   };
@@ -115,7 +143,7 @@ function read(text: string, url: string): URL {
 /** A list of hosts is not allowed in a URL: the first one stays in it, the others are read as URLs of their own. */
 function splitHosts(url: string, scheme: string): { readonly parsed: URL; readonly others: readonly URL[] } {
   const [, user = '', list = '', rest = ''] = /^[^:]+:\/\/([^/?]*@)?([^/?]*)(.*)$/.exec(url) ?? [];
-  const plain = scheme === 'rediss+sentinel' ? 'rediss' : 'redis';
+  const plain = scheme.startsWith('rediss') ? 'rediss' : 'redis';
   const [first = '', ...others] = list.split(',');
   return { parsed: read(`${plain}://${user}${first}${rest}`, url), others: others.map((each) => read(`redis://${each}`, url)) };
 }

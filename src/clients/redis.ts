@@ -10,7 +10,8 @@
  */
 import { reconnectDelayMs } from '../core/backoff.js';
 import { sleep } from '../core/clock.js';
-import { BrokerError, ConfigError, toError } from '../core/errors.js';
+import { BrokerError, ConfigError } from '../core/errors.js';
+import { clusterOwner, explainOwnerless, guarded } from './redis-cluster.js';
 import { loadLibrary, type RedisPayload, type RedisScript, redisErrorCode } from './redis-library.js';
 import { RedisLine } from './redis-line.js';
 import {
@@ -123,6 +124,12 @@ export class RedisConnection implements RedisLink {
    * batch of hundreds is not copied once more here.
    */
   async run(script: RedisScript, args: RedisArg[]): Promise<RedisReply> {
+    if (!this.target.cluster) return this.#eval(script, args);
+    const guard = guarded(script, this.target.prefix, args);
+    return this.#eval(guard.script, guard.args);
+  }
+
+  async #eval(script: RedisScript, args: RedisArg[]): Promise<RedisReply> {
     try {
       return await this.call('evalsha', args);
     } catch (error) {
@@ -194,9 +201,10 @@ export class RedisConnection implements RedisLink {
       }
       let line: RedisLine | undefined;
       try {
+        const library = await loadLibrary();
         line = new RedisLine({
-          library: await loadLibrary(),
-          target: this.target,
+          library,
+          target: this.target.cluster ? await clusterOwner(library, this.target, made) : this.target,
           name: this.#options.name,
           tries: made,
           heartbeatMs: this.#options.heartbeatMs ?? (() => null),
@@ -208,7 +216,7 @@ export class RedisConnection implements RedisLink {
         this.#drop(line, line.lastError ?? new Error('the server closed the connection'));
       } catch (error) {
         line?.disconnect();
-        this.#tellFailure(line ? line.explain(error) : toError(error));
+        this.#tellFailure(line ? line.explain(error) : explainOwnerless(error, this.target));
       }
     }
   }

@@ -20,13 +20,15 @@ export async function openResultStore(options: ResultStoreOptions): Promise<Resu
     case 'sentinel':
     case 'redis+sentinel':
     case 'rediss+sentinel':
+    case 'redis+cluster':
+    case 'rediss+cluster':
       return (await import('./redis/index.js')).openRedisResults(options);
     case 'rpc':
       return (await import('./rpc/index.js')).openRpcResults({ ...options, url: options.url.slice('rpc:'.length) });
     default:
       throw new ConfigError(
         'E_CONFIG_URL',
-        `result store URL ${JSON.stringify(options.url)} has ${scheme ? `the unknown scheme '${scheme}'` : 'no scheme'}: use memory:, file:PATH, redis://, rediss://, sentinel:// or rpc: (with an amqp broker)`,
+        `result store URL ${JSON.stringify(options.url)} has ${scheme ? `the unknown scheme '${scheme}'` : 'no scheme'}: use memory:, file:PATH, redis://, rediss://, sentinel://, redis+cluster:// or rpc: (with an amqp broker)`,
       );
   }
 }

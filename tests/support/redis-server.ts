@@ -58,7 +58,7 @@ export function redisMissing(): string | null {
   return found.error ? 'redis-server is not installed (npm run setup:servers)' : null;
 }
 
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer();
     probe.once('error', reject);

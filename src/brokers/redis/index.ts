@@ -53,8 +53,12 @@ const CAPABILITIES: BrokerCapabilities = {
   withdraws: true,
   dedupe: true,
   celery: true,
+  queueDeclarations: 'Redis has lists, not queues with limits: a queue is its name, and messages go to it by that',
   countsListeners: true,
 };
+
+const NO_CELERY =
+  'Celery cannot use a Redis Cluster as its broker: its transport has keys on several nodes and no way to follow them';
 
 /** For commands that people run, when the broker is away. */
 const REACH_MS = 5_000;
@@ -76,7 +80,7 @@ export async function crashRedisBroker(broker: Broker): Promise<void> {
 
 class RedisBroker implements Broker {
   readonly name = 'redis';
-  readonly capabilities = CAPABILITIES;
+  readonly capabilities: BrokerCapabilities;
   readonly deadLetters: DeadLetters;
   readonly revocations: Revocations;
   readonly pauses: Pauses;
@@ -89,7 +93,9 @@ class RedisBroker implements Broker {
   #closing: Promise<void> | null = null;
 
   constructor(options: BrokerOptions) {
-    this.#links = new RedisLinks(parseRedisUrl(options.url), options.logger);
+    const target = parseRedisUrl(options.url);
+    this.capabilities = target.cluster ? { ...CAPABILITIES, celery: NO_CELERY } : CAPABILITIES;
+    this.#links = new RedisLinks(target, options.logger);
     this.#publisher = new RedisPublisher(this.#links);
     this.#once = new RedisOncePublisher(this.#links);
     this.deadLetters = new KeyedDeadLetters(redisDeadStore(this.#links, () => this.#assertOpen()));

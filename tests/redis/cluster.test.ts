@@ -1,0 +1,149 @@
+/** A Redis Cluster: the node that has our slot is found, followed when the slot moves or the node dies, and nothing is lost. */
+import { afterEach, describe, expect, test } from 'vitest';
+import type { Broker } from '../../src/brokers/broker.js';
+import { openRedisBroker } from '../../src/brokers/redis/index.js';
+import { silentLogger } from '../../src/core/logger.js';
+import { openRedisResults } from '../../src/results/redis/index.js';
+import type { ResultStore } from '../../src/results/result-store.js';
+import { Collector, message, outgoing, sendIds, until, untilWall } from '../../src/testing/conformance/broker-kit.js';
+import { type ClusterOptions, type RedisCluster, startCluster } from '../support/redis-cluster.js';
+import { redisMissing, startRedis } from '../support/redis-server.js';
+
+const missing = redisMissing();
+if (missing && process.env['CI'] === 'true') throw new Error(missing);
+
+const PREFIX = '{shop}:';
+
+const metaOf = (id: string): string => JSON.stringify({ status: 'SUCCESS', result: null, task_id: id });
+const resultOf = (id: string): Parameters<ResultStore['set']>[0][number] => ({
+  ...{ id, state: 'SUCCESS', meta: metaOf(id), epoch: 0, ttlMs: 60_000, replyTo: null, correlationId: null },
+});
+
+describe.skipIf(missing !== null)(missing === null ? 'a Redis Cluster' : `a Redis Cluster (not run: ${missing})`, () => {
+  const opened: { close(): Promise<void> }[] = [];
+  const started: { stop(): Promise<void> }[] = [];
+  afterEach(async () => {
+    for (const thing of opened.splice(0)) await thing.close();
+    for (const thing of started.splice(0)) await thing.stop();
+  }, 30_000);
+  const cluster = async (options?: ClusterOptions): Promise<RedisCluster> => {
+    const made = await startCluster(options);
+    started.push(made);
+    return made;
+  };
+  const brokerAt = async (url: string): Promise<Broker> => {
+    const broker = await openRedisBroker({ url, logger: silentLogger, role: 'engine' });
+    opened.push(broker);
+    return broker;
+  };
+  const resultsAt = async (url: string): Promise<ResultStore> => {
+    const store = await openRedisResults({ url, logger: silentLogger, role: 'engine' });
+    opened.push(store);
+    return store;
+  };
+  /** Sends one after the other until it is told to stop; what was confirmed, and what was not. */
+  const sender = (broker: Broker, name: string) => {
+    const confirmed: string[] = [];
+    const failed: unknown[] = [];
+    let isOn = true;
+    const running = (async () => {
+      for (let number = 0; isOn; number += 1) {
+        const id = `${name}.${number}`;
+        const [failure] = await broker.publish([outgoing('q', id)], { timeoutMs: 60_000 });
+        if (failure) failed.push(failure);
+        else confirmed.push(id);
+        await untilWall(Date.now() + 5);
+      }
+    })().catch((error: unknown) => void failed.push(error));
+    const stop = (): Promise<void> => {
+      isOn = false;
+      return running;
+    };
+    return { confirmed, failed, stop };
+  };
+
+  test('has everything of an app on one node, and says that Celery cannot share it', async () => {
+    const made = await cluster();
+    const url = made.url(PREFIX);
+    const [sending, consuming, store] = [await brokerAt(url), await brokerAt(url), await resultsAt(url)];
+    expect(sending.capabilities.celery).toContain('Celery cannot use a Redis Cluster');
+    const heard: string[] = [];
+    await consuming.listen('celery.pidbox', '', ({ message: { headers } }) => heard.push(String(headers['id'])));
+    const collector = await Collector.open(consuming, { q: 20, r: 20 }, { acking: true });
+    await sendIds(sending, 'q', ['a', 'b']);
+    await sendIds(sending, 'r', ['c']);
+    await sending.publish([{ ...outgoing('q', 'later'), notBeforeMs: Date.now() + 1_000 }], { timeoutMs: 10_000 });
+    await collector.got(4);
+    const waited = store.wait('id', { signal: AbortSignal.timeout(10_000) });
+    await store.set([resultOf('id'), resultOf('id2')]);
+    expect(await waited).toBe(metaOf('id'));
+    expect(await sending.broadcast({ exchange: 'celery.pidbox', routingKey: '', message: message('event') })).toBe(1);
+    await until(() => heard.includes('event'), 'the broadcast');
+  }, 60_000);
+
+  test('is followed while the slot moves to another node under load, and nothing is lost or left behind', async () => {
+    const made = await cluster();
+    const url = made.url(PREFIX);
+    const [sending, consuming, store] = [await brokerAt(url), await brokerAt(url), await resultsAt(url)];
+    await store.set(Array.from({ length: 50 }, (_, number) => resultOf(`old${number}`)));
+    await sending.publish([{ ...outgoing('q', 'later'), notBeforeMs: Date.now() + 8_000 }], { timeoutMs: 10_000 });
+    const collector = await Collector.open(consuming, { q: 20 }, { acking: true, leaseMs: 10_000 });
+    const loads = Array.from({ length: 3 }, (_, number) => sender(sending, `moved${number}`));
+    const confirmed = (): string[] => loads.flatMap((load) => load.confirmed);
+    await until(() => confirmed().length > 30, 'the first sends');
+    const old = await made.owner(PREFIX);
+
+    // half of the keys are on either node for a second and a half, while everybody goes on trying
+    await made.move(PREFIX, () => untilWall(Date.now() + 1_500));
+    expect(await made.owner(PREFIX)).not.toBe(old);
+    const [sent, seen] = [confirmed().length, collector.arrivals.length];
+    await until(() => confirmed().length > sent + 30 && collector.arrivals.length > seen + 30, 'the new owner to be used');
+    expect(await store.get(['old0', 'old49'])).toEqual([metaOf('old0'), metaOf('old49')]);
+    await Promise.all(loads.map((load) => load.stop()));
+    expect(loads.flatMap((load) => load.failed)).toEqual([]);
+    await until(() => [...confirmed(), 'later'].every((id) => collector.ids.includes(id)), 'every confirmed send', 30_000);
+    expect(await sending.deadLetters.count()).toBe(0);
+    expect(await sending.depth(['q'])).toMatchObject([{ ready: 0, delayed: 0 }]);
+  }, 120_000);
+
+  test('loses nothing that was confirmed with wait_replicas=1 when its master dies', async () => {
+    const made = await cluster({ replicaFor: PREFIX });
+    const url = made.url(PREFIX);
+    const [sending, consuming] = [await brokerAt(`${url}&wait_replicas=1`), await brokerAt(url)];
+    const store = await resultsAt(url);
+    const collector = await Collector.open(consuming, { q: 20 }, { acking: true, leaseMs: 5_000 });
+    const load = sender(sending, 'killed');
+    await until(() => load.confirmed.length > 30, 'the first sends');
+    const old = await made.owner(PREFIX);
+    await old.kill9();
+    await made.promoted(PREFIX);
+    const plain = await brokerAt(url);
+    await sendIds(plain, 'q', ['mark']);
+    await until(() => collector.ids.includes('mark'), 'consumption', 20_000);
+    expect(await store.set([resultOf('after')])).toEqual(['stored']);
+    // the dead one comes back as a replica, and the sends that waited are confirmed
+    const before = load.confirmed.length;
+    await old.restart();
+    await until(() => load.confirmed.length > before + 10, 'sends confirmed by the new replica', 30_000);
+    await load.stop();
+    expect(load.failed).toEqual([]);
+    await until(() => load.confirmed.every((id) => collector.ids.includes(id)), 'every confirmed send', 30_000);
+  }, 120_000);
+
+  test('and a server that is none are told from each other, with the right URL', async () => {
+    const made = await cluster();
+    const node = made.servers[0];
+    const asServer = await brokerAt(`redis://127.0.0.1:${node?.port}/0`);
+    await expect(asServer.connect({ timeoutMs: 10_000 })).rejects.toMatchObject({
+      code: 'E_NOT_SUPPORTED',
+      message: expect.stringContaining('write redis+cluster://'),
+    });
+    const alone = await startRedis();
+    started.push(alone);
+    const asCluster = await brokerAt(`redis+cluster://127.0.0.1:${alone.port}/`);
+    await expect(asCluster.connect({ timeoutMs: 10_000 })).rejects.toMatchObject({
+      code: 'E_NOT_SUPPORTED',
+      message: expect.stringContaining('write redis://'),
+    });
+  }, 60_000);
+});
