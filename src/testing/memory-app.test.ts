@@ -140,6 +140,19 @@ describe('advance', () => {
     expect(await handle.state()).toBe('REVOKED');
   });
 
+  test('what was revoked does not run, whether it waited for its time or in its queue', async () => {
+    const app = newApp();
+    const ran: string[] = [];
+    const note = app.fn('note', (key: string) => void ran.push(key));
+    const memory = await start(app);
+    const [waits, lies] = [await note.with({ countdown: '1h' }).send('waits'), await note.send('lies')];
+    expect([await waits.revoke(), await lies.revoke()]).toEqual(['removed', 'recorded']);
+    await note.send('other');
+    expect(await memory.advance('2h')).toMatchObject({ succeeded: 1 });
+    expect(ran).toEqual(['other']);
+    expect([await waits.state(), await lies.state()]).toEqual(['REVOKED', 'REVOKED']);
+  });
+
   test('a month is quick', { timeout: 10_000 }, async () => {
     const app = newApp();
     const monthly = app.fn('monthly', () => 1);
