@@ -147,8 +147,8 @@ export const CONTROL: readonly RemoteCommand[] = [
     name: 'autoscale',
     summary: 'bounds between which the pool scales by itself',
     args: [
-      ['<max>', 'slots at most'],
-      ['[min]', 'slots at least'],
+      ['<max>', 'threads or processes at most'],
+      ['[min]', 'and at least'],
     ],
     example: 'lovage control autoscale 20 2 --destination w1@host',
     run: (control, [max, min], options) =>

@@ -164,6 +164,24 @@ export function broadcastingSuite({ it, can, patienceMs }: BrokerSuite): void {
       },
     );
 
+    can('connections', 'is heard again after the connection was lost', async (fixture) => {
+      const mark = uniqueQueue('mark');
+      const one = await hear(fixture.broker, FANOUT, '', mark);
+      const other = await fixture.another();
+      await tell(other, FANOUT, '', mark);
+      await heard(one, 1);
+      await fixture.breakConnections?.();
+      // what is told while it is away is missed, as broadcasts are
+      await until(
+        async () => {
+          await tell(other, FANOUT, '', mark).catch(() => null);
+          return one.keys.length > 1;
+        },
+        'a broadcast after the break',
+        patienceMs,
+      );
+    });
+
     it('goes nowhere in peace when nobody listens', async (fixture) => {
       await tell(fixture.broker, TOPIC, 'nobody', 'nobody');
       await tell(fixture.broker, FANOUT, '', 'nobody');
