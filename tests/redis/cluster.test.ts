@@ -2,6 +2,8 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import type { Broker } from '../../src/brokers/broker.js';
 import { openRedisBroker } from '../../src/brokers/redis/index.js';
+import { defineScript, RedisConnection } from '../../src/clients/redis.js';
+import { parseRedisUrl } from '../../src/clients/redis-url.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { openRedisResults } from '../../src/results/redis/index.js';
 import type { ResultStore } from '../../src/results/result-store.js';
@@ -105,6 +107,32 @@ describe.skipIf(missing !== null)(missing === null ? 'a Redis Cluster' : `a Redi
     expect(await sending.deadLetters.count()).toBe(0);
     expect(await sending.depth(['q'])).toMatchObject([{ ready: 0, delayed: 0 }]);
   }, 120_000);
+
+  test('runs no script on keys of which some have moved', async () => {
+    const made = await cluster();
+    const connection = new RedisConnection({ target: parseRedisUrl(made.url(PREFIX)), name: 'suite', logger: silentLogger });
+    opened.push(connection);
+    await connection.whenReady(10_000);
+    const keys = Array.from({ length: 20 }, (_, number) => `${PREFIX}${number}`);
+    await connection.call(
+      'mset',
+      keys.flatMap((key) => [key, 'whole']),
+    );
+    // as some of ours do, it makes up the name of a second key
+    const script = defineScript("redis.call('SET', KEYS[1], 'half') return redis.call('SET', KEYS[1] .. ':more', 'x')");
+    const run = (key: string): Promise<unknown> => connection.run(script, [script.sha, '1', key]);
+    // from now on the node knows it
+    expect(String(await run(`${PREFIX}other`))).toBe('OK');
+    await made.move(PREFIX, async () => {
+      const ends = await Promise.allSettled(keys.map(run));
+      // refused for now: whoever asked asks again
+      for (const end of ends)
+        expect(end).toMatchObject({ status: 'rejected', reason: { code: 'E_CONNECTION_LOST', sent: false } });
+    });
+    await connection.whenReady(10_000);
+    expect(String(await connection.call('mget', keys))).toBe(keys.map(() => 'whole').join(','));
+    for (const key of keys) expect(String(await run(key))).toBe('OK');
+  }, 60_000);
 
   test('loses nothing that was confirmed with wait_replicas=1 when its master dies', async () => {
     const made = await cluster({ replicaFor: PREFIX });
