@@ -21,6 +21,15 @@ type PythonWorker = Awaited<ReturnType<typeof startPythonWorker>>;
 const residentMiB = ({ pid }: PythonWorker): number =>
   Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? Number.NaN) / 1_024;
 
+/** Celery's cold shutdown, which takes its processes with it. */
+function quit({ pid }: PythonWorker): void {
+  try {
+    process.kill(pid, 'SIGQUIT');
+  } catch {
+    // it has gone already
+  }
+}
+
 export async function playCelery(kit: Kit): Promise<void> {
   const version = (['5.6', '5.2'] as const).find(hasCelery);
   if (kit.broker.name === 'file' || !version)
@@ -39,8 +48,15 @@ async function play(kit: Kit, version: '5.2' | '5.6', cap: string, expired: numb
   const { brokerUrl, resultUrl } = kit.broker;
   const queue = `celery-${cap}`;
   const env = { CELERY_WORKER_REVOKES_MAX: cap, LOVAGE_DRILL_LEDGER: '/dev/null', LOVAGE_DRILL_WORKER: 'py' };
-  const start = (name: string, url = brokerUrl): Promise<PythonWorker> =>
-    startPythonWorker(version, url, resultUrl, { ...APP, queue, name: `${name}-${cap}@%h` }, env);
+  const started: PythonWorker[] = [];
+  const start = async (name: string, url = brokerUrl): Promise<PythonWorker> => {
+    const worker = await startPythonWorker(version, url, resultUrl, { ...APP, queue, name: `${name}-${cap}@%h` }, env);
+    started.push(worker);
+    return worker;
+  };
+  // A drill that is ended must leave nobody behind.
+  const endAll = (): void => started.forEach(quit);
+  process.once('exit', endAll);
   /** What a worker pulls that starts now. */
   const pulledBy = async (name: string): Promise<number> => {
     const traffic = await watchTraffic(kit.broker);
@@ -63,5 +79,6 @@ async function play(kit: Kit, version: '5.2' | '5.6', cap: string, expired: numb
     kit.figure(`${name}: a worker that starts pulls from each peer`, Math.round(pulled / PEERS / 1_024), 'KiB');
   } finally {
     await Promise.all(peers.map((peer) => peer.stop()));
+    process.off('exit', endAll);
   }
 }
