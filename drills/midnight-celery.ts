@@ -63,6 +63,7 @@ async function play(kit: Kit, version: '5.2' | '5.6', cap: string, expired: numb
     const worker = await start(name, traffic.brokerUrl);
     await pause(MINGLE_MS);
     await worker.stop();
+    started.splice(started.indexOf(worker), 1);
     await traffic.close();
     return traffic.pulled();
   };
