@@ -14,6 +14,7 @@ export type { EventStream, EventsOptions } from './app/event-stream.js';
 export type { ExecuteMiddleware, HeaderValue, Middleware, PublishMiddleware, PublishRequest } from './app/middleware.js';
 export { type ErrorClass, type ErrorMatcher, NonRetryableError, type RetryOptions } from './app/retry-policy.js';
 export type { RevokeIdsOptions, RevokeOptions, RevokeOutcome } from './app/revoke.js';
+export type { QueueOptions, Queues } from './app/queues.js';
 export type { Route, Routes } from './app/router.js';
 export { SendManyError, type SendManyResult } from './app/send-many-error.js';
 export { Ignore, Reject, type RetrySignal, type TaskContext, taskContext } from './app/task-context.js';

@@ -26,8 +26,9 @@ export class ClientGateway implements Gateway {
   readonly #answersByQueue: boolean;
   readonly #openResults = (): Promise<ResultStore> => this.#results.get();
 
-  constructor(config: Pick<AppConfig, 'brokerUrl' | 'resultUrl' | 'logger'>) {
-    this.#broker = new Lazy(() => openBroker({ url: config.brokerUrl, logger: config.logger, role: 'client' }));
+  constructor(config: Pick<AppConfig, 'brokerUrl' | 'resultUrl' | 'queues' | 'logger'>) {
+    const { brokerUrl, queues, logger } = config;
+    this.#broker = new Lazy(() => openBroker({ url: brokerUrl, queues, logger, role: 'client' }));
     this.#results = new Lazy(() => openResultStore({ url: config.resultUrl, logger: config.logger, role: 'client' }));
     this.#answersByQueue = /^rpc:/i.test(config.resultUrl);
   }

@@ -18,6 +18,7 @@ export interface ConfigEntry {
     | 'boolean'
     | 'boolean | choice'
     | 'routes'
+    | 'queues'
     | 'retry'
     | 'logger'
     | 'middleware';
@@ -64,7 +65,22 @@ export const CONFIG_SCHEMA = {
     default: null,
     env: null,
     flag: null,
-    doc: "Task name patterns (`*` stands for any characters) to `{ queue, priority }`, for example `{ 'reports.*': { queue: 'slow' } }`. The first that fits counts; a queue named at the call or the task comes before it.",
+    doc: "Task name patterns (`*` stands for any characters) to `{ queue, priority }`, for example `{ 'reports.*': { queue: 'slow' } }`. The first that fits counts; a queue named at the call or the task comes before it. On RabbitMQ also `exchange` and `routingKey`, see the guide on RabbitMQ.",
+  },
+  queues: {
+    type: 'queues',
+    default: null,
+    env: null,
+    flag: null,
+    doc: "How queues are declared, by name: `{ media: { type: 'quorum', maxLength: 10_000 } }`. See the guide on RabbitMQ; other brokers take the queues and warn of what they do not keep. Source: Celery's `task_queues`.",
+  },
+  defaultQueueType: {
+    type: 'choice',
+    choices: ['classic', 'quorum'],
+    default: null,
+    env: null,
+    flag: null,
+    doc: "On RabbitMQ: type of queues that name none; `queue_type` in the broker URL counts before it. Without it the broker's own default. Source: Celery's `task_default_queue_type`.",
   },
   resultTtl: {
     type: 'duration | false',
@@ -255,6 +271,10 @@ export function checkConfigValue(key: string, entry: ConfigEntry, value: unknown
     case 'routes':
       if (typeof value !== 'object' || value === null || Array.isArray(value))
         throw wrongType(key, value, "an object like { 'reports.*': { queue: 'slow' } }");
+      return;
+    case 'queues':
+      // resolveQueues() checks the rest, with the name of each key.
+      checkObject(value, key);
       return;
     case 'retry':
       // resolveRetry() checks the rest, with the name of each key.

@@ -1,4 +1,6 @@
 /** The options of an app, checked and with every default filled in. Inner code never repeats a default. */
+
+import type { QueueTable, QueueType } from '../brokers/queue-table.js';
 import { type Duration, durationMs } from '../core/duration.js';
 import { ConfigError } from '../core/errors.js';
 import { createLogger } from '../core/log-output.js';
@@ -8,6 +10,7 @@ import { CONFIG_SCHEMA, type ConfigEntry, checkConfigValue, checkKeys, checkObje
 import type { ResolvedRetryPolicy } from './definition.js';
 import { type EventMode, eventMode } from './event-mode.js';
 import { type Middleware, type ResolvedMiddleware, resolveMiddleware } from './middleware.js';
+import { type Queues, resolveQueues } from './queues.js';
 import { type RetryOptions, resolveRetry } from './retry-policy.js';
 import { checkQueueName, createRouter, type Router, type Routes } from './router.js';
 
@@ -23,6 +26,10 @@ export interface AppOptions {
   readonly defaultQueue?: string | undefined;
   /** Task name patterns to queues; the first that fits counts. */
   readonly routes?: Routes | undefined;
+  /** How queues are declared, by name. @defaultValue by their names alone @remarks Source: Celery setting `task_queues`. */
+  readonly queues?: Queues | undefined;
+  /** On RabbitMQ: type of queues that name none. @defaultValue the broker's own @remarks Source: Celery setting `task_default_queue_type`. */
+  readonly defaultQueueType?: QueueType | undefined;
   /** How long results are kept; `false` for ever. @defaultValue `'1d'` @remarks Source: Celery setting `result_expires`. */
   readonly resultTtl?: Duration | false | undefined;
   /** Retry policy of tasks that name none. @defaultValue none: the first failure is final */
@@ -54,6 +61,10 @@ export interface AppConfig {
   readonly defaultQueue: string;
   readonly routes: Routes;
   readonly router: Router;
+  /** As they were given. */
+  readonly declaredQueues: Queues;
+  /** As the broker is told. */
+  readonly queues: QueueTable;
   /** `null`: for ever. */
   readonly resultTtlMs: number | null;
   /** Of tasks that name none; `null`: the first failure is final. */
@@ -109,6 +120,9 @@ export function resolveConfig(options: AppOptions, env: Readonly<Record<string, 
   const routes = value<Routes | null>('routes') ?? {};
   const defaultQueue = value<string>('defaultQueue');
   checkQueueName(defaultQueue, 'defaultQueue');
+  const declaredQueues = value<Queues | null>('queues') ?? {};
+  const table = resolveQueues(declaredQueues, value<QueueType | null>('defaultQueueType'));
+  const router = createRouter(routes, table);
   const sendTimeoutMs = durationMs(value('sendTimeout'), 'sendTimeout');
   if (sendTimeoutMs <= 0) throw new ConfigError('E_CONFIG_RANGE', 'sendTimeout is 0: a send needs some time');
   let logger = value<Logger | null>('logger');
@@ -121,7 +135,9 @@ export function resolveConfig(options: AppOptions, env: Readonly<Record<string, 
         : withFileSync(resolveRpc(checkUrl(resultUrl, 'results'), brokerUrl), sync),
     defaultQueue,
     routes,
-    router: createRouter(routes),
+    router,
+    declaredQueues,
+    queues: { ...table, routesByExchange: router.byExchange },
     resultTtlMs: resultTtl === false ? null : durationMs(resultTtl, 'resultTtl'),
     retry: resolveRetry(value<boolean | RetryOptions | null>('retry') ?? undefined),
     maxMessageSize: value<number>('maxMessageSize'),

@@ -9,7 +9,7 @@ import { hostname } from 'node:os';
 import type { OutgoingMessage } from '../brokers/broker.js';
 import type { Clock } from '../core/clock.js';
 import { ArgumentError, codeOf, PublishError, toError } from '../core/errors.js';
-import type { WireMessage } from '../wire/message.js';
+import type { Destination, WireMessage } from '../wire/message.js';
 import { encodeTaskMessage } from '../wire/task-message.js';
 import { checkHeaders, type ResolvedCallOptions } from './call-options.js';
 import type { AppConfig } from './config.js';
@@ -24,7 +24,7 @@ import { type Eventually, isThenable } from './validate.js';
 
 /** A task with its call options and route: everything about a send that is known before its arguments. */
 export interface PreparedCall extends OutgoingCall {
-  readonly queue: string;
+  readonly to: Destination;
   readonly priority: number | undefined;
   readonly headers: Readonly<Record<string, HeaderValue>> | null;
   /** Another make of worker may have to run it: see `OutgoingMessage`. */
@@ -87,7 +87,7 @@ export class Publisher {
       const run = activeRun.getStore();
       const message = this.#encode(
         call,
-        { id, args, kwargs, queue: call.queue, priority: call.priority, headers: call.headers },
+        { id, args, kwargs, queue: call.to.queue, priority: call.priority, headers: call.headers },
         run,
       );
       this.#hand(call, { id, call, message, run, sink: { sent: resolve, failed: reject }, index: 0 });
@@ -142,7 +142,7 @@ export class Publisher {
         refuseAborted(call, id);
         const message = this.#encode(
           call,
-          { id, args, kwargs, queue: call.queue, priority: call.priority, headers: call.headers },
+          { id, args, kwargs, queue: call.to.queue, priority: call.priority, headers: call.headers },
           run,
         );
         sends.push({ id, call, message, run, sink, index });
@@ -170,7 +170,7 @@ export class Publisher {
       task: call.task,
       args,
       kwargs,
-      queue: call.queue,
+      queue: call.to.queue,
       priority: call.priority,
       headers: own,
     };
@@ -226,7 +226,8 @@ export class Publisher {
     } catch (error) {
       throw call.keywordsName === 'kwargs' ? error : renamePath(error, call.keywordsName);
     }
-    const to = { queue: send.queue };
+    // A middleware that names another queue means that one, not the route's exchange.
+    const to = send.queue === call.to.queue ? call.to : { queue: send.queue };
     const kept = options.dedupe && { dedupe: dedupeKeyOf(call.task, options.dedupe) };
     const etaMs = eta === null ? 0 : eta.getTime();
     if (etaMs > nowMs) {

@@ -1,10 +1,20 @@
 /** Which queue a task goes to. Order: the call, the task, the first route that fits, the app's default queue. Pure. */
+import { NO_QUEUE_TABLE, type QueueTable } from '../brokers/queue-table.js';
 import { ConfigError } from '../core/errors.js';
+import type { Destination } from '../wire/message.js';
 import { checkKeys, checkObject } from './config-schema.js';
+import { resolveExchangeRoute } from './exchange-route.js';
 
 /** Where tasks of a pattern go. */
 export interface Route {
   readonly queue?: string;
+  /**
+   * An exchange of the app's `queues`: the message goes to every queue that it leads to by `routingKey`, a copy each.
+   * @remarks Source: Celery's route option `exchange`. RabbitMQ only.
+   */
+  readonly exchange?: string;
+  /** @defaultValue that of `queue` @remarks Source: Celery's route option `routing_key`. RabbitMQ only. */
+  readonly routingKey?: string;
   /** 0 to 9, higher = sooner. */
   readonly priority?: number;
 }
@@ -16,9 +26,18 @@ export type Routes = Readonly<Record<string, Route>>;
 export interface Router {
   /** The first route that fits, in the order of the table. */
   find(taskName: string): Route | null;
+  /** Some route goes by an exchange. */
+  readonly byExchange: boolean;
 }
 
-const ROUTE_KEYS: ReadonlySet<string> = new Set(['queue', 'priority']);
+const ROUTE_KEYS: ReadonlySet<string> = new Set(['queue', 'exchange', 'routingKey', 'priority']);
+
+/** Where a call goes: a queue that it or its task names, else its route, else the default queue. */
+export function destinationOf(named: string | null, route: Route | null, defaultQueue: string): Destination {
+  if (named !== null) return { queue: named };
+  if (route?.exchange === undefined || route.routingKey === undefined) return { queue: route?.queue ?? defaultQueue };
+  return { queue: route.queue ?? defaultQueue, exchange: route.exchange, routingKey: route.routingKey };
+}
 
 /** @throws ConfigError `E_CONFIG_RANGE` unless it is a whole number from 0 to 9 */
 export function checkPriority(priority: unknown, name: string): void {
@@ -37,18 +56,21 @@ export function checkQueueName(queue: unknown, name: string): void {
 
 /**
  * Compiles the table once; unknown keys and wrong values are found at the start and not at the first send.
- * @throws ConfigError `E_CONFIG_UNKNOWN_KEY`, `E_CONFIG_TYPE`, `E_CONFIG_RANGE`
+ * @throws ConfigError `E_CONFIG_UNKNOWN_KEY`, `E_CONFIG_TYPE`, `E_CONFIG_RANGE`, `E_CONFIG_CONFLICT`
  */
-export function createRouter(routes: Routes): Router {
+export function createRouter(routes: Routes, table: QueueTable = NO_QUEUE_TABLE): Router {
+  let byExchange = false;
   const compiled = Object.entries(routes).map(([pattern, route]) => {
     const what = `routes[${JSON.stringify(pattern)}]`;
     checkObject(route, what);
     checkKeys(route, ROUTE_KEYS, what);
     if (route.queue !== undefined) checkQueueName(route.queue, `${what}.queue`);
     if (route.priority !== undefined) checkPriority(route.priority, `${what}.priority`);
-    return { parts: pattern.split('*'), route };
+    if (route.exchange === undefined && route.routingKey === undefined) return { parts: pattern.split('*'), route };
+    byExchange = true;
+    return { parts: pattern.split('*'), route: { ...route, ...resolveExchangeRoute(route, table, what) } };
   });
-  return { find: (taskName) => compiled.find(({ parts }) => matches(taskName, parts))?.route ?? null };
+  return { find: (taskName) => compiled.find(({ parts }) => matches(taskName, parts))?.route ?? null, byExchange };
 }
 
 /** Greedy from the left; no regular expression, so no pattern can be slow. */

@@ -11,6 +11,7 @@ import { checkObject } from './config-schema.js';
 import type { ResolvedTaskOptions, TaskDefinition } from './definition.js';
 import { runInline } from './inline-context.js';
 import type { PreparedCall, Publisher } from './publish.js';
+import { destinationOf } from './router.js';
 import { SendManyError, type SendManyResult } from './send-many-error.js';
 import type { TaskContext } from './task-context.js';
 import type { TaskHandle } from './task-handle.js';
@@ -64,7 +65,7 @@ function prepare(core: TaskCore, options: ResolvedCallOptions): PreparedCall {
   const ignoreResult = options.ignoreResult ?? core.ignoreResult;
   return {
     task: core.name,
-    queue: options.queue ?? core.queue ?? route?.queue ?? config.defaultQueue,
+    to: destinationOf(options.queue ?? core.queue, route, config.defaultQueue),
     priority: options.priority ?? core.priority ?? route?.priority,
     // Tells the worker to look whether this id has a final result before it runs; others are spared the look.
     headers: options.id === null ? options.headers : { ...options.headers, lovage_resent: true },
@@ -177,7 +178,7 @@ function made(core: TaskCore, options: ResolvedTaskOptions, hooks: AnyTaskOption
   const { config } = core.host;
   const setup = {
     name: core.name,
-    queue: prepare(core, NO_CALL_OPTIONS).queue,
+    queue: prepare(core, NO_CALL_OPTIONS).to.queue,
     maxAttempts: (options.retry?.max ?? 0) + 1,
     logger: () => config.logger,
   };

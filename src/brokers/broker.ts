@@ -11,6 +11,7 @@ import type { ReplyAddress } from '../wire/control-message.js';
 import type { Destination, WireMessage } from '../wire/message.js';
 import type { DeadLetters } from './dead-letters.js';
 import type { Pauses } from './pauses.js';
+import type { QueueTable } from './queue-table.js';
 import type { Revocations } from './revocations.js';
 import type { WaitingMessages } from './waiting.js';
 
@@ -36,6 +37,8 @@ export interface BrokerCapabilities {
   readonly withdraws: true | string;
   /** Python Celery nodes can share the queues. */
   readonly celery: true | string;
+  /** Queues are declared as `BrokerOptions.queues` says, and messages can go to an exchange. */
+  readonly queueDeclarations: true | string;
   /** `broadcast` tells how many listen. */
   readonly countsListeners: true | string;
   /** How exactly `defer` keeps its time, in milliseconds; absent = to the millisecond. The engine holds what is nearer than this itself. */
@@ -277,6 +280,8 @@ export interface Broker {
 /** What every driver's factory gets. */
 export interface BrokerOptions {
   readonly url: string;
+  /** How queues are declared. Absent = all of them by their names alone. */
+  readonly queues?: QueueTable;
   readonly logger: Logger;
   /** `engine`: the caller's loop runs no user code, so blocking briefly is fine. `client`: it must never wait for a disk. */
   readonly role: 'engine' | 'client';

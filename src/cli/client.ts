@@ -6,6 +6,7 @@ import { type CallOptions, resolveCallOptions } from '../app/call-options.js';
 import { ClientGateway } from '../app/client-gateway.js';
 import { type PreparedCall, Publisher } from '../app/publish.js';
 import { checkTaskName } from '../app/registry.js';
+import { destinationOf } from '../app/router.js';
 import { ResultHandle, type TaskHandle } from '../app/task-handle.js';
 import { systemClock } from '../core/clock.js';
 import type { Connection } from './options.js';
@@ -34,7 +35,7 @@ export interface CommandClient {
 export type ClientPurpose = 'send' | 'send-and-wait' | 'read';
 
 async function openGateway({ config, logger, timeoutMs }: Connection, purpose: ClientPurpose): Promise<ClientGateway> {
-  const gateway = new ClientGateway({ brokerUrl: config.brokerUrl, resultUrl: config.resultUrl, logger });
+  const gateway = new ClientGateway({ brokerUrl: config.brokerUrl, resultUrl: config.resultUrl, queues: config.queues, logger });
   if (purpose === 'read') return gateway;
   try {
     await (await gateway.broker()).connect({ timeoutMs });
@@ -61,7 +62,7 @@ export async function openClient(connection: Connection, purpose: ClientPurpose)
       const ofTask = app?.registry.get(task)?.options.queue ?? null;
       return {
         task,
-        queue: options.queue ?? ofTask ?? route?.queue ?? config.defaultQueue,
+        to: destinationOf(options.queue ?? ofTask, route, config.defaultQueue),
         priority: options.priority ?? route?.priority,
         // An id that was given may be a repetition: the worker then asks the store before it runs the task.
         headers: options.id === null ? options.headers : { ...options.headers, lovage_resent: true },

@@ -157,6 +157,8 @@ export async function resolveConnection(
           results: results ?? (broker === undefined ? app.config.resultUrl : undefined),
           defaultQueue: app.config.defaultQueue,
           routes: app.config.routes,
+          queues: app.config.declaredQueues,
+          defaultQueueType: app.config.queues.defaultType ?? undefined,
           json: app.config.json,
           maxMessageSize: app.config.maxMessageSize,
           logger,
@@ -167,7 +169,12 @@ export async function resolveConnection(
 
 /** Opens the broker, runs `use`, and closes it whatever happens. */
 export async function withBroker<T>(connection: Connection, use: (broker: Broker) => Promise<T>): Promise<T> {
-  const broker = await openBroker({ url: connection.config.brokerUrl, logger: connection.logger, role: 'client' });
+  const broker = await openBroker({
+    url: connection.config.brokerUrl,
+    queues: connection.config.queues,
+    logger: connection.logger,
+    role: 'client',
+  });
   try {
     await broker.connect({ timeoutMs: connection.timeoutMs });
     return await use(broker);

@@ -23,7 +23,7 @@ export function untilStopped(forMs: number | null): { readonly signal: AbortSign
 
 /** A broker that is connected, so that what is wrong with it is said at once. The caller closes it. */
 export async function connectedBroker({ config, logger, timeoutMs }: Connection): Promise<Broker> {
-  const broker = await openBroker({ url: config.brokerUrl, logger, role: 'client' });
+  const broker = await openBroker({ url: config.brokerUrl, queues: config.queues, logger, role: 'client' });
   try {
     await broker.connect({ timeoutMs });
     return broker;

@@ -117,7 +117,7 @@ export async function memoryApp(app: App, options: MemoryAppOptions = {}): Promi
     release();
     throw error;
   }
-  const gateway = new RecordingGateway(new ClientGateway({ brokerUrl: url, resultUrl: url, logger }));
+  const gateway = new RecordingGateway(new ClientGateway({ brokerUrl: url, resultUrl: url, queues: app.config.queues, logger }));
   app.attachGateway(gateway, clock);
   const broker = await openMemoryBroker({ url, logger, role: 'client' });
 

@@ -6,6 +6,7 @@
 import type { EventMode } from '../app/event-mode.js';
 import type { ControlQuestion } from '../app/gateway.js';
 import type { Broadcast, OutgoingMessage, PublishOptions } from '../brokers/broker.js';
+import type { QueueTable } from '../brokers/queue-table.js';
 import type { ResultWrite } from '../results/result-store.js';
 import type { WireMessage } from '../wire/message.js';
 
@@ -79,6 +80,8 @@ export interface ExecutorHello {
   readonly brokerUrl: string;
   readonly resultUrl: string;
   readonly defaultQueue: string;
+  /** How the app declares its queues. */
+  readonly queues: QueueTable;
   /** How long results are kept unless a task says otherwise; `null` for ever. */
   readonly resultTtlMs: number | null;
   /** When events are sent unless the worker is told otherwise. */

@@ -53,6 +53,7 @@ const CAPABILITIES: BrokerCapabilities = {
   withdraws: true,
   dedupe: true,
   celery: 'the embedded file is read by Lovage only: use redis:// or amqp:// to share queues with Python',
+  queueDeclarations: 'a queue in a file is its name and nothing more: messages go to it by that',
   countsListeners: true,
 };
 

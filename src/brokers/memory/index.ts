@@ -51,6 +51,7 @@ const CAPABILITIES: BrokerCapabilities = {
   withdraws: true,
   dedupe: true,
   celery: 'the memory broker lives in one process: Python cannot reach it',
+  queueDeclarations: 'a queue in memory is its name and nothing more: messages go to it by that',
   countsListeners: true,
 };
 

@@ -6,7 +6,8 @@
  * holds the remaining tenths: without it a retry after 0.2 s would take a second.
  */
 import { createHash } from 'node:crypto';
-import type { AmqpArguments, ExchangeKind } from './topology.js';
+import type { QueueArguments } from '../queue-table.js';
+import type { ExchangeKind } from './topology.js';
 
 /** Levels 0 to 27: up to 2^28 - 1 s, 8.5 years. Longer delays come back early and are deferred again by the worker. */
 export const DELAY_LEVELS = 28;
@@ -33,7 +34,7 @@ function stageName(stageMs: number): string {
 /** What has to exist, in order. */
 export type Declaration =
   | { readonly kind: 'exchange'; readonly name: string; readonly type: ExchangeKind }
-  | { readonly kind: 'queue'; readonly name: string; readonly arguments: AmqpArguments }
+  | { readonly kind: 'queue'; readonly name: string; readonly arguments: QueueArguments }
   | { readonly kind: 'bind-queue'; readonly queue: string; readonly exchange: string; readonly key: string }
   | { readonly kind: 'bind-exchange'; readonly to: string; readonly from: string; readonly key: string };
 
@@ -67,7 +68,7 @@ export function delayRoute(delayMs: number, queue: string): DelayRoute {
     : { exchange: stageName(stageMs), routingKey, stageMs };
 }
 
-function holding(ttlMs: number, next: string): AmqpArguments {
+function holding(ttlMs: number, next: string): QueueArguments {
   return {
     'x-queue-type': 'quorum',
     'x-overflow': 'reject-publish',

@@ -2,7 +2,7 @@
  * The RabbitMQ driver (`amqp:`, `amqps:`): assembles its parts and owns the two connections. One publishes, one consumes and
  * acknowledges: under a memory or disk alarm the broker stops reading from publishers, and acks must not wait behind them.
  *
- * In here: `publish.ts` messages in, `topology.ts` what is declared, `delay.ts` the delay ladder, `codec.ts` messages, `consumer.ts` with `credit-gate.ts`,
+ * In here: `publish.ts` messages in, `topology.ts` and `declared.ts` what is declared, `delay.ts` the delay ladder, `codec.ts` messages, `consumer.ts` with `credit-gate.ts`,
  * `ack-batch.ts`, `claims.ts` and `settle.ts` deliveries, `holders.ts` and `inquests.ts` their losses, `listener.ts` broadcasts, `inspect.ts` questions, `dead-letters.ts` what was parked. Publishing with confirms is
  * `clients/amqp-publisher.ts`. Next stop: `worker/engine/consumer.ts`.
  */
@@ -30,6 +30,7 @@ import type {
 } from '../broker.js';
 import type { DeadLetters } from '../dead-letters.js';
 import type { Pauses } from '../pauses.js';
+import { NO_QUEUE_TABLE } from '../queue-table.js';
 import type { Revocations } from '../revocations.js';
 import { WalkedMessages } from '../waiting.js';
 import { encodeForQueue } from './codec.js';
@@ -37,6 +38,7 @@ import { RabbitmqConsumer } from './consumer.js';
 import { ConsumerTimeout } from './consumer-timeout.js';
 import { RabbitmqDeadLetters } from './dead-letters.js';
 import { DeadWalks } from './dead-walk.js';
+import { DeclaredQueues } from './declared.js';
 import { Holders } from './holders.js';
 import { depth, peek, purge } from './inspect.js';
 import { listen, openInbox } from './listener.js';
@@ -60,7 +62,7 @@ function capabilitiesOf({ options }: AmqpTarget): BrokerCapabilities {
     priorities:
       options.maxPriority !== null
         ? true
-        : 'queues are declared plainly, as Celery does, and RabbitMQ honours priorities only where a queue has x-max-priority: add ?max_priority=9 to the URL, for every client of these queues',
+        : 'queues are declared plainly, as Celery does, and RabbitMQ honours priorities only where a queue has x-max-priority: give them maxPriority in `queues`, or add ?max_priority=9 to the URL, for every client of these queues',
     peek: 'RabbitMQ has no way to look at a message without taking it: it is put back where it was, but marked as redelivered',
     countsLosses:
       'RabbitMQ tells that a message was delivered before, and not why: the first worker that dies with a message is not counted, the others are',
@@ -70,6 +72,7 @@ function capabilitiesOf({ options }: AmqpTarget): BrokerCapabilities {
       'a message in a queue of RabbitMQ, delay queues included, cannot be taken out by its id: it is dropped when its time has come',
     dedupe: 'RabbitMQ has no place for dedupe keys: they are kept in the result store',
     celery: true,
+    queueDeclarations: true,
     countsListeners: 'RabbitMQ does not tell to how many queues a broadcast went',
   };
 }
@@ -111,7 +114,8 @@ class RabbitmqBroker implements Broker {
     this.#consumeSetup = new SetupChannel(this.#consumeLink);
     this.#publisher = new ConfirmPublisher(this.#publishLink);
     // Under an alarm a publishing connection answers nothing, so an engine declares and asks on the other one.
-    this.#topology = new Topology(() => this.#setup(), target.options, options.logger);
+    const declared = new DeclaredQueues(options.queues ?? NO_QUEUE_TABLE, target.options);
+    this.#topology = new Topology(() => this.#setup(), declared, options.logger);
     this.#queuePublisher = new QueuePublisher(this.#publisher, this.#topology);
     this.#settler = new Settler(this.#publisher, this.#topology, options.logger, Date.now);
     this.#timeout = new ConsumerTimeout(target.options.consumerTimeoutMs, options.logger);

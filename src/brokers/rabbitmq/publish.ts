@@ -10,10 +10,10 @@ import { encodeForQueue } from './codec.js';
 import { delayRoute } from './delay.js';
 import type { Topology } from './topology.js';
 
-/** A queue that messages are for, and how they get there. */
+/** What messages are for, and how they get there. */
 interface Needed {
-  readonly queue: string;
-  readonly delayed: boolean;
+  readonly name: string;
+  readonly way: 'queue' | 'delay' | 'exchange';
 }
 
 /** Publishes to queues that are made as needed, within one deadline for everything. */
@@ -68,10 +68,14 @@ export class QueuePublisher {
     let missing: Map<string, Needed> | undefined;
     const nowMs = Date.now();
     for (const { to, notBeforeMs } of messages) {
-      if (to.exchange) continue;
-      const delayed = notBeforeMs !== undefined && notBeforeMs > nowMs;
-      if (delayed ? this.#topology.hasDelay(to.queue) : this.#topology.hasQueue(to.queue)) continue;
-      (missing ??= new Map()).set(`${delayed} ${to.queue}`, { queue: to.queue, delayed });
+      if (to.exchange) {
+        if (!this.#topology.hasExchange(to.exchange))
+          (missing ??= new Map()).set(`exchange ${to.exchange}`, { name: to.exchange, way: 'exchange' });
+        continue;
+      }
+      const way = notBeforeMs !== undefined && notBeforeMs > nowMs ? 'delay' : 'queue';
+      if (way === 'delay' ? this.#topology.hasDelay(to.queue) : this.#topology.hasQueue(to.queue)) continue;
+      (missing ??= new Map()).set(`${way} ${to.queue}`, { name: to.queue, way });
     }
     return missing ? [...missing.values()] : [];
   }
@@ -83,6 +87,7 @@ export class QueuePublisher {
     for (let index = 0; index < messages.length; index += 1) {
       const { to, message, priority, notBeforeMs } = messages[index]!;
       if (to.exchange) {
+        // At once also with a time: the ladder leads to queues. The worker that gets it reads its eta and puts it off, as with Celery's.
         const routingKey = to.routingKey ?? to.queue;
         outgoing[index] = { exchange: to.exchange, routingKey, ...encodeForQueue(message, priority, 'queue') };
       } else if (notBeforeMs !== undefined && notBeforeMs > nowMs) {
@@ -102,11 +107,11 @@ export class QueuePublisher {
     signal: AbortSignal | undefined,
   ): Promise<PublishFailure | null> {
     const work = async (): Promise<null> => {
-      for (const { queue, delayed } of missing) {
+      for (const { name, way } of missing) {
         for (;;) {
           const leftMs = Math.max(deadlineMs - performance.now(), 1);
           try {
-            await (delayed ? this.#topology.delay(queue, leftMs) : this.#topology.queue(queue, leftMs));
+            await this.#topology[way](name, leftMs);
             break;
           } catch (error) {
             // We may have joined a declaration whose own deadline ended, or whose connection broke: ours has not.
@@ -143,14 +148,18 @@ export class QueuePublisher {
     signal: AbortSignal | undefined,
   ): Promise<readonly (PublishFailure | null)[]> {
     this.#topology.forget();
-    // An exchange that the caller named is the caller's: we would not know its type.
-    const retry = failures.flatMap((failure, index) => (failure?.missing && !messages[index]!.to.exchange ? [index] : []));
+    // An exchange that no table names is the caller's: we would not know its type.
+    const ours = (exchange: string | undefined): boolean => !exchange || !this.#topology.hasExchange(exchange);
+    const retry = failures.flatMap((failure, index) => (failure?.missing && ours(messages[index]!.to.exchange) ? [index] : []));
     if (retry.length === 0) return failures;
     const queues = new Map<string, Needed>();
     for (const index of retry) {
-      const { queue } = messages[index]!.to;
+      const { to } = messages[index]!;
       const { exchange } = outgoing[index]!;
-      queues.set(`${exchange} ${queue}`, { queue, delayed: exchange !== '' });
+      const needed: Needed = to.exchange
+        ? { name: to.exchange, way: 'exchange' }
+        : { name: to.queue, way: exchange === '' ? 'queue' : 'delay' };
+      queues.set(`${needed.way} ${needed.name}`, needed);
     }
     const merged = [...failures];
     const failure = await this.#declareAll([...queues.values()], deadlineMs, signal);

@@ -12,14 +12,14 @@ import {
   amqpCode,
   type SetupChannel,
 } from '../../clients/amqp-setup.js';
-import type { AmqpUrlOptions } from '../../clients/amqp-url.js';
 import { sleep } from '../../core/clock.js';
 import { BrokerError, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import type { QueueArguments } from '../queue-table.js';
+import type { DeclaredQueues } from './declared.js';
 import { DELIVERY_EXCHANGE, type Declaration, delayBinding, LAST_STAGE, ladder, stages } from './delay.js';
 
 export type ExchangeKind = 'direct' | 'fanout' | 'topic';
-export type AmqpArguments = Readonly<Record<string, string | number>>;
 
 /** Where parked messages wait for a human. Durable, no limit: dropping one would lose it. */
 export const DEAD_QUEUE = 'lovage.dead';
@@ -52,7 +52,7 @@ export function broadcastExchange(name: string): { readonly type: ExchangeKind; 
 /** Declares, adopts and remembers. */
 export class Topology {
   readonly #setup: () => SetupChannel;
-  readonly #options: AmqpUrlOptions;
+  readonly #declared: DeclaredQueues;
   readonly #logger: Logger;
   /** Promises too, so that a hundred sends of one tick declare once. */
   readonly #done = new Map<string, Promise<void> | true>();
@@ -61,9 +61,9 @@ export class Topology {
   /** Queues declared since the start, for `queues()`; survives reconnects. */
   readonly #queues = new Set<string>();
 
-  constructor(setup: () => SetupChannel, options: AmqpUrlOptions, logger: Logger) {
+  constructor(setup: () => SetupChannel, declared: DeclaredQueues, logger: Logger) {
     this.#setup = setup;
-    this.#options = options;
+    this.#declared = declared;
     this.#logger = logger;
   }
 
@@ -89,19 +89,52 @@ export class Topology {
     this.#delayedAtMs.clear();
   }
 
-  /** The queue, its direct exchange of the same name and their binding, as Celery declares them. */
+  /** True if everything that the app declares of this exchange stands; nothing is known, or needed, of one that it does not name. */
+  hasExchange(exchange: string): boolean {
+    return this.#declared.boundTo(exchange).every((queue) => this.hasQueue(queue));
+  }
+
+  /** An exchange of the table with all its queues: a message is lost to those that are bound too late. */
+  async exchange(exchange: string, timeoutMs: number): Promise<void> {
+    for (const queue of this.#declared.boundTo(exchange)) await this.queue(queue, timeoutMs);
+  }
+
+  /** The queue, its exchange and their binding, as Celery declares them; and the queues that its dropped messages go to. */
   queue(queue: string, timeoutMs: number): Promise<void> {
     return this.#once(`q:${queue}`, async () => {
-      const declare = (): Promise<'declared' | 'adopted'> =>
-        this.#declare({ kind: 'queue', name: queue, arguments: this.#queueArguments() }, timeoutMs);
-      const declared = this.#options.queueType === 'quorum' ? await this.#matured(queue, declare, timeoutMs) : await declare();
-      if (declared === 'adopted') this.#logger.info({ queue }, 'queue exists with other arguments and is used as it is');
+      // Not through `queue()`: two that take each other's dead letters would wait for each other.
+      for (const target of this.#declared.deadLettersOf(queue)) await this.#queueWithExchange(target, timeoutMs);
+      await this.#queueWithExchange(queue, timeoutMs);
       if (this.#queues.size < REMEMBERED) this.#queues.add(queue);
-      // An exchange of that name with another type belongs to somebody: then the default exchange alone reaches the queue.
-      if ((await this.#declare({ kind: 'exchange', name: queue, type: 'direct' }, timeoutMs)) === 'declared') {
-        await this.#declare({ kind: 'bind-queue', queue, exchange: queue, key: queue }, timeoutMs);
-      }
     });
+  }
+
+  async #queueWithExchange(queue: string, timeoutMs: number): Promise<void> {
+    const row = this.#declared.of(queue);
+    const declare = (): Promise<'declared' | 'adopted'> =>
+      this.#declare({ kind: 'queue', name: queue, arguments: row.arguments }, timeoutMs);
+    const declared = this.#declared.isQuorum(queue) ? await this.#matured(queue, declare, timeoutMs) : await declare();
+    if (declared === 'adopted') {
+      await this.#mustExist(queue, row.arguments, timeoutMs);
+      this.#logger.info({ queue }, 'queue exists with other arguments and is used as it is');
+    }
+    // An exchange of that name with another type belongs to somebody: then the default exchange alone reaches the queue.
+    const { exchange, exchangeType: type, routingKey: key } = row;
+    if ((await this.#declare({ kind: 'exchange', name: exchange, type }, timeoutMs)) === 'declared')
+      await this.#declare({ kind: 'bind-queue', queue, exchange, key }, timeoutMs);
+    else if (exchange !== queue)
+      this.#logger.warn({ queue, exchange, type }, 'the exchange exists with another type: the queue gets nothing from it');
+  }
+
+  /** RabbitMQ says 406 also to arguments that no queue may have. Then there is none that could be used as it is. */
+  async #mustExist(queue: string, given: QueueArguments, timeoutMs: number): Promise<void> {
+    await this.#setup()
+      .run(timeoutMs, (channel) => channel.checkQueue(queue))
+      .catch((error: unknown) => {
+        if (amqpCode(error) !== AMQP_NOT_FOUND) throw declarationError(error, 'queue', queue);
+        const what = `the broker refuses to make queue ${queue} with these arguments: ${JSON.stringify(given)}`;
+        throw new BrokerError('E_NOT_SUPPORTED', what, { cause: toError(error) });
+      });
   }
 
   /** The delay ladder, and the way from it to this queue. */
@@ -123,7 +156,7 @@ export class Topology {
    * declare it: its clients publish delayed messages there without declaring anything, and without it they would be refused or lost.
    */
   async consumed(queue: string, timeoutMs: number): Promise<void> {
-    await (this.#options.queueType === 'quorum' ? this.delay(queue, timeoutMs) : this.queue(queue, timeoutMs));
+    await (this.#declared.anyQuorum ? this.delay(queue, timeoutMs) : this.queue(queue, timeoutMs));
   }
 
   /** The queue of parked messages. */
@@ -157,12 +190,6 @@ export class Topology {
       const { type, durable } = broadcastExchange(exchange);
       await this.#adopting(timeoutMs, exchange, 'exchange', (channel) => channel.assertExchange(exchange, type, { durable }));
     });
-  }
-
-  #queueArguments(): AmqpArguments {
-    const { maxPriority, queueType } = this.#options;
-    if (queueType !== null) return { 'x-queue-type': queueType };
-    return maxPriority === null ? {} : { 'x-max-priority': maxPriority };
   }
 
   #once(key: string, declare: () => Promise<void>): Promise<void> {

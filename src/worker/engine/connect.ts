@@ -1,6 +1,7 @@
 /** Opens the broker and the result store of a worker, and keeps trying while they cannot be reached. */
 import type { Broker } from '../../brokers/broker.js';
 import { openBroker } from '../../brokers/from-url.js';
+import type { QueueTable } from '../../brokers/queue-table.js';
 import { reconnectDelayMs } from '../../core/backoff.js';
 import { sleep } from '../../core/clock.js';
 import { codeOf, toError } from '../../core/errors.js';
@@ -11,6 +12,7 @@ import type { ResultStore } from '../../results/result-store.js';
 export interface ConnectOptions {
   readonly brokerUrl: string;
   readonly resultUrl: string;
+  readonly queues: QueueTable;
   readonly timeoutMs: number;
   /** `null`: for ever, with backoff. */
   readonly tries: number | null;
@@ -26,7 +28,7 @@ export interface Connections {
 /** @throws BrokerError `E_BROKER_UNREACHABLE` after the last try, `E_BROKER_AUTH` at once; ConfigError for a bad URL */
 export async function openConnections(options: ConnectOptions): Promise<Connections> {
   const { logger, timeoutMs } = options;
-  const broker = await openBroker({ url: options.brokerUrl, logger, role: 'engine' });
+  const broker = await openBroker({ url: options.brokerUrl, queues: options.queues, logger, role: 'engine' });
   try {
     const store = await openResultStore({ url: options.resultUrl, logger, role: 'engine' });
     try {

@@ -120,7 +120,7 @@ export class Engine {
     const options = this.#options;
     const brokerUrl = options.brokerUrl ?? hello.brokerUrl;
     const { broker, store } = await openConnections({
-      brokerUrl,
+      ...{ brokerUrl, queues: hello.queues },
       resultUrl: options.resultUrl ?? (options.brokerUrl === null ? hello.resultUrl : defaultResultUrl(options.brokerUrl)),
       timeoutMs: options.connectTimeoutMs,
       tries: options.connectTries,

@@ -29,6 +29,7 @@ function helloOf(app: App): ExecutorHello {
     brokerUrl: config.brokerUrl,
     resultUrl: config.resultUrl,
     defaultQueue: config.defaultQueue,
+    queues: config.queues,
     resultTtlMs: config.resultTtlMs,
     events: config.events,
     tasks,

@@ -1,0 +1,216 @@
+/**
+ * An app's `queues` on a real broker: declared equal to what Celery declares for the same options, with every option tried, and
+ * messages that go by exchange.
+ */
+import { execFileSync } from 'node:child_process';
+import { afterEach, expect, test } from 'vitest';
+import type { Queues } from '../../src/app/queues.js';
+import { resolveQueues } from '../../src/app/queues.js';
+import type { Broker } from '../../src/brokers/broker.js';
+import { openBroker } from '../../src/brokers/from-url.js';
+import { silentLogger } from '../../src/core/logger.js';
+import { createApp } from '../../src/index.js';
+import { drain, expectDepth, message, outgoing, sendIds, uniqueQueue } from '../../src/testing/conformance/broker-kit.js';
+import { hasCelery, PYTHONS } from '../support/celery.js';
+import { onPrivateNode } from './private-node.js';
+
+type Row = Record<string, unknown>;
+
+onPrivateNode('declared queues on RabbitMQ', (node) => {
+  const closing: (() => Promise<void>)[] = [];
+  afterEach(async () => {
+    for (const close of closing.splice(0)) await close();
+  });
+
+  async function open(queues: Queues, defaultType: 'classic' | 'quorum' | null = null): Promise<Broker> {
+    const table = resolveQueues(queues, defaultType);
+    const broker = await openBroker({ url: node.server.url, queues: table, logger: silentLogger, role: 'engine' });
+    closing.push(() => broker.close());
+    return broker;
+  }
+
+  const list = (what: string, ...columns: string[]): Row[] =>
+    JSON.parse(node.server.ctl(what, ...columns, '--formatter', 'json')) as Row[];
+
+  /** Name → value of the arguments of a queue. */
+  function argumentsOf(queue: string): Row {
+    const row = list('list_queues', 'name', 'arguments').find(({ name }) => name === queue);
+    expect(row, `queue ${queue}`).toBeDefined();
+    return Object.fromEntries((row!['arguments'] as [string, string, unknown][]).map(([name, , value]) => [name, value]));
+  }
+
+  const bindingsOf = (queue: string): unknown[] =>
+    list('list_bindings', 'source_name', 'destination_name', 'routing_key')
+      .filter(({ destination_name: to, source_name: from }) => to === queue && from !== '')
+      .map(({ source_name, routing_key }) => [source_name, routing_key]);
+
+  /** The table of the vector c-amqp-topology-custom-queues, which was recorded from Celery 5.6.2. */
+  const CELERYS: Queues = {
+    celery: { arguments: { 'x-max-priority': 10 } },
+    media: {
+      exchangeType: 'topic',
+      routingKey: 'media.#',
+      maxPriority: 5,
+      messageTtl: '60s',
+      expires: '1h',
+      maxLength: 100,
+    },
+    short: { exchange: 'celery', routingKey: 'celery' },
+  };
+  const CELERYS_IN_PYTHON = `
+import sys
+from celery import Celery
+from kombu import Exchange, Queue
+app = Celery('t', broker=sys.argv[1])
+app.conf.task_queues = [
+    Queue('celery', Exchange('celery'), routing_key='celery', queue_arguments={'x-max-priority': 10}),
+    Queue('media', Exchange('media', type='topic'), routing_key='media.#', max_priority=5, message_ttl=60, expires=3600, max_length=100),
+    Queue('short'),
+]
+with app.connection() as connection:
+    for queue in app.amqp.queues.values():
+        queue(connection.default_channel).declare()
+app.send_task('t', queue='media', routing_key='media.python', task_id='from-python')
+`;
+
+  test('are equal to Celery’s: its recorded declarations, and Python declares them again without a word', async () => {
+    const broker = await open(CELERYS);
+    for (const queue of Object.keys(CELERYS)) await broker.declare(queue);
+    expect(Object.keys(CELERYS).map((queue) => [argumentsOf(queue), bindingsOf(queue)])).toEqual([
+      [{ 'x-max-priority': 10 }, [['celery', 'celery']]],
+      [{ 'x-expires': 3_600_000, 'x-max-length': 100, 'x-max-priority': 5, 'x-message-ttl': 60_000 }, [['media', 'media.#']]],
+      [{}, [['celery', 'celery']]],
+    ]);
+    expect(list('list_exchanges', 'name', 'type', 'durable', 'auto_delete').filter(({ name }) => name === 'media')).toEqual([
+      { name: 'media', type: 'topic', durable: true, auto_delete: false },
+    ]);
+    for (const version of ['5.2', '5.6'] as const) {
+      if (!hasCelery(version)) continue;
+      // a declaration that differs would be a PreconditionFailed, and exit code 1
+      execFileSync(PYTHONS[version], ['-c', CELERYS_IN_PYTHON, node.server.url], { stdio: 'pipe' });
+      expect(await drain(broker, 'media', 1)).toEqual(['from-python']);
+    }
+  });
+
+  test('every option is taken by the broker and does what it says', async () => {
+    const [full, dropped, short, quorum] = ['full', 'dropped', 'short', 'quorum'].map((name) => uniqueQueue(name)) as [
+      string,
+      string,
+      string,
+      string,
+    ];
+    const broker = await open({
+      [full]: { maxLength: 1, maxLengthBytes: '1MiB', overflow: 'reject-publish' },
+      [short]: { messageTtl: '1ms', deadLetterExchange: '', deadLetterRoutingKey: dropped },
+      [dropped]: {},
+      [quorum]: {
+        type: 'quorum',
+        maxLength: 5,
+        overflow: 'reject-publish',
+        deadLetterExchange: dropped,
+        arguments: { 'x-delivery-limit': 7, 'x-dead-letter-strategy': 'at-least-once', 'x-single-active-consumer': true },
+      },
+    });
+    const results = await broker.publish([outgoing(full, 'a'), outgoing(full, 'b')], { timeoutMs: 10_000 });
+    expect(results.map((result) => result?.code ?? null)).toEqual([null, 'E_PUBLISH_FAILED']);
+    // the queue of dropped messages was made with the one that drops
+    await sendIds(broker, short, ['late']);
+    await expectDepth(broker, dropped, { ready: 1 });
+    expect(await drain(broker, dropped, 1)).toEqual(['late']);
+    await sendIds(broker, quorum, ['q']);
+    expect(await drain(broker, quorum, 1)).toEqual(['q']);
+    expect(argumentsOf(quorum)).toEqual({
+      'x-queue-type': 'quorum',
+      'x-max-length': 5,
+      'x-overflow': 'reject-publish',
+      'x-dead-letter-exchange': dropped,
+      'x-delivery-limit': 7,
+      'x-dead-letter-strategy': 'at-least-once',
+      'x-single-active-consumer': true,
+    });
+  });
+
+  test('defaultQueueType makes quorum queues of those that say nothing, and classic ones keep their priorities', async () => {
+    const [plain, fast] = [uniqueQueue('plain'), uniqueQueue('fast')];
+    const broker = await open({ [fast]: { type: 'classic', maxPriority: 9 } }, 'quorum');
+    await sendIds(broker, plain, ['x']);
+    await broker.publish(
+      [0, 9, 4].map((priority) => outgoing(fast, `p${priority}`, { priority })),
+      { timeoutMs: 10_000 },
+    );
+    expect(argumentsOf(plain)).toEqual({ 'x-queue-type': 'quorum' });
+    expect(await drain(broker, fast, 3)).toEqual(['p9', 'p4', 'p0']);
+    expect(await drain(broker, plain, 1)).toEqual(['x']);
+  });
+
+  test('arguments that no queue may have are told, instead of taking them for a queue of somebody else', async () => {
+    const queue = uniqueQueue('refused');
+    const broker = await open({ [queue]: { arguments: { 'x-max-length': -1 } } });
+    await expect(broker.declare(queue)).rejects.toMatchObject({
+      code: 'E_NOT_SUPPORTED',
+      message: expect.stringContaining('x-max-length'),
+    });
+    const [result] = await broker.publish([outgoing(queue, 'x')], { timeoutMs: 10_000 });
+    expect([result?.code, result?.outcome]).toEqual(['E_NOT_SUPPORTED', 'not-sent']);
+  });
+
+  test('two queues that take each other’s dead letters are declared without waiting for each other', async () => {
+    const [a, b] = [uniqueQueue('a'), uniqueQueue('b')];
+    const broker = await open({ [a]: { deadLetterExchange: b }, [b]: { deadLetterExchange: a } });
+    await Promise.all([broker.declare(a), broker.declare(b)]);
+    expect([argumentsOf(a), argumentsOf(b)]).toEqual([{ 'x-dead-letter-exchange': b }, { 'x-dead-letter-exchange': a }]);
+  });
+
+  test('a message for a topic exchange reaches each queue whose pattern fits, also after one was deleted; no other is confirmed', async () => {
+    const exchange = uniqueQueue('topic');
+    const [all, video] = [`${exchange}.all`, `${exchange}.video`];
+    const topic = { exchange, exchangeType: 'topic' } as const;
+    const broker = await open({ [all]: { ...topic, routingKey: 'media.#' }, [video]: { ...topic, routingKey: 'media.video' } });
+    const to = (routingKey: string, id: string) => ({ to: { queue: all, exchange, routingKey }, message: message(id) });
+    const send = async (routingKey: string, id: string) =>
+      (await broker.publish([to(routingKey, id)], { timeoutMs: 10_000 })).map(
+        (result) => result && [result.code, result.outcome],
+      );
+    expect(await send('media.video', 'v')).toEqual([null]);
+    expect(await send('media.audio', 'a')).toEqual([null]);
+    expect(await drain(broker, all, 2)).toEqual(['v', 'a']);
+    expect(await drain(broker, video, 1)).toEqual(['v']);
+    expect(await send('elsewhere', 'x')).toEqual([['E_QUEUE_MISSING', 'not-sent']]);
+    await node.raw(async (channel) => {
+      for (const queue of [all, video]) await channel.deleteQueue(queue);
+      await channel.deleteExchange(exchange);
+    });
+    expect(await send('media.video', 'again')).toEqual([null]);
+    expect(await drain(broker, all, 1)).toEqual(['again']);
+    expect(await drain(broker, video, 1)).toEqual(['again']);
+  });
+
+  test('tasks go by routes to a topic and a fanout exchange, run in each queue, and a countdown is kept', async () => {
+    const [media, news] = [uniqueQueue('media'), uniqueQueue('news')];
+    const queues: Queues = {
+      [media]: { exchangeType: 'topic', routingKey: 'media.#' },
+      [`${news}.1`]: { exchange: news, exchangeType: 'fanout' },
+      [`${news}.2`]: { exchange: news, exchangeType: 'fanout' },
+    };
+    const app = createApp({
+      broker: node.server.url,
+      queues,
+      routes: { 'media.*': { exchange: media, routingKey: 'media.video' }, news: { exchange: news } },
+      logger: silentLogger,
+    });
+    const heard: string[] = [];
+    const tell = app.fn('news', (text: string) => void heard.push(text));
+    const encode = app.fn('media.encode', () => Date.now());
+    const worker = await app.worker({ pool: 'inline', queues: Object.keys(queues) });
+    try {
+      await tell.with({ ignoreResult: true }).send('hello');
+      const dueMs = Date.now() + 1_500;
+      const handle = await encode.with({ countdown: '1500ms' }).send();
+      expect(await handle.result({ timeout: '20s' })).toBeGreaterThanOrEqual(dueMs);
+      await expect.poll(() => heard, { timeout: 10_000 }).toEqual(['hello', 'hello']);
+    } finally {
+      await worker.close();
+      await app.close();
+    }
+  });
+});
