@@ -8,8 +8,10 @@ import { silentLogger } from '../../src/core/logger.js';
 import { openRedisResults } from '../../src/results/redis/index.js';
 import type { ResultStore } from '../../src/results/result-store.js';
 import { Collector, message, outgoing, sendIds, until, untilWall } from '../../src/testing/conformance/broker-kit.js';
+import { guideUser } from '../support/redis-acl.js';
 import { type ClusterOptions, type RedisCluster, startCluster } from '../support/redis-cluster.js';
 import { redisMissing, startRedis } from '../support/redis-server.js';
+import { makeTlsFiles, opensslMissing } from '../support/tls-files.js';
 
 const missing = redisMissing();
 if (missing && process.env['CI'] === 'true') throw new Error(missing);
@@ -157,6 +159,40 @@ describe.skipIf(missing !== null)(missing === null ? 'a Redis Cluster' : `a Redi
     expect(load.failed).toEqual([]);
     await until(() => load.confirmed.every((id) => collector.ids.includes(id)), 'every confirmed send', 30_000);
   }, 120_000);
+
+  test('is noticed to have moved the slot by a worker that has nothing to do', async () => {
+    const made = await cluster();
+    const url = made.url(PREFIX);
+    const idle = await Collector.open(await brokerAt(url), { q: 20 }, { acking: true, leaseMs: 2_000 });
+    await sendIds(await brokerAt(url), 'q', ['before']);
+    await idle.got(1);
+    await made.move(PREFIX);
+    await sendIds(await brokerAt(url), 'q', ['after']);
+    await until(() => idle.ids.includes('after'), 'the message at the new owner', 25_000);
+  }, 60_000);
+
+  test.skipIf(opensslMissing() !== null)(
+    'speaks TLS, and tells what is refused',
+    async () => {
+      const files = makeTlsFiles();
+      started.push({ stop: async () => files.remove() });
+      const tls = { ca: files.ca, ...files.sign('node', 'IP:127.0.0.1') };
+      const made = await cluster({ tls, args: guideUser('shop', 'secret', PREFIX).concat('+cluster|slots', '+cluster|keyslot') });
+      const url = made.url(PREFIX).replace('://', '://shop:secret@');
+      const collector = await Collector.open(await brokerAt(url), { q: 20 });
+      await sendIds(await brokerAt(url), 'q', ['one']);
+      await collector.got(1);
+      for (const [wrong, remedy] of [
+        [url.replace(/&ssl_ca_certs=[^&]*/, ''), 'add ssl_ca_certs=FILE'],
+        [url.replace('secret', 'guess'), 'refused the credentials'],
+      ] as const)
+        await expect((await brokerAt(wrong)).connect({ timeoutMs: 15_000 })).rejects.toMatchObject({
+          code: 'E_BROKER_AUTH',
+          message: expect.stringContaining(remedy),
+        });
+    },
+    60_000,
+  );
 
   test('and a server that is none are told from each other, with the right URL', async () => {
     const made = await cluster();

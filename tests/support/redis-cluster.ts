@@ -2,8 +2,9 @@
  * A private Redis Cluster: three masters, and if wanted a replica of the one that has the slot of a key. They die with the process that
  * started them.
  */
+import { readFileSync } from 'node:fs';
 import { Redis } from 'ioredis';
-import { freePort, type RedisServer, type RedisServerOptions, startRedis } from './redis-server.js';
+import { freePort, type RedisServer, type RedisServerOptions, type RedisTls, startRedis } from './redis-server.js';
 
 export interface RedisCluster {
   /** `redis+cluster://…/?prefix=…` */
@@ -21,8 +22,9 @@ export interface RedisCluster {
 const SLOTS = 16_384;
 const MASTERS = 3;
 
-const clientOf = (server: RedisServer): Redis => {
+const clientOf = (server: RedisServer, tls: RedisTls | undefined): Redis => {
   const client = new Redis({
+    ...(tls ? { tls: { ca: readFileSync(tls.ca) } } : {}),
     port: server.port,
     host: '127.0.0.1',
     protocol: 2,
@@ -55,10 +57,18 @@ export async function startCluster(options: ClusterOptions = {}): Promise<RedisC
     // by default the port plus 10000, which may be none
     const bus = await freePort();
     buses.push(bus);
-    const args = ['--cluster-enabled', 'yes', '--cluster-port', String(bus), '--cluster-node-timeout', '2000'];
+    const args = [
+      ...(options.tls ? ['--tls-cluster', 'yes'] : []),
+      '--cluster-enabled',
+      'yes',
+      '--cluster-port',
+      String(bus),
+      '--cluster-node-timeout',
+      '2000',
+    ];
     servers.push(await startRedis({ ...options, args: [...args, '--repl-diskless-sync-delay', '0', ...(options.args ?? [])] }));
   }
-  const clients = servers.map(clientOf);
+  const clients = servers.map((server) => clientOf(server, options.tls));
   const of = (server: RedisServer): Redis => clients[servers.indexOf(server)] as Redis;
   const idOf = async (server: RedisServer): Promise<string> => String(await of(server).call('CLUSTER', 'MYID'));
   const masters = servers.slice(0, MASTERS);
@@ -114,7 +124,8 @@ export async function startCluster(options: ClusterOptions = {}): Promise<RedisC
   }
 
   return {
-    url: (prefix) => `redis+cluster://${masters.map((server) => `127.0.0.1:${server.port}`).join(',')}/?prefix=${prefix}`,
+    url: (prefix) =>
+      `redis${options.tls ? 's' : ''}+cluster://${masters.map((server) => `127.0.0.1:${server.port}`).join(',')}/?prefix=${prefix}${options.tls ? `&ssl_ca_certs=${options.tls.ca}` : ''}`,
     servers,
     owner,
     promoted: (key) =>
