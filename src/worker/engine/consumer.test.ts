@@ -33,8 +33,17 @@ function intake(secured: boolean, facts: Partial<TaskFacts> = {}) {
   let answer: () => void = () => undefined;
   const asked = new Promise<void>((resolve) => (answer = resolve));
   const known = new Map([['known', { ...FACTS, ...facts }]]);
+  const state = { held: true };
+  const executors = {
+    slots: 4,
+    isAloneFree: true,
+    onAloneFree: () => {},
+    takeAlone: () => executors.isAloneFree,
+    leaveAlone: () => events.push('leave alone'),
+    dispatch: () => events.push('start'),
+  };
   const consumer = {
-    holds: () => true,
+    holds: () => state.held,
     settle: async () => {
       events.push('ack');
       return ['held'];
@@ -55,11 +64,7 @@ function intake(secured: boolean, facts: Partial<TaskFacts> = {}) {
       },
     },
     consumer: () => consumer,
-    executors: {
-      takeAlone: () => true,
-      leaveAlone: () => events.push('leave alone'),
-      dispatch: () => events.push('start'),
-    },
+    executors,
     active: new Map(),
     facts: known,
     limits: new RateLimits(known),
@@ -79,6 +84,8 @@ function intake(secured: boolean, facts: Partial<TaskFacts> = {}) {
   return {
     events,
     answer,
+    state,
+    executors,
     async takes(more: Partial<Delivery>) {
       new Intake(options).arrivals([
         { kind: 'delivery', tag: 't', queue: 'q', message: MESSAGE, redelivered: false, losses: 0, ...more },
@@ -122,6 +129,28 @@ describe('before a task starts', () => {
     answer();
     await takes({ redelivered: true, losses: 2 });
     expect(events).toEqual(['claim', 'secure', 'secured', 'leave alone', 'grant']);
+  });
+
+  test('one that must run alone waits here for its turn, and is claimed only then', async () => {
+    const { events, answer, executors, takes } = intake(true);
+    answer();
+    executors.isAloneFree = false;
+    await takes({ losses: 2 });
+    expect(events).toEqual([]);
+    executors.isAloneFree = true;
+    executors.onAloneFree();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(events).toEqual(['claim', 'secure', 'secured', 'start']);
+  });
+
+  test('one that was lost while it waited leaves its credit and nothing else', async () => {
+    const { events, executors, state, takes } = intake(true);
+    executors.isAloneFree = false;
+    await takes({ losses: 2 });
+    executors.isAloneFree = true;
+    state.held = false;
+    executors.onAloneFree();
+    expect(events).toEqual(['grant']);
   });
 
   test('beyond the rate limit of its task it goes back to the delay store and keeps nothing: neither its slot nor the place of a run alone', async () => {

@@ -17,6 +17,7 @@ import type { RateLimits } from './rate-limits.js';
 import { REVOKED_UNBEGUN, type Revoked } from './revoked.js';
 import type { Settler } from './settle.js';
 import type { ActiveRun, EngineCounters } from './state.js';
+import { Suspects } from './suspects.js';
 import type { TaskEvents } from './task-events.js';
 import type { TaskLog } from './task-log.js';
 
@@ -59,11 +60,13 @@ export class Intake {
   readonly #precisionMs: number;
   /** The last of the batches that wait for a look at the records; `null` = none does. Bounded by the credit. */
   #looking: Promise<void> | null = null;
+  readonly #suspects: Suspects;
   #nextRun = 1;
 
   constructor(options: IntakeOptions) {
     this.#options = options;
     this.#precisionMs = options.broker.capabilities.delayPrecisionMs ?? 0;
+    this.#suspects = new Suspects(options.executors, (delivery) => this.#again(delivery));
   }
 
   arrivals(arrivals: readonly Arrival[]): void {
@@ -128,6 +131,7 @@ export class Intake {
     switch (verdict.kind) {
       case 'run': {
         const { headers, message, facts, epoch, alone } = verdict;
+        if (alone && !this.#options.executors.isAloneFree && this.#suspects.hold(delivery)) return;
         const waitMs = this.#takesPlace(verdict);
         if (waitMs > 0) {
           counters.deferred += 1;
@@ -209,9 +213,10 @@ export class Intake {
     return Math.ceil(Math.max(waitMs, this.#precisionMs));
   }
 
-  /** Judges a delivery again whose time has come. */
+  /** Judges a delivery again whose time has come. One that was lost meanwhile leaves its credit, or the worker would take ever less. */
   #again(delivery: Delivery): void {
     if (this.#options.consumer().holds(delivery.tag)) this.#carryOut(delivery, admit(delivery, this.#context(NONE)));
+    else this.#options.grant(delivery.queue);
   }
 
   /** What must happen before some tasks may start: the claims of a redelivered one, in store and broker; the ack of an early one. */

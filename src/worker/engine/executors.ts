@@ -23,6 +23,8 @@ export class Executors {
   readonly #suspects: ActiveRun[] = [];
   /** Such a run was admitted and has not ended. */
   #aloneTaken = false;
+  /** Told when the place is free and none of ours wants it. */
+  onAloneFree: () => void = () => undefined;
   /** The executor that is emptied for a run alone, or that has one; -1 for none. */
   #reserved = -1;
   #flushing = false;
@@ -128,10 +130,11 @@ export class Executors {
     if (this.#slots.delete(executor) && this.#reserved === executor) this.#aloneMayGo();
   }
 
-  /**
-   * Takes the one place for a run that must be alone; false when it is taken. One at a time a worker: a second one would
-   * only be held, and would count as lost again if the first takes the whole process with it.
-   */
+  get isAloneFree(): boolean {
+    return !this.#aloneTaken;
+  }
+
+  /** Takes the one place for a run that must be alone; false when it is taken. One at a time a worker: two could both be the one at fault. */
   takeAlone(): boolean {
     if (this.#aloneTaken) return false;
     this.#aloneTaken = true;
@@ -142,6 +145,7 @@ export class Executors {
   leaveAlone(): void {
     this.#aloneTaken = false;
     this.#nextSuspect();
+    if (!this.#aloneTaken) this.onAloneFree();
   }
 
   /** Hands a run over that must be alone, as soon as the place is free. Its worker lives, so it is held here and nothing is lost. */
