@@ -13,6 +13,14 @@ describe('a broker as stats shows it', () => {
       { transport: 'amqp', hostname: 'rabbit', port: 5672, virtual_host: 'my/host', login_method: 'PLAIN' },
     ],
     ['amqps://rabbit', { transport: 'amqp', virtual_host: '/', ssl: true }],
+    [
+      'rediss+sentinel://:secret@one:26380,two,three:1/2?master=m&sentinel_password=secret',
+      { transport: 'sentinel', hostname: 'one', port: 26_380, virtual_host: '2', ssl: true },
+    ],
+    [
+      'redis+cluster://one,two:7001/?prefix={shop}:',
+      { transport: 'redis', hostname: 'one', port: 6379, virtual_host: '0', ssl: false },
+    ],
     ['file:./queue.db', { transport: 'file', hostname: null, port: null, virtual_host: null }],
     ['memory:', { transport: 'memory', hostname: null }],
     ['nonsense', { transport: 'unknown', hostname: null }],

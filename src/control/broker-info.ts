@@ -5,6 +5,10 @@ const TRANSPORTS: Readonly<Record<string, string>> = {
   'redis:': 'redis',
   'rediss:': 'redis',
   'sentinel:': 'sentinel',
+  'redis+sentinel:': 'sentinel',
+  'rediss+sentinel:': 'sentinel',
+  'redis+cluster:': 'redis',
+  'rediss+cluster:': 'redis',
   'amqp:': 'amqp',
   'amqps:': 'amqp',
   'file:': 'file',
@@ -15,7 +19,9 @@ const PORTS: Readonly<Record<string, number>> = { redis: 6_379, sentinel: 26_379
 /** @param brokerUrl one, or several with `;` between them */
 export function brokerInfo(brokerUrl: string): object {
   const [first = '', ...others] = brokerUrl.split(';');
-  const parsed = URL.canParse(first) ? new URL(first) : null;
+  // of sentinels and of a cluster's nodes the first: a list of hosts is no URL
+  const plain = first.replace(/^([a-z+]+:\/\/(?:[^/?@]*@)?[^/?,]*),[^/?]*/i, '$1');
+  const parsed = URL.canParse(plain) ? new URL(plain) : null;
   const transport = TRANSPORTS[parsed?.protocol ?? ''] ?? 'unknown';
   const path = decodeURIComponent(parsed?.pathname.slice(1) ?? '');
   const isServer = parsed !== null && parsed.hostname !== '';
@@ -25,7 +31,7 @@ export function brokerInfo(brokerUrl: string): object {
     virtual_host: isServer ? path || (transport === 'redis' ? '0' : '/') : null,
     port: isServer ? Number(parsed.port) || (PORTS[transport] ?? null) : null,
     insist: false,
-    ssl: /^(?:rediss|amqps):/i.test(first),
+    ssl: /^(?:rediss|amqps)[:+]/i.test(first),
     transport,
     connect_timeout: 5,
     transport_options: {},

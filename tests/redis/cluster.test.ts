@@ -5,6 +5,7 @@ import { openRedisBroker } from '../../src/brokers/redis/index.js';
 import { defineScript, RedisConnection } from '../../src/clients/redis.js';
 import { parseRedisUrl } from '../../src/clients/redis-url.js';
 import { silentLogger } from '../../src/core/logger.js';
+import { createApp, taskContext } from '../../src/index.js';
 import { openRedisResults } from '../../src/results/redis/index.js';
 import type { ResultStore } from '../../src/results/result-store.js';
 import { Collector, message, outgoing, sendIds, until, untilWall } from '../../src/testing/conformance/broker-kit.js';
@@ -193,6 +194,28 @@ describe.skipIf(missing !== null)(missing === null ? 'a Redis Cluster' : `a Redi
     },
     60_000,
   );
+
+  test('runs the tasks of an app, later and again too, and its workers answer', async () => {
+    const made = await cluster();
+    const app = createApp({ name: 'clustered', broker: made.url(PREFIX), logger: silentLogger });
+    opened.push(app);
+    const add = app.fn('add', (x: number, y: number) => x + y);
+    const flaky = app.fn(
+      'flaky',
+      () => {
+        const { attempt } = taskContext();
+        if (attempt === 1) throw new Error('once more');
+        return attempt;
+      },
+      { retry: { max: 2, base: '50ms', backoff: 'fixed', jitter: 'none' } },
+    );
+    const worker = await app.worker({ pool: 'inline', name: 'w1@cluster', logger: silentLogger });
+    opened.unshift(worker);
+    expect(await (await add.send(2, 3)).result({ timeout: '20s' })).toBe(5);
+    expect(await (await add.with({ countdown: '1s' }).send(4, 5)).result({ timeout: '20s' })).toBe(9);
+    expect(await (await flaky.send()).result({ timeout: '20s' })).toBe(2);
+    expect([...(await app.control.ping({ timeout: '10s' })).answers.keys()]).toEqual(['w1@cluster']);
+  }, 60_000);
 
   test('and a server that is none are told from each other, with the right URL', async () => {
     const made = await cluster();
