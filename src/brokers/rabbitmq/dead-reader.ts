@@ -20,6 +20,8 @@ export class DeadReader {
   readonly #channel: Channel;
   readonly #queue: string;
   #arrived: Message[] = [];
+  /** Of the subscriptions; one a step. */
+  readonly #tags: string[] = [];
   #onArrival: () => void = () => undefined;
   #failure: Error | null = null;
   /** The sum of all prefetch, and how much of it is used; what came by get uses none. */
@@ -78,6 +80,18 @@ export class DeadReader {
     return this.#left;
   }
 
+  /** Acknowledges all that was read so far, in one frame. Of single ones a quorum queue may lose those that its channel had not passed on when it closed. */
+  ackThrough(message: Message): void {
+    this.#channel.ack(message, true);
+    this.#unacked = this.#arrived.filter(isSubscribed).length;
+  }
+
+  /** Nothing more comes. Resolves with what has come and was not read. */
+  async stop(): Promise<readonly Message[]> {
+    await Promise.all(this.#tags.splice(0).map((tag) => this.#channel.cancel(tag)));
+    return this.#arrived.splice(0);
+  }
+
   /** Everything that was not acknowledged is back in its place when this resolves. */
   async close(): Promise<void> {
     await this.#channel.close();
@@ -97,7 +111,11 @@ export class DeadReader {
       this.#onArrival();
     };
     // Two frames one after the other: the limit is that of the subscription made after it.
-    await Promise.all([this.#channel.prefetch(prefetch, false), this.#channel.consume(this.#queue, onMessage, { noAck: false })]);
+    const [, { consumerTag }] = await Promise.all([
+      this.#channel.prefetch(prefetch, false),
+      this.#channel.consume(this.#queue, onMessage, { noAck: false }),
+    ]);
+    this.#tags.push(consumerTag);
   }
 
   async #get(): Promise<(Message & { readonly fields: { readonly messageCount?: number } }) | null> {

@@ -1,12 +1,13 @@
 /**
  * A way through a queue of RabbitMQ, for `brokers/waiting.ts`. AMQP cannot look at a message without taking it: so all are
- * taken, one step after the other, and what stays goes back to its place at the end, marked as redelivered. What is
- * delayed waits in the ladder of all queues together and is not seen.
+ * taken, one step after the other. What is delayed waits in the ladder of all queues together and is not seen.
  *
- * A quorum queue counts what is given back and may drop it for that: what it has counted once is replaced by a copy at the
- * end of the queue. A move is a confirmed copy and then the acknowledgement, so no message is ever in neither queue.
+ * In a classic queue what stays goes back to its place at the end, marked as redelivered. A quorum queue counts what is given
+ * back and may drop it for that, so it is turned once around instead: what stays is replaced, a step at a time, by copies at its
+ * end. A move is a confirmed copy and then the acknowledgement, so no message is ever in neither queue.
  */
 import type { AmqpLink, Channel, Message } from '../../clients/amqp.js';
+import type { AmqpOutgoing } from '../../clients/amqp-batch.js';
 import type { ConfirmPublisher } from '../../clients/amqp-publisher.js';
 import { AMQP_NOT_FOUND, amqpCode } from '../../clients/amqp-setup.js';
 import { BrokerError, codeOf, toError } from '../../core/errors.js';
@@ -39,10 +40,14 @@ export function rabbitmqWalk(parts: WaitingParts): (queue: string) => Promise<Wa
     const channel: Channel = await model.createChannel();
     channel.on('error', () => undefined); // told to the caller by its own rejection
     const reader = new DeadReader(channel, queue);
-    /** The last page, without what was taken of it. */
+    /** The last page, and what of it stays. */
+    let page: readonly Message[] = [];
     let left = new Set<Message>();
+    const taken = new Set<Message>();
     let begun = false;
     let total = 0;
+    /** It counts what is given back: a quorum queue. Told by its mark on messages: on the first, which is got alone, also when it is 0. */
+    let counts = false;
 
     const read = async (): Promise<readonly Message[]> => {
       if (begun) return reader.next();
@@ -56,22 +61,24 @@ export function rabbitmqWalk(parts: WaitingParts): (queue: string) => Promise<Wa
         throw declarationError(error, 'queue', queue);
       }
     };
-    const renew = async (): Promise<void> => {
-      const counted = [...left].filter(({ properties }) => Number(properties.headers?.['x-delivery-count']) > 0);
-      if (counted.length === 0) return;
-      const copies = counted.map((received) => {
-        const { content, options } = rawCopy(received);
-        const { 'x-delivery-count': _count, ...headers } = options.headers as Record<string, unknown>;
-        const { deliveryMode, expiration } = received.properties;
-        return {
-          exchange: '',
-          routingKey: queue,
-          content,
-          options: { ...options, headers, deliveryMode, expiration, mandatory: true },
-        };
-      });
-      const failures = await publisher.publish(copies, { timeoutMs: COPY_MS });
-      counted.forEach((received, index) => failures[index] === null && reader.ack(received));
+    /** Puts copies of what stays at the end of the queue, and acknowledges all of it at once. */
+    const turn = async (): Promise<void> => {
+      const last = page.at(-1);
+      if (!counts || !last) return;
+      const staying = [...left];
+      const failures = staying.length === 0 ? [] : await publisher.publish(staying.map(copyOf), { timeoutMs: COPY_MS });
+      page = [];
+      if (failures.every((failure) => failure === null)) return reader.ackThrough(last);
+      // What was copied or taken must not come back as well; what could not be copied does, and is counted.
+      const failed = new Set(staying.filter((_, index) => failures[index] !== null));
+      for (const received of [...staying, ...taken]) if (!failed.has(received)) reader.ack(received);
+    };
+    const copyOf = (received: Message): AmqpOutgoing => {
+      const { content, options } = rawCopy(received);
+      const { 'x-delivery-count': _count, ...headers } = options.headers as Record<string, unknown>;
+      const { deliveryMode, expiration } = received.properties;
+      const kept = { ...options, headers, deliveryMode, expiration, mandatory: true };
+      return { exchange: '', routingKey: queue, content, options: kept };
     };
     const broken = (error: unknown): unknown =>
       codeOf(error) !== undefined || link.model === model
@@ -91,9 +98,11 @@ export function rabbitmqWalk(parts: WaitingParts): (queue: string) => Promise<Wa
       next: async () => {
         assertOpen();
         try {
-          await renew();
-          const page = await read();
+          await turn();
+          page = await read();
           left = new Set(page);
+          taken.clear();
+          counts ||= page.some(({ properties }) => properties.headers?.['x-delivery-count'] !== undefined);
           return page.length === 0 ? null : { looked: page.length, met: page.flatMap(meet) };
         } catch (error) {
           throw broken(error);
@@ -103,7 +112,9 @@ export function rabbitmqWalk(parts: WaitingParts): (queue: string) => Promise<Wa
         assertOpen();
         const done = (received: Message): true => {
           left.delete(received);
-          reader.ack(received);
+          // Of a quorum queue with all the others of its page.
+          if (counts) taken.add(received);
+          else reader.ack(received);
           return true;
         };
         if (to === null) return messages.map(({ received }) => done(received));
@@ -126,8 +137,14 @@ export function rabbitmqWalk(parts: WaitingParts): (queue: string) => Promise<Wa
         );
       },
       close: async () => {
-        // A step that was interrupted may have left some counted: they go back as they are, and a later walk renews them.
-        await renew().catch(() => undefined);
+        if (counts)
+          await (async () => {
+            await turn();
+            // Copies that have come to us again are copied again.
+            page = await reader.stop();
+            left = new Set(page);
+            await turn();
+          })().catch(() => undefined);
         // A channel that is closed already has given everything back.
         await reader.close().catch(() => undefined);
       },
