@@ -7,6 +7,7 @@ import { checkKeys, checkObject } from '../app/config-schema.js';
 import type { Control, ControlAnswers, ControlOptions } from '../app/control-types.js';
 import type { ControlQuestion } from '../app/gateway.js';
 import { checkRevokeOptions, checkTaskIds, revokeTasks } from '../app/revoke.js';
+import { activeRun } from '../app/task-context.js';
 import type { Broker } from '../brokers/broker.js';
 import { durationMs } from '../core/duration.js';
 import { ConfigError } from '../core/errors.js';
@@ -26,7 +27,9 @@ export function createControl(host: ControlHost): Control {
   const askerOf = (broker: Broker): Asker => ({ ...shared, broker });
   const put = async <T>(question: ControlQuestion, options: ControlOptions = {}): Promise<ControlAnswers<T>> => {
     const gateway = host.gateway();
-    if (gateway.ask) return (await gateway.ask(question, options.signal)) as ControlAnswers<T>;
+    // A task that has ended waits for nobody: what it asked must not keep others from asking.
+    const signal = options.signal ?? activeRun.getStore()?.context.signal;
+    if (gateway.ask) return (await gateway.ask(question, signal)) as ControlAnswers<T>;
     return askAll<T>(askerOf(await gateway.broker()), question, options);
   };
   const call = async <T>(
