@@ -44,7 +44,7 @@ export const CONFIG_SCHEMA = {
     default: 'file:./.lovage/queue.db',
     env: 'LOVAGE_BROKER_URL',
     flag: '--broker',
-    doc: 'Where messages wait: `memory:`, `file:PATH`, `redis://`, `rediss://`, `sentinel://`, `amqp://` or `amqps://`.',
+    doc: 'Where messages wait: `memory:`, `file:PATH`, `redis://`, `rediss://`, `sentinel://`, `redis+cluster://`, `amqp://` or `amqps://`.',
   },
   results: {
     type: 'url',
