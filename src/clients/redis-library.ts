@@ -73,8 +73,19 @@ function toLibrary({ Redis: Client, Command }: { readonly Redis: typeof Redis; r
   return {
     Command,
     toCommand: (payload) => new Prepared(payload),
-    open: (target, name, tries) => new Client(clientOptions(target, name, tries)),
+    open: (target, name, tries) => silenced(new Client(clientOptions(target, name, tries))),
   };
+}
+
+/**
+ * Nobody listens to the errors of the clients that the library makes for sentinels, so it prints them to the console, for
+ * example when it ends one in its TLS handshake. What matters of them reaches us another way.
+ */
+function silenced(client: Redis): Redis {
+  const { connector } = client as unknown as { readonly connector?: { connectToSentinel?: (...args: unknown[]) => Redis } };
+  const connect = connector?.connectToSentinel?.bind(connector);
+  if (connector && connect) connector.connectToSentinel = (...args) => connect(...args).on('error', () => {});
+  return client;
 }
 
 function clientOptions(target: RedisTarget, name: string, tries: number): RedisOptions {

@@ -161,6 +161,16 @@ describe.skipIf(missing !== null)(missing === null ? 'a Redis Cluster' : `a Redi
     await until(() => load.confirmed.every((id) => collector.ids.includes(id)), 'every confirmed send', 30_000);
   }, 120_000);
 
+  test('is found although the first node of the URL does not answer', async () => {
+    const made = await cluster();
+    const owner = await made.owner(PREFIX);
+    const stopped = made.servers.find((server) => server !== owner);
+    stopped?.pause();
+    const broker = await brokerAt(`redis+cluster://127.0.0.1:${stopped?.port},127.0.0.1:${owner.port}/?prefix=${PREFIX}`);
+    await broker.connect({ timeoutMs: 10_000 });
+    stopped?.resume();
+  }, 60_000);
+
   test('is noticed to have moved the slot by a worker that has nothing to do', async () => {
     const made = await cluster();
     const url = made.url(PREFIX);

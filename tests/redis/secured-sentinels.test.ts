@@ -1,5 +1,5 @@
 /** Sentinels and servers that speak TLS only and want passwords, each their own. */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { Broker } from '../../src/brokers/broker.js';
 import { openRedisBroker } from '../../src/brokers/redis/index.js';
 import { silentLogger } from '../../src/core/logger.js';
@@ -49,10 +49,14 @@ describe.skipIf(missing !== null)(missing === null ? 'secured sentinels' : `secu
     ['the servers’ password is wrong', 'of-servers', 'wrong', 'refused the credentials'],
     ['nobody named the authority', /&ssl_ca_certs=[^&]*/, '', 'add ssl_ca_certs=FILE'],
   ])('tell what to do when %s', async (_, right, wrong, remedy) => {
+    const printed = vi.spyOn(console, 'error').mockImplementation(() => {});
     const broker = await brokerAt(set.url.replace(right, wrong));
     await expect(broker.connect({ timeoutMs: 8_000 })).rejects.toMatchObject({
       code: 'E_BROKER_AUTH',
       message: expect.stringContaining(remedy),
     });
+    await broker.close();
+    expect(printed.mock.calls).toEqual([]);
+    printed.mockRestore();
   });
 });
