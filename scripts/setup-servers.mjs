@@ -18,6 +18,7 @@ const APT_PACKAGES = [
   'python3-tzlocal',
   'python3-dateutil',
   'python3-venv',
+  'openssl',
 ];
 const POLICY = '/usr/sbin/policy-rc.d';
 const POLICY_SAVED = `${POLICY}.lovage-saved`;
