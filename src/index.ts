@@ -12,9 +12,9 @@ export type { Control, ControlAnswers, ControlOptions, Done, PausedName, PauseRe
 export type { DedupeOptions } from './app/dedupe.js';
 export type { EventStream, EventsOptions } from './app/event-stream.js';
 export type { ExecuteMiddleware, HeaderValue, Middleware, PublishMiddleware, PublishRequest } from './app/middleware.js';
+export type { QueueOptions, Queues } from './app/queues.js';
 export { type ErrorClass, type ErrorMatcher, NonRetryableError, type RetryOptions } from './app/retry-policy.js';
 export type { RevokeIdsOptions, RevokeOptions, RevokeOutcome } from './app/revoke.js';
-export type { QueueOptions, Queues } from './app/queues.js';
 export type { Route, Routes } from './app/router.js';
 export { SendManyError, type SendManyResult } from './app/send-many-error.js';
 export { Ignore, Reject, type RetrySignal, type TaskContext, taskContext } from './app/task-context.js';
@@ -23,6 +23,7 @@ export type { RemoteTaskOptions, TaskOptions } from './app/task-options.js';
 export type { BoundTask, CheckedObjectTask, FnOptions, ObjectTask, RemoteTask, SendRow, Task } from './app/task-types.js';
 export type { ArgumentsAreNotWireSafe, IsWireSafe, ResultIsNotWireSafe, WireScalar, WireValue } from './app/wire-safe.js';
 export type { Worker, WorkerOptions, WorkerStats } from './app/worker-types.js';
+export type { QueueArguments, QueueExchangeType, QueueType } from './brokers/queue-table.js';
 export type { ByteSize } from './core/byte-size.js';
 export type { Duration } from './core/duration.js';
 export type { ErrorCode } from './core/error-codes.js';

@@ -27,8 +27,17 @@ describe('amqp URLs', () => {
     expect(parseAmqpUrl('amqp://a/v;amqps://b/v').urls).toEqual(['amqp://a/v?heartbeat=10', 'amqps://b/v?heartbeat=10']);
   });
 
+  test('with several hosts have options once, at any of them', () => {
+    const options = { urls: ['amqp://a/?heartbeat=5', 'amqp://b/?heartbeat=5'], options: { queueType: 'quorum' } };
+    expect(parseAmqpUrl('amqp://a/?heartbeat=5&queue_type=quorum;amqp://b/')).toMatchObject(options);
+    expect(parseAmqpUrl('amqp://a/;amqp://b/?heartbeat=5&queue_type=quorum')).toMatchObject(options);
+    expect(refusal('amqp://a/?heartbeat=5;amqp://b/?heartbeat=6').message).toContain('heartbeat is 5 and 6');
+    expect(refusal('amqp://a/;amqp://b/?hartbeat=6').message).toContain('unknown option hartbeat');
+  });
+
   test('are shown without password and options', () => {
     expect(parseAmqpUrl('amqp://me:secret@mq/shop?heartbeat=5').shown).toBe('amqp://mq/shop');
+    expect(parseAmqpUrl('amqp://me:secret@a/shop;amqp://me:secret@b:5673').shown).toBe('amqp://a/shop;amqp://b:5673');
   });
 
   test('take options of ours, and RabbitMQ’s own names for the others', () => {

@@ -20,7 +20,7 @@ export interface AmqpUrlOptions {
 export interface AmqpTarget {
   /** One or several (`amqp://a;amqp://b`), tried in turn. They hold the password: never log them. */
   readonly urls: readonly string[];
-  /** The first URL without password and query. */
+  /** All of them without password and query. */
   readonly shown: string;
   readonly options: AmqpUrlOptions;
   /** Options for the TLS or TCP socket. */
@@ -69,6 +69,20 @@ function consumerTimeoutMs(url: string, text: string): number {
   );
 }
 
+/** Options hold for all addresses, wherever they stand: at the first, or at the end of the text. */
+function optionsOf(text: string, urls: readonly URL[]): URLSearchParams {
+  const options = new URLSearchParams();
+  for (const { searchParams } of urls)
+    for (const [key, value] of searchParams) {
+      if (!(KNOWN as readonly string[]).includes(key)) throw bad(text, `unknown option ${key}; known are ${KNOWN.join(', ')}`);
+      const before = options.get(key);
+      if (before !== null && before !== value)
+        throw bad(text, `${key} is ${before} and ${value}: options hold for all addresses, so write it once`);
+      options.set(key, value);
+    }
+  return options;
+}
+
 /** @throws ConfigError `E_CONFIG_URL` when it is malformed or has an unknown option */
 export function parseAmqpUrl(text: string): AmqpTarget {
   const parts = text
@@ -86,12 +100,9 @@ export function parseAmqpUrl(text: string): AmqpTarget {
       );
     }
   });
-  const first = parsed[0];
-  if (!first) throw new ConfigError('E_CONFIG_URL', 'the broker URL is empty: write amqp://user:password@host:5672/vhost');
-  const query = first.searchParams;
-  for (const key of query.keys()) {
-    if (!(KNOWN as readonly string[]).includes(key)) throw bad(text, `unknown option ${key}; known are ${KNOWN.join(', ')}`);
-  }
+  if (parsed.length === 0)
+    throw new ConfigError('E_CONFIG_URL', 'the broker URL is empty: write amqp://user:password@host:5672/vhost');
+  const query = optionsOf(text, parsed);
   const queueType = query.get('queue_type');
   if (queueType !== null && queueType !== 'classic' && queueType !== 'quorum')
     throw bad(text, `queue_type is ${queueType}: use classic or quorum`);
@@ -131,7 +142,7 @@ export function parseAmqpUrl(text: string): AmqpTarget {
       clean.search = `?heartbeat=${heartbeat}`;
       return clean.href;
     }),
-    shown: `${first.protocol}//${first.host}${first.pathname === '/' ? '' : first.pathname}`,
+    shown: parsed.map(({ protocol, host, pathname }) => `${protocol}//${host}${pathname === '/' ? '' : pathname}`).join(';'),
     options: {
       maxPriority: maxPriority === null ? null : wholeNumber(text, 'max_priority', maxPriority, 1, 255),
       queueType,

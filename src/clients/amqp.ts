@@ -272,8 +272,9 @@ export class AmqpLink {
       for (const waiter of [...this.#waiters]) waiter.reject(error);
       return;
     }
-    // Somebody who waits for a first connection learns at once that the credentials are wrong; a running worker keeps trying.
-    if (isRefusal(error)) {
+    // Somebody who waits for a first connection learns at once that the credentials are wrong, unless another address is left; a
+    // running worker keeps trying.
+    if (isRefusal(error) && this.#tries >= this.#target.urls.length) {
       const what = `${this.#target.shown} refused the user, password or virtual host: ${error.message}`;
       const refused = new BrokerError('E_BROKER_AUTH', what, { cause: error });
       for (const waiter of [...this.#waiters]) waiter.reject(refused);

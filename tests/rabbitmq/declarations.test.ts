@@ -201,7 +201,7 @@ app.send_task('t', queue='media', routing_key='media.python', task_id='from-pyth
     const heard: string[] = [];
     const tell = app.fn('news', (text: string) => void heard.push(text));
     const encode = app.fn('media.encode', () => Date.now());
-    const worker = await app.worker({ pool: 'inline', queues: Object.keys(queues) });
+    const worker = await app.worker({ pool: 'inline', logger: silentLogger, queues: Object.keys(queues) });
     try {
       await tell.with({ ignoreResult: true }).send('hello');
       const dueMs = Date.now() + 1_500;
