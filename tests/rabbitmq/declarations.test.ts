@@ -10,7 +10,15 @@ import type { Broker } from '../../src/brokers/broker.js';
 import { openBroker } from '../../src/brokers/from-url.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { createApp } from '../../src/index.js';
-import { drain, expectDepth, message, outgoing, sendIds, uniqueQueue } from '../../src/testing/conformance/broker-kit.js';
+import {
+  Collector,
+  drain,
+  expectDepth,
+  message,
+  outgoing,
+  sendIds,
+  uniqueQueue,
+} from '../../src/testing/conformance/broker-kit.js';
 import { hasCelery, PYTHONS } from '../support/celery.js';
 import { onPrivateNode } from './private-node.js';
 
@@ -142,6 +150,35 @@ app.send_task('t', queue='media', routing_key='media.python', task_id='from-pyth
     expect(await drain(broker, fast, 3)).toEqual(['p9', 'p4', 'p0']);
     expect(await drain(broker, plain, 1)).toEqual(['x']);
   });
+
+  const DELAYED_BY_PYTHON = `
+import sys
+from celery import Celery
+from kombu import Exchange, Queue
+app = Celery('t', broker=sys.argv[1])
+topic = dict(exchange=Exchange('films', type='topic'), queue_arguments={'x-queue-type': 'quorum'})
+app.conf.task_queues = [Queue('films', routing_key='films.#', **topic), Queue('films.dvd', routing_key='films.dvd', **topic)]
+app.send_task('t', queue='films', routing_key='films.video', countdown=2, task_id='from-python')
+`;
+
+  test.skipIf(!hasCelery('5.6'))(
+    'what a Celery 5.6 client delays for a topic exchange comes to its queue, and ours for another queue does not',
+    async () => {
+      const topic = { exchange: 'films', exchangeType: 'topic', type: 'quorum' } as const;
+      const broker = await open({
+        films: { ...topic, routingKey: 'films.#' },
+        'films.dvd': { ...topic, routingKey: 'films.dvd' },
+      });
+      const films = await Collector.open(broker, { films: 5 }, { acking: true });
+      const dvd = await Collector.open(broker, { 'films.dvd': 5 }, { acking: true });
+      execFileSync(PYTHONS['5.6'], ['-c', DELAYED_BY_PYTHON, node.server.url], { stdio: 'pipe' });
+      await broker.publish([outgoing('films.dvd', 'ours', { notBeforeMs: Date.now() + 1_000 })], { timeoutMs: 10_000 });
+      await films.atLeast(1);
+      await dvd.atLeast(1);
+      // asked after both: what went astray has been there for a second
+      expect([films.ids, dvd.ids]).toEqual([['from-python'], ['ours']]);
+    },
+  );
 
   test('arguments that no queue may have are told, instead of taking them for a queue of somebody else', async () => {
     const queue = uniqueQueue('refused');

@@ -5,6 +5,8 @@
 import type { AmqpUrlOptions } from '../../clients/amqp-url.js';
 import { ConfigError } from '../../core/errors.js';
 import { declarationIn, type QueueDeclaration, type QueueTable, type QueueType } from '../queue-table.js';
+import { topicMatcher } from '../topic-pattern.js';
+import { delayBinding, delayWord, digestWord, LONGEST_WORD } from './delay.js';
 
 /** How queues are to be declared. Bounded by the table, which is the app's code. */
 export class DeclaredQueues {
@@ -13,6 +15,8 @@ export class DeclaredQueues {
   readonly #defaultType: QueueType | null;
   /** Exchange → queues of the table that are bound to it. */
   readonly #byExchange = new Map<string, readonly string[]>();
+  /** Patterns by which delayed messages of Celery's clients come to queues, and those queues. */
+  readonly #delayPatterns: readonly { readonly queue: string; readonly key: string; fits(name: string): boolean }[];
   /** Some queue is a quorum queue, so that Celery's clients use the delay ladder. */
   readonly anyQuorum: boolean;
 
@@ -33,6 +37,7 @@ export class DeclaredQueues {
       this.#byExchange.set(exchange, [...(this.#byExchange.get(exchange) ?? []), name]);
     }
     this.anyQuorum = this.#defaultType === 'quorum' || names.some((name) => this.isQuorum(name));
+    this.#delayPatterns = this.anyQuorum ? names.flatMap((name) => this.#delayPattern(name)) : [];
   }
 
   /** The queue as it is to be declared; one that is not in the table as Celery creates those that are missing. */
@@ -56,6 +61,29 @@ export class DeclaredQueues {
   /** Queues of the table that are bound to the exchange. */
   boundTo(exchange: string): readonly string[] {
     return this.#byExchange.get(exchange) ?? [];
+  }
+
+  /**
+   * What binds the queue to the end of the delay ladder: its own word, and the key that Celery's clients put behind the bits of a
+   * delayed message for an exchange that is not direct.
+   */
+  delayKeys(queue: string): readonly string[] {
+    const word = this.delayWord(queue);
+    const keys = this.#delayPatterns.filter((pattern) => pattern.queue === queue).map(({ key }) => delayBinding(queue, key));
+    return [...new Set([delayBinding(queue, word), ...keys])];
+  }
+
+  /** The queue's part of our delayed routing keys: no other queue's pattern may fit it, or that queue would get a copy. */
+  delayWord(queue: string): string {
+    const taken = this.#delayPatterns.some((pattern) => pattern.queue !== queue && pattern.fits(queue));
+    return taken ? digestWord(queue) : delayWord(queue);
+  }
+
+  /** None for a pattern that begins wild: it would take what others delay for their queues. A Python worker's own binding takes those. */
+  #delayPattern(queue: string): { queue: string; key: string; fits(name: string): boolean }[] {
+    const { exchangeType, routingKey: key } = this.of(queue);
+    if (exchangeType === 'direct' || key === '' || /^[#*]/.test(key) || Buffer.byteLength(key) > LONGEST_WORD) return [];
+    return [{ queue, key, fits: topicMatcher(key) }];
   }
 
   /** Queues of the table that get what the broker drops from this one: without them it would be lost. */

@@ -16,7 +16,7 @@ export const DELIVERY_EXCHANGE = 'celery_delayed_delivery';
 const LONGEST_S = 2 ** DELAY_LEVELS - 1;
 const STEP_MS = 100;
 /** 28 words of bits with their dots; a routing key has at most 255 bytes. */
-const LONGEST_WORD = 255 - 2 * DELAY_LEVELS;
+export const LONGEST_WORD = 255 - 2 * DELAY_LEVELS;
 const ANY_BITS = '*.'.repeat(DELAY_LEVELS);
 
 /** Where to publish so that a message comes to its queue after a delay. */
@@ -44,13 +44,16 @@ export type Declaration =
  */
 export function delayWord(queue: string): string {
   const wild = queue.includes('*') || queue.includes('#');
-  return wild || Buffer.byteLength(queue) > LONGEST_WORD
-    ? `lovage-${createHash('sha256').update(queue).digest('hex').slice(0, 40)}`
-    : queue;
+  return wild || Buffer.byteLength(queue) > LONGEST_WORD ? digestWord(queue) : queue;
+}
+
+/** A word that no pattern of people's fits. */
+export function digestWord(queue: string): string {
+  return `lovage-${createHash('sha256').update(queue).digest('hex').slice(0, 40)}`;
 }
 
 /** The pattern that binds a queue: exactly 28 bits before its name. Celery's `#.name` would give queue `b` what is meant for `a.b`. */
-export const delayBinding = (queue: string): string => ANY_BITS + delayWord(queue);
+export const delayBinding = (queue: string, word = delayWord(queue)): string => ANY_BITS + word;
 
 /** The 28 bits of a number of seconds, most significant first, joined by dots. */
 export function delayBits(seconds: number): string {
@@ -58,10 +61,10 @@ export function delayBits(seconds: number): string {
 }
 
 /** The route for a delay; rounded up to a tenth of a second, so that nothing is ever early. */
-export function delayRoute(delayMs: number, queue: string): DelayRoute {
+export function delayRoute(delayMs: number, queue: string, word = delayWord(queue)): DelayRoute {
   const tenths = Math.ceil(delayMs / STEP_MS);
   const seconds = Math.floor(tenths / 10);
-  const routingKey = `${delayBits(Math.min(seconds, LONGEST_S))}.${delayWord(queue)}`;
+  const routingKey = `${delayBits(Math.min(seconds, LONGEST_S))}.${word}`;
   const stageMs = (tenths % 10) * STEP_MS;
   return stageMs === 0 || seconds > LONGEST_S
     ? { exchange: `celery_delayed_${DELAY_LEVELS - 1}`, routingKey, stageMs: null }

@@ -91,7 +91,7 @@ export class QueuePublisher {
         const routingKey = to.routingKey ?? to.queue;
         outgoing[index] = { exchange: to.exchange, routingKey, ...encodeForQueue(message, priority, 'queue') };
       } else if (notBeforeMs !== undefined && notBeforeMs > nowMs) {
-        const { exchange, routingKey } = delayRoute(notBeforeMs - nowMs + 1, to.queue);
+        const { exchange, routingKey } = delayRoute(notBeforeMs - nowMs + 1, to.queue, this.#topology.delayWord(to.queue));
         outgoing[index] = { exchange, routingKey, ...encodeForQueue(message, priority, 'delay') };
       } else {
         outgoing[index] = { exchange: '', routingKey: to.queue, ...encodeForQueue(message, priority, 'queue') };

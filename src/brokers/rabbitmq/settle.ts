@@ -138,7 +138,7 @@ export class Settler {
       await this.#topology.delay(queue, TRY_MS);
       return this.#later(message, untilMs, queue); // that may have taken seconds
     }
-    const { exchange, routingKey } = delayRoute(delayMs + 1, queue);
+    const { exchange, routingKey } = delayRoute(delayMs + 1, queue, this.#topology.delayWord(queue));
     return { exchange, routingKey, ...encodeForQueue(message, undefined, 'delay') };
   }
 }

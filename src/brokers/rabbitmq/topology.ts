@@ -17,7 +17,7 @@ import { BrokerError, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { QueueArguments } from '../queue-table.js';
 import type { DeclaredQueues } from './declared.js';
-import { DELIVERY_EXCHANGE, type Declaration, delayBinding, LAST_STAGE, ladder, stages } from './delay.js';
+import { DELIVERY_EXCHANGE, type Declaration, LAST_STAGE, ladder, stages } from './delay.js';
 
 export type ExchangeKind = 'direct' | 'fanout' | 'topic';
 
@@ -83,6 +83,11 @@ export class Topology {
     return performance.now() - (this.#delayedAtMs.get(queue) ?? 0) < DELAY_TRUSTED_MS;
   }
 
+  /** The queue's part of a delayed routing key. */
+  delayWord(queue: string): string {
+    return this.#declared.delayWord(queue);
+  }
+
   /** After a reconnect, or when something turned out to be missing: the next use declares again. */
   forget(): void {
     this.#done.clear();
@@ -146,7 +151,11 @@ export class Topology {
       for (const key of [`q:${queue}`, `d:${queue}`]) this.#done.delete(key);
     await this.queue(queue, timeoutMs);
     await this.#once(`d:${queue}`, async () => {
-      await this.#all([{ kind: 'bind-queue', queue, exchange: DELIVERY_EXCHANGE, key: delayBinding(queue) }], timeoutMs);
+      const keys = this.#declared.delayKeys(queue);
+      await this.#all(
+        keys.map((key) => ({ kind: 'bind-queue', queue, exchange: DELIVERY_EXCHANGE, key })),
+        timeoutMs,
+      );
       this.#delayedAtMs.set(queue, performance.now());
     });
   }
