@@ -17,9 +17,14 @@ const STOPS = [
   'results/result-store.ts',
 ] as const;
 
-/** What a message touches in a driver: whole folders, or the files on its way. */
+/** What a message touches in a driver: the files on its way, or whole folders. */
 const DRIVERS = {
-  memory: ['brokers/memory', 'results/memory'],
+  memory: [
+    ...['index', 'consumer', 'queue', 'space'].map((file) => `brokers/memory/${file}.ts`),
+    // a message that says more than most: parked, or sent under a key
+    ...['dead-letters', 'send-keys'].map((file) => `brokers/memory/${file}.ts`),
+    'results/memory',
+  ],
   redis: [
     'brokers/redis/publish.ts',
     'brokers/redis/consume.ts',

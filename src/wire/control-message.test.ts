@@ -126,7 +126,10 @@ describe('replies', () => {
       { replyTo: { exchange: 'reply.celery.pidbox', routingKey: 'me' }, ticket: 't', clock: 3 },
     );
     expect([reply.exchange, reply.routingKey]).toEqual(['reply.celery.pidbox', 'me']);
-    expect(decodeControlReply(reply.message)).toEqual({ ticket: 't', clock: 3, answers: [['w1@h', { ok: 'pong' }]] });
+    expect(decodeControlReply(reply.message)).toEqual({
+      ...{ ticket: 't', clock: 3, next: null },
+      answers: [['w1@h', { ok: 'pong' }]],
+    });
     expect(
       encodeControlReply('w', undefined, { replyTo: { exchange: '', routingKey: '' }, ticket: 't', clock: 0 }).message.body.data,
     ).toBe('{"w":null}');
