@@ -38,6 +38,7 @@ async function openBrokerFixture(): Promise<BrokerFixture> {
 brokerConformance('memory', openBrokerFixture, {
   gaps: [
     { capability: 'shared', why: 'it lives in one process' },
+    { capability: 'queueDeclarations', why: 'a queue is its name and nothing more' },
     { capability: 'durable', why: 'it lives in memory' },
     { capability: 'celery', why: 'it lives in one process' },
     { capability: 'connections', why: 'it has none' },
