@@ -1,6 +1,6 @@
 /**
  * An app's `queues` on a real broker: declared equal to what Celery declares for the same options, with every option tried, and
- * messages that go by exchange.
+ * messages that go by exchange. Long because all its tests share one private node.
  */
 import { execFileSync } from 'node:child_process';
 import { afterEach, expect, test } from 'vitest';
@@ -8,7 +8,7 @@ import type { Queues } from '../../src/app/queues.js';
 import { resolveQueues } from '../../src/app/queues.js';
 import type { Broker } from '../../src/brokers/broker.js';
 import { openBroker } from '../../src/brokers/from-url.js';
-import { silentLogger } from '../../src/core/logger.js';
+import { type Logger, silentLogger } from '../../src/core/logger.js';
 import { createApp } from '../../src/index.js';
 import {
   Collector,
@@ -138,6 +138,69 @@ app.send_task('t', queue='media', routing_key='media.python', task_id='from-pyth
     });
   });
 
+  /** Sends one after the other, and says which the queue took. */
+  async function taken(broker: Broker, queue: string, ids: readonly string[]): Promise<(string | null)[]> {
+    const codes: (string | null)[] = [];
+    for (const id of ids) codes.push((await broker.publish([outgoing(queue, id)], { timeoutMs: 10_000 }))[0]?.code ?? null);
+    return codes;
+  }
+
+  test.each(['classic', 'quorum'] as const)(
+    'the limits of %s queues hold: lengths, bytes, times and what is dropped',
+    async (type) => {
+      const [oldest, bytes, late, dropped, unused] = ['oldest', 'bytes', 'late', 'dropped', 'unused'].map((name) =>
+        uniqueQueue(`${type}-${name}`),
+      ) as [string, string, string, string, string];
+      const deadLetters = { deadLetterExchange: '', deadLetterRoutingKey: dropped };
+      const broker = await open({
+        [oldest]: { type, maxLength: 1, overflow: 'drop-head', ...deadLetters },
+        [bytes]: { type, maxLengthBytes: '1KB', overflow: 'reject-publish' },
+        [late]: { type, messageTtl: '200ms', ...deadLetters },
+        [unused]: { type, expires: '1s' },
+        [dropped]: { type },
+      });
+      expect(await taken(broker, oldest, ['1', '2'])).toEqual([null, null]);
+      expect(await drain(broker, dropped, 1)).toEqual(['1']);
+      expect(await drain(broker, oldest, 1)).toEqual(['2']);
+      // a quorum queue may take some more than its limit
+      const forty = Array.from({ length: 40 }, (_, index) => `${index}`);
+      const codes = await taken(broker, bytes, forty);
+      expect([codes[0], codes.at(-1)]).toEqual([null, 'E_PUBLISH_FAILED']);
+      expect(await taken(broker, late, ['x'])).toEqual([null]);
+      expect(await drain(broker, dropped, 1)).toEqual(['x']);
+      await broker.declare(unused);
+      const names = (): unknown[] => list('list_queues', 'name').map(({ name }) => name);
+      await expect.poll(names, { timeout: 20_000, interval: 1_000 }).not.toContain(unused);
+      expect(names()).toContain(dropped);
+    },
+    60_000,
+  );
+
+  test('reject-publish-dlx fails the send of a full classic queue, and keeps a copy where dead letters go', async () => {
+    const [full, dropped] = [uniqueQueue('full-dlx'), uniqueQueue('dropped-dlx')];
+    const broker = await open({
+      [full]: { maxLength: 1, overflow: 'reject-publish-dlx', deadLetterExchange: '', deadLetterRoutingKey: dropped },
+      [dropped]: {},
+    });
+    expect(await taken(broker, full, ['1', '2'])).toEqual([null, 'E_PUBLISH_FAILED']);
+    expect(await drain(broker, dropped, 1)).toEqual(['2']);
+  });
+
+  test.each(['direct', 'topic', 'fanout'] as const)(
+    'quorum queues are bound to a %s exchange',
+    async (exchangeType) => {
+      const exchange = uniqueQueue(`quorum-${exchangeType}`);
+      const [one, two] = [`${exchange}.1`, `${exchange}.2`];
+      const row = { exchange, exchangeType, type: 'quorum' } as const;
+      const broker = await open({ [one]: { ...row, routingKey: 'k.1' }, [two]: { ...row, routingKey: 'k.2' } });
+      const sent = { to: { queue: one, exchange, routingKey: 'k.1' }, message: message('x') };
+      expect(await broker.publish([sent], { timeoutMs: 20_000 })).toEqual([null]);
+      expect(await drain(broker, one, 1)).toEqual(['x']);
+      await expectDepth(broker, two, { ready: exchangeType === 'fanout' ? 1 : 0 });
+    },
+    30_000,
+  );
+
   test('defaultQueueType makes quorum queues of those that say nothing, and classic ones keep their priorities', async () => {
     const [plain, fast] = [uniqueQueue('plain'), uniqueQueue('fast')];
     const broker = await open({ [fast]: { type: 'classic', maxPriority: 9 } }, 'quorum');
@@ -179,6 +242,20 @@ app.send_task('t', queue='films', routing_key='films.video', countdown=2, task_i
       expect([films.ids, dvd.ids]).toEqual([['from-python'], ['ours']]);
     },
   );
+
+  test('priorities for quorum queues are told of once, and nothing is lost by them', async () => {
+    const queue = uniqueQueue('no-priorities');
+    const warnings: string[] = [];
+    const logger: Logger = { ...silentLogger, warn: (_, text) => void warnings.push(String(text)), child: () => logger };
+    const queues = resolveQueues({}, 'quorum');
+    const broker = await openBroker({ url: node.server.url, queues, logger, role: 'engine' });
+    closing.push(() => broker.close());
+    expect(broker.capabilities.priorities).toContain("type: 'classic'");
+    for (const priority of [0, 9])
+      expect(await broker.publish([outgoing(queue, `p${priority}`, { priority })], { timeoutMs: 10_000 })).toEqual([null]);
+    expect(await drain(broker, queue, 2)).toEqual(['p0', 'p9']);
+    expect(warnings).toEqual([expect.stringContaining('knows no priorities')]);
+  });
 
   test('arguments that no queue may have are told, instead of taking them for a queue of somebody else', async () => {
     const queue = uniqueQueue('refused');

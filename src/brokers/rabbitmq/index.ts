@@ -30,7 +30,7 @@ import type {
 } from '../broker.js';
 import type { DeadLetters } from '../dead-letters.js';
 import type { Pauses } from '../pauses.js';
-import { NO_QUEUE_TABLE } from '../queue-table.js';
+import { NO_QUEUE_TABLE, type QueueTable } from '../queue-table.js';
 import type { Revocations } from '../revocations.js';
 import { WalkedMessages } from '../waiting.js';
 import { encodeForQueue } from './codec.js';
@@ -54,15 +54,19 @@ export { DEAD_QUEUE } from './topology.js';
 const DECLARE_MS = 10_000;
 const BROADCAST_MS = 5_000;
 
-function capabilitiesOf({ options }: AmqpTarget): BrokerCapabilities {
+function priorities({ options }: AmqpTarget, table: QueueTable): true | string {
+  if (options.maxPriority !== null) return true;
+  return (options.queueType ?? table.defaultType) === 'quorum'
+    ? "quorum queues know no priorities as Celery has them: declare the queue with type: 'classic' and maxPriority in `queues`"
+    : 'queues are declared plainly, as Celery does, and RabbitMQ honours priorities only where a queue has x-max-priority: give them maxPriority in `queues`, or add ?max_priority=9 to the URL, for every client of these queues';
+}
+
+function capabilitiesOf(target: AmqpTarget, table: QueueTable): BrokerCapabilities {
   return {
     shared: true,
     durable: true,
     delayedPublish: true,
-    priorities:
-      options.maxPriority !== null
-        ? true
-        : 'queues are declared plainly, as Celery does, and RabbitMQ honours priorities only where a queue has x-max-priority: give them maxPriority in `queues`, or add ?max_priority=9 to the URL, for every client of these queues',
+    priorities: priorities(target, table),
     peek: 'RabbitMQ has no way to look at a message without taking it: it is put back where it was, but marked as redelivered',
     countsLosses:
       'RabbitMQ tells that a message was delivered before, and not why: the first worker that dies with a message is not counted, the others are',
@@ -106,15 +110,16 @@ class RabbitmqBroker implements Broker {
   #closed = false;
 
   constructor(target: AmqpTarget, options: BrokerOptions) {
+    const table = options.queues ?? NO_QUEUE_TABLE;
     this.#options = options;
-    this.capabilities = capabilitiesOf(target);
+    this.capabilities = capabilitiesOf(target, table);
     this.#publishLink = new AmqpLink(target, `lovage ${options.role} publish`, options.logger);
     this.#consumeLink = new AmqpLink(target, `lovage ${options.role} consume`, options.logger);
     this.#publishSetup = new SetupChannel(this.#publishLink);
     this.#consumeSetup = new SetupChannel(this.#consumeLink);
     this.#publisher = new ConfirmPublisher(this.#publishLink);
     // Under an alarm a publishing connection answers nothing, so an engine declares and asks on the other one.
-    const declared = new DeclaredQueues(options.queues ?? NO_QUEUE_TABLE, target.options);
+    const declared = new DeclaredQueues(table, target.options);
     this.#topology = new Topology(() => this.#setup(), declared, options.logger);
     this.#queuePublisher = new QueuePublisher(this.#publisher, this.#topology);
     this.#settler = new Settler(this.#publisher, this.#topology, options.logger, Date.now);

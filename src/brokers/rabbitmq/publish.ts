@@ -86,6 +86,7 @@ export class QueuePublisher {
     const nowMs = Date.now();
     for (let index = 0; index < messages.length; index += 1) {
       const { to, message, priority, notBeforeMs } = messages[index]!;
+      if (priority !== undefined) this.#topology.noticePriority(to.queue);
       if (to.exchange) {
         // At once also with a time: the ladder leads to queues. The worker that gets it reads its eta and puts it off, as with Celery's.
         const routingKey = to.routingKey ?? to.queue;

@@ -61,6 +61,8 @@ export class Topology {
   /** Queues declared since the start, for `queues()`; survives reconnects. */
   readonly #queues = new Set<string>();
 
+  #warnedOfPriority = false;
+
   constructor(setup: () => SetupChannel, declared: DeclaredQueues, logger: Logger) {
     this.#setup = setup;
     this.#declared = declared;
@@ -86,6 +88,16 @@ export class Topology {
   /** The queue's part of a delayed routing key. */
   delayWord(queue: string): string {
     return this.#declared.delayWord(queue);
+  }
+
+  /** Says once that a priority has no effect: the sender chose it for a reason. */
+  noticePriority(queue: string): void {
+    if (this.#warnedOfPriority || !this.#declared.isQuorum(queue)) return;
+    this.#warnedOfPriority = true;
+    this.#logger.warn(
+      { queue },
+      "a quorum queue knows no priorities: declare it with type: 'classic' and maxPriority, or leave them out",
+    );
   }
 
   /** After a reconnect, or when something turned out to be missing: the next use declares again. */
