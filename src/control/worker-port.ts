@@ -4,6 +4,7 @@
  *
  * Everything here answers at once from what the engine has in memory, or starts something and says that it has begun.
  */
+import type { QueueDeclaration } from '../brokers/queue-table.js';
 import type { WireMessage } from '../wire/message.js';
 import type { TaskHeaders } from '../wire/task-message.js';
 
@@ -122,6 +123,8 @@ export interface WorkerPort {
   settings(withDefaults: boolean): Readonly<Record<string, unknown>>;
   /** Consumed now. */
   queues(): readonly string[];
+  /** How the app declares it, where the broker takes declarations; `null`: by its name alone. */
+  declaration(queue: string): QueueDeclaration | null;
   /** Begins to consume it; a failure is logged. */
   addQueue(queue: string): void;
   /** Stops consuming it; what is held goes on. */

@@ -108,6 +108,7 @@ function worker({ events = true, autoscales = false, running = [], queues = ['ce
     scheduled: () => SCHEDULED,
     tasks,
     queues: () => queues,
+    declaration: () => null,
     addQueue: (queue) => void queues.push(queue),
     removeQueue: (queue) => void queues.splice(queues.indexOf(queue), 1),
     setTimeLimits: (task) => tasks().some(({ name }) => name === task),

@@ -206,7 +206,7 @@ export function controlSuite(name: string, openServer: () => Promise<ControlBrok
       expect(await one('add_consumer', { queue })).toEqual({ ok: `add consumer ${queue}` });
       expect(await waiting.result({ timeout: '10s' })).toBe(2);
       expect(await one('add_consumer', { queue: 'x', exchange: 'y', exchange_type: 'topic', routing_key: 'z.#' })).toEqual({
-        error: expect.stringMatching(/^ValueError\('a Lovage worker consumes x with a direct exchange/),
+        error: expect.stringMatching(/^ValueError\('a Lovage worker consumes x with the direct exchange/),
       });
     });
 

@@ -322,6 +322,14 @@ app.send_task('t', queue='films', routing_key='films.video', countdown=2, task_i
       const handle = await encode.with({ countdown: '1500ms' }).send();
       expect(await handle.result({ timeout: '20s' })).toBeGreaterThanOrEqual(dueMs);
       await expect.poll(() => heard, { timeout: 10_000 }).toEqual(['hello', 'hello']);
+      const { answers } = await app.control.activeQueues({ timeout: '5s' });
+      expect([...answers.values()].flat().find(({ name }) => name === media)).toMatchObject({
+        exchange: { name: media, type: 'topic' },
+        routing_key: 'media.#',
+      });
+      const other = { queue: media, exchange_type: 'fanout' };
+      const { errors } = await app.control.call('add_consumer', other, { timeout: '5s' });
+      expect([...errors.values()]).toEqual([expect.stringContaining(`with the topic exchange ${media}`)]);
     } finally {
       await worker.close();
       await app.close();

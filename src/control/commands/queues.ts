@@ -1,4 +1,5 @@
 /** Queues: `add_consumer`, `cancel_consumer`, `active_queues`. */
+import type { QueueDeclaration } from '../../brokers/queue-table.js';
 import type { CommandArgs, CommandContext, ControlCommand } from '../command.js';
 import { CommandError, ok, textOf } from '../command.js';
 
@@ -20,33 +21,40 @@ export const queueCommands: readonly ControlCommand[] = [
       return ok(`no longer consuming from ${queue}`);
     },
   },
-  { name: 'active_queues', run: (_args, { port }) => port.queues().map(describe) },
+  { name: 'active_queues', run: (_args, { port }) => port.queues().map((name) => describe(name, port.declaration(name))) },
 ];
 
-/** Queues of Lovage are bound as Celery's are by default: a direct exchange and a routing key of the queue's own name. */
+/** Queues are bound as the app declares them, else as Celery's are by default: a direct exchange and a key of the queue's own name. */
 function addConsumer(args: CommandArgs, { port, logger }: CommandContext): object {
   const queue = textOf(args, 'queue');
   const { exchange, exchange_type: type, routing_key: key } = args;
-  const isPlain =
-    [exchange, key].every((value) => value == null || value === '' || value === queue) &&
-    (type == null || type === '' || type === 'direct');
-  if (!isPlain)
+  const declared = port.declaration(queue) ?? plain(queue);
+  const same = (value: unknown, ours: string): boolean => value == null || value === '' || value === ours;
+  if (!same(exchange, declared.exchange) || !same(type, declared.exchangeType) || !same(key, declared.routingKey))
     throw new CommandError(
       'ValueError',
-      `a Lovage worker consumes ${queue} with a direct exchange and a routing key of the same name: leave exchange, exchange_type and routing_key out`,
+      `a Lovage worker consumes ${queue} with the ${declared.exchangeType} exchange ${declared.exchange} and the routing key ${declared.routingKey}: leave exchange, exchange_type and routing_key out`,
     );
   port.addQueue(queue);
   logger.info({ queue }, 'consuming from a further queue, by remote control');
   return ok(`add consumer ${queue}`);
 }
 
+const plain = (queue: string): QueueDeclaration => ({
+  exchange: queue,
+  exchangeType: 'direct',
+  routingKey: queue,
+  arguments: {},
+});
+
 /** A kombu Queue, as its `as_dict` shows it. */
-function describe(name: string): object {
+function describe(name: string, declaration: QueueDeclaration | null): object {
+  const { exchange, exchangeType, routingKey, arguments: given } = declaration ?? plain(name);
   return {
     name,
     exchange: {
-      name,
-      type: 'direct',
+      name: exchange,
+      type: exchangeType,
       arguments: null,
       durable: true,
       passive: false,
@@ -54,8 +62,8 @@ function describe(name: string): object {
       delivery_mode: null,
       no_declare: false,
     },
-    routing_key: name,
-    queue_arguments: null,
+    routing_key: routingKey,
+    queue_arguments: Object.keys(given).length > 0 ? given : null,
     binding_arguments: null,
     consumer_arguments: null,
     durable: true,

@@ -2,7 +2,9 @@
  * Remote control of this worker, put together: what it consumes and how large its pool is, both of which can change while it runs,
  * its port for commands, and the mailbox in which they arrive. Started and stopped by `engine.ts`.
  */
+
 import type { Broker, Consumer } from '../../brokers/broker.js';
+import { declarationIn, type QueueDeclaration } from '../../brokers/queue-table.js';
 import type { LamportClock } from '../../control/lamport-clock.js';
 import { Mailbox } from '../../control/mailbox.js';
 import type { WorkerPort } from '../../control/worker-port.js';
@@ -14,7 +16,7 @@ import { PoolControl } from './pool-control.js';
 import { Subscriptions } from './subscriptions.js';
 import { type EnginePortOptions, enginePort } from './worker-port.js';
 
-export interface RemoteOptions extends Omit<EnginePortOptions, 'subscriptions' | 'pool' | 'custom'> {
+export interface RemoteOptions extends Omit<EnginePortOptions, 'subscriptions' | 'declaration' | 'pool' | 'custom'> {
   readonly broker: Broker;
   /** `null` before the worker consumes, and once it stops. */
   readonly consumer: () => Consumer | null;
@@ -40,8 +42,10 @@ export class Remote {
     this.#pauses = parts.pauses;
     const { autoscale } = options;
     this.pool = new PoolControl({ executors, roster, subscriptions, autoscale, clock, load: () => active.size });
+    const declares = broker.capabilities.queueDeclarations === true;
+    const declaration = (queue: string): QueueDeclaration | null => (declares ? declarationIn(hello.queues, queue) : null);
     this.commands = new EngineCommands(executors, options.name, hello.commands);
-    this.port = enginePort({ ...parts, subscriptions, pool: this.pool, custom: this.commands });
+    this.port = enginePort({ ...parts, subscriptions, declaration, pool: this.pool, custom: this.commands });
     this.#mailbox = new Mailbox({ broker, port: this.port, clock: lamport, logger });
   }
 

@@ -34,6 +34,7 @@ export interface EnginePortOptions {
   readonly terminator: Terminator;
   readonly dispatcher: EventDispatcher;
   readonly subscriptions: Subscriptions;
+  readonly declaration: WorkerPort['declaration'];
   readonly pauses: PauseWatch;
   readonly pool: PoolControl;
   readonly custom: CustomCommands;
@@ -54,6 +55,7 @@ export function enginePort(parts: EnginePortOptions): WorkerPort {
     figures: () => figures(parts),
     settings: (withDefaults) => settings(parts, withDefaults),
     queues: () => subscriptions.names,
+    declaration: parts.declaration,
     addQueue: (queue) => subscriptions.add(queue),
     removeQueue: (queue) => subscriptions.remove(queue),
     async refreshPauses() {
