@@ -2,7 +2,7 @@
 import { describe, expect } from 'vitest';
 import type { Peeked } from '../../brokers/broker.js';
 import type { BrokerSuite } from './broker-fixture.js';
-import { Collector, drain, expectDepth, ids, outgoing, send, sendIds, uniqueQueue } from './broker-kit.js';
+import { Collector, drain, expectDepth, ids, message, outgoing, send, sendIds, uniqueQueue } from './broker-kit.js';
 
 export function queuesSuite({ it, can, patienceMs }: BrokerSuite): void {
   const idsOf = (shown: readonly Peeked[]): string[] =>
@@ -25,6 +25,25 @@ export function queuesSuite({ it, can, patienceMs }: BrokerSuite): void {
       await broker.declare(queue);
       expect(await drain(broker, queue, 1)).toEqual(['x']);
     });
+
+    can(
+      'queueDeclarations',
+      'refuses a message for an exchange that nobody declared, and sends those beside it',
+      async ({ broker }) => {
+        const queue = uniqueQueue('exchange');
+        const lost = { to: { queue, exchange: uniqueQueue('nowhere'), routingKey: 'k' }, message: message('lost') };
+        const results = await broker.publish([outgoing(queue, 'a'), lost, outgoing(queue, 'b')], { timeoutMs: 10_000 });
+        expect(results.map((result) => result && [result.code, result.outcome])).toEqual([
+          null,
+          ['E_QUEUE_MISSING', 'not-sent'],
+          null,
+        ]);
+        const collector = await Collector.open(broker, { [queue]: 5 }, { acking: true });
+        await collector.atLeast(2);
+        // the broker breaks the channel over such a message, so those beside it may come twice
+        expect([...new Set(collector.ids)].sort()).toEqual(['a', 'b']);
+      },
+    );
 
     it('tells how many messages are ready and held, a row for each queue in the order asked', async ({ broker }) => {
       const [a, b] = [uniqueQueue('a'), uniqueQueue('b')];
