@@ -4,8 +4,8 @@
  * in `conformance/storing.ts` and `conformance/waiting.ts`.
  */
 import { describe } from 'vitest';
-import { defineResultSuite, type ResultStoreConformanceOptions, type ResultStoreFixture } from './conformance/result-fixture.js';
 import { rememberingSuite } from './conformance/remembering.js';
+import { defineResultSuite, type ResultStoreConformanceOptions, type ResultStoreFixture } from './conformance/result-fixture.js';
 import { sendKeysSuite } from './conformance/send-keys.js';
 import { storingSuite } from './conformance/storing.js';
 import { waitingSuite } from './conformance/waiting.js';

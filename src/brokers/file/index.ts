@@ -26,8 +26,8 @@ import type {
 } from '../broker.js';
 import type { DeadLetters } from '../dead-letters.js';
 import { KeyedDeadLetters } from '../keyed-dead-letters.js';
-import type { Revocations } from '../revocations.js';
 import type { Pauses } from '../pauses.js';
+import type { Revocations } from '../revocations.js';
 import { WalkedMessages } from '../waiting.js';
 import { BroadcastListeners } from './broadcast-listeners.js';
 import type { DepthRow, NewBroadcastRow, PeekRow } from './call-types.js';

@@ -8,7 +8,17 @@ import type { SqliteConnection } from './driver.js';
 export type BellKind = 'messages' | 'results' | 'broadcasts' | 'replies';
 
 /** Names of numbers that are never used twice, also after a restart. */
-export type CounterName = 'message' | 'front' | 'holder' | 'claim' | 'result' | 'broadcast' | 'dead' | 'listener' | 'reply' | 'mark';
+export type CounterName =
+  | 'message'
+  | 'front'
+  | 'holder'
+  | 'claim'
+  | 'result'
+  | 'broadcast'
+  | 'dead'
+  | 'listener'
+  | 'reply'
+  | 'mark';
 
 /** What an operation may use besides its statements. */
 export interface OperationContext {
