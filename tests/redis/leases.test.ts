@@ -29,6 +29,38 @@ redisSuite(
       }
     }, 40_000);
 
+    test('of a dead worker: a busy neighbour takes what it held before most of what is new', async () => {
+      const leaseMs = 1_500;
+      const dying = await kit.broker();
+      const held = Array.from({ length: 10 }, (_, index) => `held-${index}`);
+      await sendIds(dying, 'busy', held);
+      const victim = await Collector.open(dying, { busy: 10 }, { leaseMs, name: 'dying@host' });
+      await victim.got(10);
+      const broker = await kit.broker();
+      await sendIds(
+        broker,
+        'busy',
+        Array.from({ length: 3_000 }, (_, index) => `new-${index}`),
+      );
+      await crashRedisBroker(dying);
+      // Two places, each busy for some milliseconds at a time: its credit is gone as soon as it is granted.
+      const heir = await Collector.open(broker, { busy: 2 }, { leaseMs, name: 'heir@host' });
+      let ended = 0;
+      const timer = setInterval(() => {
+        const done = heir.arrivals.slice(ended);
+        ended += done.length;
+        void heir.ack(...done).then(() => done.length > 0 && heir.consumer.grant('busy', done.length));
+      }, 4);
+      try {
+        const heldAt = (): number[] => heir.ids.flatMap((id, index) => (held.includes(id) ? [index] : []));
+        await until(() => heldAt().length === 10, 'all that the dead one held', leaseMs + 10_000);
+        const [first, last] = [heldAt()[0] ?? 0, heldAt().at(-1) ?? 0];
+        expect(last - first).toBeLessThan(400);
+      } finally {
+        clearInterval(timer);
+      }
+    }, 40_000);
+
     test('of a worker behind a cut cable goes to its neighbour, and what the worker had said meanwhile changes nothing there', async () => {
       const leaseMs = 2_000;
       const proxy = await startFaultProxy({ target: { host: '127.0.0.1', port: kit.server.port } });

@@ -30,7 +30,9 @@ const FULL_PASS_EVERY = 10;
 /** A look after the end of a lease, not before it. */
 const AFTER_LEASE_MS = 20;
 const SOONEST_MS = 5;
-/** An expired message that only waits for our credit. */
+/** An expired message that only waits for our credit: looked for again when there is some, not more often than this, */
+const SWEEP_APART_MS = 25;
+/** and so much later if there is none that it can have. */
 const BLOCKED_AGAIN_MS = 500;
 /**
  * Between the two looks of somebody who was idle, at most: a take-over is promised within five seconds of a lease's end, and
@@ -59,6 +61,8 @@ export class RedisHousekeeping {
   /** The server's clock less our monotonic one, by the last look. */
   #serverAheadMs = Infinity;
   #sweepAtMs = Infinity;
+  /** When to look before new messages take the credit: a lapsed one lacked it at the last look. `Infinity`: none did. */
+  #blockedAtMs = Infinity;
   #promoteAtMs = Infinity;
   #timer: NodeJS.Timeout | undefined;
 
@@ -90,6 +94,7 @@ export class RedisHousekeeping {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#sweepAtMs = Infinity;
+    this.#blockedAtMs = Infinity;
     this.#promoteAtMs = Infinity;
     // It may be the last one; another says so again within its lease, and until then messages go to their queues.
     const { commands, keys } = this.#consumer.links;
@@ -107,7 +112,8 @@ export class RedisHousekeeping {
   /** Runs what is due; false when nothing is. */
   runIfDue(): boolean {
     const nowMs = performance.now();
-    if (nowMs >= this.#sweepAtMs) return this.#consumer.exclusively(() => this.#sweep());
+    if (nowMs >= this.#sweepAtMs || (nowMs >= this.#blockedAtMs && this.#consumer.credit > 0))
+      return this.#consumer.exclusively(() => this.#sweep());
     if (nowMs >= this.#promoteAtMs) return this.#consumer.exclusively(() => this.#promote());
     // Timers may fire a fraction of a millisecond early; the fired one must not have been the last.
     if (this.#timer === undefined) this.#arm();
@@ -178,6 +184,7 @@ export class RedisHousekeeping {
       void this.#canary.seen(reply.hasCanary);
       const nowMs = performance.now();
       const againMs = nowMs < this.#quietUntilMs ? this.#quietUntilMs : nowMs + BLOCKED_AGAIN_MS;
+      this.#blockedAtMs = blocked === null ? Infinity : Math.max(this.#quietUntilMs, nowMs + SWEEP_APART_MS);
       const nextMs = blocked === null ? nowMs + (reply.leaseEndsInMs ?? Infinity) + AFTER_LEASE_MS : againMs;
       this.#sweepAtMs = Math.min(this.#sweepAtMs, nextMs);
     }
