@@ -11,6 +11,7 @@
  * Next stop: `session.ts`, which holds the deliveries.
  */
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import type { AmqpOutgoing } from '../../clients/amqp-batch.js';
 import type { ConfirmPublisher } from '../../clients/amqp-publisher.js';
 import { AMQP_FORBIDDEN, amqpCode } from '../../clients/amqp-setup.js';
@@ -73,6 +74,8 @@ export class Claims {
 
   constructor(options: ClaimsOptions) {
     this.#options = options;
+    // Every claim listens to both while it is made; as many as there are deliveries.
+    setMaxListeners(0, this.#stopped.signal, this.#finished.signal);
     // Six looks before the timeout strikes: a claim that fails has time to be tried again.
     const everyMs = Math.min(Math.max((options.afterMs ?? Infinity) / 6, SHORTEST_LOOK_MS), LONGEST_LOOK_MS);
     this.#timer = setInterval(() => (this.#looking ??= this.#look().finally(() => (this.#looking = undefined))), everyMs);
