@@ -72,7 +72,7 @@ export class Crew implements ExecutorCrew {
     return [...this.#posts.values()].map(({ member }) => member.end);
   }
 
-  /** Starts the engine on this crew; a member that dies before the engine has started fails the start. */
+  /** Starts the engine on this crew; a member that dies before it was ready fails the start. */
   async start(engine: Engine): Promise<void> {
     this.#engine = engine;
     const failed = new Promise<never>((_, reject) => {
@@ -210,7 +210,8 @@ export class Crew implements ExecutorCrew {
     const { logger } = this.#options;
     this.#posts.delete(executor);
     this.#engine?.executorDied(executor, reason);
-    if (this.#failStart || !this.#engine) {
+    // The first tasks run before the start is over, and one of them may have taken it: that is no failure of the start.
+    if (!this.#engine || (this.#failStart && !post.ready)) {
       this.#failStart?.(new TaskError('E_EXECUTOR_START', `an executor died before it was ready: ${reason}`));
       return;
     }
