@@ -25,7 +25,7 @@ function stayAlive(): () => void {
   return () => clearInterval(timer);
 }
 
-/** A stop before the worker has started waits so long for the start to end. */
+/** A stop or a crash before the worker has started waits so long for the start to end. */
 const EARLY_STOP_MS = 1_000;
 const HAND_BACK_FAILED = 'the worker ended: asked to stop, but the broker did not confirm that unfinished tasks were handed back';
 const HAND_BACK_REMEDY = 'none is lost: other workers start them when the lease is over. Look why the broker did not answer';
@@ -154,8 +154,9 @@ export async function runWorkerFromFile(options: FileWorkerOptions): Promise<num
     },
     onCrash: (error) => {
       crash = error;
-      if (running) stop(0);
-      else fail(error);
+      if (running) return stop(0);
+      // The first tasks run before the start is over, and what they hold must go back.
+      setTimeout(() => running ?? fail(error), EARLY_STOP_MS).unref();
     },
   });
   const leave = stayAlive();
@@ -174,9 +175,9 @@ export async function runWorkerFromFile(options: FileWorkerOptions): Promise<num
           logger.warn({ reason }, 'asked to stop by remote control');
           stop(resolved.graceMs);
         });
-        if (askedEarly) stop(0);
+        if (askedEarly || crash) stop(0);
       },
-      (error: Error) => (askedEarly ? stopped(0) : fail(error)),
+      (error: Error) => (askedEarly && !crash ? stopped(0) : fail(crash ?? error)),
     );
     return await Promise.race([asked, fatal]);
   } finally {
