@@ -10,7 +10,11 @@ interface FakeMember extends Member {
 }
 
 /** A crew of members that do nothing, and an engine that writes down what it is told. */
-async function crewOf(count: number, spare: boolean): Promise<{ crew: Crew; members: FakeMember[]; told: string[] }> {
+async function crewOf(
+  count: number,
+  spare: boolean,
+  during: (crew: Crew, members: readonly FakeMember[]) => Promise<void> = async () => {},
+): Promise<{ crew: Crew; members: FakeMember[]; told: string[] }> {
   const members: FakeMember[] = [];
   const told: string[] = [];
   const spawn = (executor: number): Member => {
@@ -42,7 +46,7 @@ async function crewOf(count: number, spare: boolean): Promise<{ crew: Crew; memb
   };
   const crew = new Crew({ count, spare, spawn, logger: silentLogger });
   const engine = {
-    start: async () => {},
+    start: () => during(crew, members),
     stop: async () => ({ handedBack: 0, handBackFailed: false }),
     addExecutor: (executor: number) => told.push(`add ${executor}`),
     openExecutor: (executor: number) => told.push(`open ${executor}`),
@@ -58,6 +62,24 @@ const alive = (members: readonly FakeMember[]): number[] =>
   members.filter(({ state }) => state === 'alive').map(({ executor }) => executor);
 
 describe('a crew', () => {
+  test('goes on when one dies that was ready, although the start is not over: its first task may have ended it', async () => {
+    const { members, told } = await crewOf(2, false, async (starting, [first]) => {
+      starting.ready(0);
+      await first?.die();
+    });
+    expect(told).toEqual(['died 0']);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(alive(members)).toEqual([1, 2]);
+  });
+
+  test('does not start when one dies that was never ready', async () => {
+    const starting = crewOf(2, false, async (_, [first]) => {
+      await first?.die();
+      await new Promise(() => {});
+    });
+    await expect(starting).rejects.toMatchObject({ code: 'E_EXECUTOR_START' });
+  });
+
   test('has as many as it is meant to have, and a spare that waits', async () => {
     const { crew, members, told } = await crewOf(2, true);
     expect(alive(members)).toEqual([0, 1, 2]);
