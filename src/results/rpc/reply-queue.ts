@@ -30,6 +30,7 @@ export class ReplyQueue {
   readonly #onReply: (correlationId: string, body: string) => void;
   readonly #stopListening: () => void;
   #ready!: Promise<void>;
+  #isReady = false;
   #resolve: () => void = () => undefined;
   #reject: (error: Error) => void = () => undefined;
   #channel: Channel | undefined;
@@ -50,6 +51,7 @@ export class ReplyQueue {
       onDown: () => {
         this.#channel = undefined;
         clearTimeout(this.#timer);
+        this.#gone();
       },
     });
   }
@@ -93,7 +95,13 @@ export class ReplyQueue {
     clearTimeout(timer);
   }
 
+  /** The next node in the URL has never heard of the queue: what is sent from now on waits until it stands there. */
+  #gone(): void {
+    if (this.#isReady && !this.#closed) this.#renew();
+  }
+
   #renew(): void {
+    this.#isReady = false;
     this.#ready = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -110,6 +118,7 @@ export class ReplyQueue {
       channel.on('close', () => {
         if (this.#channel !== channel) return;
         this.#channel = undefined;
+        this.#gone();
         this.#retry(model, cause ?? new Error('channel closed'));
       });
       await channel.assertQueue(this.name, { durable: true, autoDelete: false, arguments: ARGUMENTS });
@@ -118,6 +127,7 @@ export class ReplyQueue {
       await channel.consume(this.name, (message) => this.#receive(current, message), { noAck: false });
       if (this.#closed) return void channel.close().catch(() => undefined);
       this.#channel = channel;
+      this.#isReady = true;
       this.#resolve();
     } catch (error) {
       const cause = toError(error);
