@@ -98,10 +98,9 @@ export function dedupeSuite(name: string, processes: number, open: () => Promise
       }
     });
 
-    test.skipIf(processes === 0)(
-      `${processes} processes that send one key at once give one run`,
-      { timeout: 90_000 },
-      async () => {
+    // Memory has one process.
+    if (processes > 0)
+      test(`${processes} processes that send one key at once give one run`, { timeout: 90_000 }, async () => {
         const children: ChildProcess[] = [];
         try {
           const answers = Array.from({ length: processes }, () => {
@@ -130,7 +129,6 @@ export function dedupeSuite(name: string, processes: number, open: () => Promise
         } finally {
           for (const child of children) child.kill('SIGKILL');
         }
-      },
-    );
+      });
   });
 }
