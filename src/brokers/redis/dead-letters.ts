@@ -5,7 +5,7 @@
  * Facts lie apart from elements, so that a page of a list reads no payload.
  */
 import { randomUUID } from 'node:crypto';
-import { type RedisArg, RedisLinkError, type RedisReply, redisErrorCode } from '../../clients/redis.js';
+import { type RedisArg, type RedisReply, redisErrorCode } from '../../clients/redis.js';
 import { BrokerError } from '../../core/errors.js';
 import { decodeEnvelope, encodeEnvelope, queueKey } from '../../wire/redis-envelope.js';
 import type { DeadFacts, DeadLetter } from '../dead-letters.js';
@@ -13,6 +13,7 @@ import { type DeadReturn, type DeadStore, putBackFault } from '../keyed-dead-let
 import type { RedisLinks } from './connection.js';
 import { bindingOf, checkQueueName } from './keys.js';
 import { type Unpark, unpark } from './scripts/unpark.js';
+import { answeredBy } from './until-answered.js';
 
 /** For looking, which people do. */
 const LOOK_MS = 5_000;
@@ -24,19 +25,7 @@ export type RedisDeadFacts = DeadFacts & Pick<DeadLetter, 'parkedAtMs' | 'size'>
 export function redisDeadStore(links: RedisLinks, assertOpen: () => void): DeadStore {
   const { commands, keys } = links;
 
-  /** Every step may be repeated: what it did is gone the second time. */
-  const untilAnswered = async <T>(timeoutMs: number, step: (isRepeat: boolean) => Promise<T>): Promise<T> => {
-    assertOpen();
-    const deadlineMs = performance.now() + timeoutMs;
-    for (let isRepeat = false; ; isRepeat = true) {
-      await commands.whenReady(Math.max(0, deadlineMs - performance.now()));
-      try {
-        return await step(isRepeat);
-      } catch (error) {
-        if (!(error instanceof RedisLinkError) || performance.now() >= deadlineMs) throw error;
-      }
-    }
-  };
+  const untilAnswered = answeredBy(links, assertOpen);
   const look = (name: string, args: readonly RedisArg[]): Promise<RedisReply> =>
     untilAnswered(LOOK_MS, () => commands.call(name, args));
   const find = async (ids: readonly string[]): Promise<(DeadLetter | null)[]> => {

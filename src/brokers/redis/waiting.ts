@@ -5,7 +5,6 @@
  * around instead, a step at a time: no step is longer than another, and what stays is in its order again at the end.
  */
 import { randomUUID } from 'node:crypto';
-import { RedisLinkError } from '../../clients/redis.js';
 import { BrokerError } from '../../core/errors.js';
 import { type DecodedEnvelope, decodeEnvelope, encodeEnvelope, queueKey, queueKeys } from '../../wire/redis-envelope.js';
 import type { Met, WaitingWalk, WalkPurpose } from '../waiting.js';
@@ -13,6 +12,7 @@ import type { RedisLinks } from './connection.js';
 import { bindingOf, checkQueueName } from './keys.js';
 import { delayedEnvelope, delayedMember, delayedTask } from './scripts/delayed-member.js';
 import { delayedPage, listPage, siftElements, type TakenElement, takeElements, takeMembers } from './scripts/waiting.js';
+import { answeredBy } from './until-answered.js';
 
 const LOOK_MS = 5_000;
 /** Elements that one script may pass on its way to those it takes: a few milliseconds of the server. */
@@ -47,19 +47,7 @@ export function redisWalk(
 ): (queue: string, purpose: WalkPurpose) => Promise<WaitingWalk> {
   const { commands, keys } = links;
 
-  /** Every step may be repeated: what it did is gone the second time. */
-  const untilAnswered = async <T>(timeoutMs: number, step: (isRepeat: boolean) => Promise<T>): Promise<T> => {
-    assertOpen();
-    const deadlineMs = performance.now() + timeoutMs;
-    for (let isRepeat = false; ; isRepeat = true) {
-      await commands.whenReady(Math.max(0, deadlineMs - performance.now()));
-      try {
-        return await step(isRepeat);
-      } catch (error) {
-        if (!(error instanceof RedisLinkError) || performance.now() >= deadlineMs) throw error;
-      }
-    }
-  };
+  const untilAnswered = answeredBy(links, assertOpen);
 
   return async (queue, purpose) => {
     checkQueueName(queue);
