@@ -13,6 +13,7 @@ import { guideUser } from '../support/redis-acl.js';
 import { type ClusterOptions, type RedisCluster, startCluster } from '../support/redis-cluster.js';
 import { redisMissing, startRedis } from '../support/redis-server.js';
 import { makeTlsFiles, opensslMissing } from '../support/tls-files.js';
+import { sendSteadily } from './steady-sender.js';
 
 const missing = redisMissing();
 if (missing && process.env['CI'] === 'true') throw new Error(missing);
@@ -46,26 +47,6 @@ describe.skipIf(missing !== null)(missing === null ? 'a Redis Cluster' : `a Redi
     opened.push(store);
     return store;
   };
-  /** Sends one after the other until it is told to stop; what was confirmed, and what was not. */
-  const sender = (broker: Broker, name: string) => {
-    const confirmed: string[] = [];
-    const failed: unknown[] = [];
-    let isOn = true;
-    const running = (async () => {
-      for (let number = 0; isOn; number += 1) {
-        const id = `${name}.${number}`;
-        const [failure] = await broker.publish([outgoing('q', id)], { timeoutMs: 60_000 });
-        if (failure) failed.push(failure);
-        else confirmed.push(id);
-        await untilWall(Date.now() + 5);
-      }
-    })().catch((error: unknown) => void failed.push(error));
-    const stop = (): Promise<void> => {
-      isOn = false;
-      return running;
-    };
-    return { confirmed, failed, stop };
-  };
 
   test('has everything of an app on one node, and says that Celery cannot share it', async () => {
     const made = await cluster();
@@ -93,7 +74,7 @@ describe.skipIf(missing !== null)(missing === null ? 'a Redis Cluster' : `a Redi
     await store.set(Array.from({ length: 50 }, (_, number) => resultOf(`old${number}`)));
     await sending.publish([{ ...outgoing('q', 'later'), notBeforeMs: Date.now() + 8_000 }], { timeoutMs: 10_000 });
     const collector = await Collector.open(consuming, { q: 20 }, { acking: true, leaseMs: 10_000 });
-    const loads = Array.from({ length: 3 }, (_, number) => sender(sending, `moved${number}`));
+    const loads = Array.from({ length: 3 }, (_, number) => sendSteadily(sending, `moved${number}`));
     const confirmed = (): string[] => loads.flatMap((load) => load.confirmed);
     await until(() => confirmed().length > 30, 'the first sends');
     const old = await made.owner(PREFIX);
@@ -143,7 +124,7 @@ describe.skipIf(missing !== null)(missing === null ? 'a Redis Cluster' : `a Redi
     const [sending, consuming] = [await brokerAt(`${url}&wait_replicas=1`), await brokerAt(url)];
     const store = await resultsAt(url);
     const collector = await Collector.open(consuming, { q: 20 }, { acking: true, leaseMs: 5_000 });
-    const load = sender(sending, 'killed');
+    const load = sendSteadily(sending, 'killed');
     await until(() => load.confirmed.length > 30, 'the first sends');
     const old = await made.owner(PREFIX);
     await old.kill9();

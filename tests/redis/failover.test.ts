@@ -7,9 +7,10 @@ import { openRedisBroker } from '../../src/brokers/redis/index.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { openRedisResults } from '../../src/results/redis/index.js';
 import type { ResultStore } from '../../src/results/result-store.js';
-import { Collector, outgoing, sendIds, until, untilWall } from '../../src/testing/conformance/broker-kit.js';
+import { Collector, outgoing, sendIds, until } from '../../src/testing/conformance/broker-kit.js';
 import { type SentinelSet, startSentinels } from '../support/redis-sentinels.js';
 import { redisMissing, startRedis } from '../support/redis-server.js';
+import { sendSteadily } from './steady-sender.js';
 
 const missing = redisMissing();
 if (missing && process.env['CI'] === 'true') throw new Error(missing);
@@ -39,33 +40,6 @@ const resultOf = (id: string): Parameters<ResultStore['set']>[0][number] => ({
   correlationId: null,
 });
 
-/** Sends one after the other until it is told to stop; what was confirmed, and what was not. */
-function sender(
-  broker: Broker,
-  name: string,
-): { readonly confirmed: string[]; readonly failed: unknown[]; stop(): Promise<void> } {
-  const confirmed: string[] = [];
-  const failed: unknown[] = [];
-  let isOn = true;
-  const running = (async () => {
-    for (let number = 0; isOn; number += 1) {
-      const id = `${name}.${number}`;
-      const [failure] = await broker.publish([outgoing('q', id)], { timeoutMs: 30_000 });
-      if (failure) failed.push(failure);
-      else confirmed.push(id);
-      await untilWall(Date.now() + 10);
-    }
-  })();
-  return {
-    confirmed,
-    failed,
-    async stop() {
-      isOn = false;
-      await running;
-    },
-  };
-}
-
 describe.skipIf(missing !== null)(
   missing === null ? 'a fail-over of Redis' : `a fail-over of Redis (not run: ${missing})`,
   () => {
@@ -89,7 +63,7 @@ describe.skipIf(missing !== null)(
         await resultsAt(set.url),
       ];
       const collector = await Collector.open(consuming, { q: 20 }, { acking: true, leaseMs: 60_000 });
-      const load = sender(sending, 'planned');
+      const load = sendSteadily(sending, 'planned');
       await collector.atLeast(10);
       await store.set([resultOf('before')]);
       const wait = waiting.wait('after', { signal: AbortSignal.timeout(60_000) });
@@ -110,7 +84,7 @@ describe.skipIf(missing !== null)(
       const sending = await brokerAt(`${set.url}&wait_replicas=1`);
       const consuming = await brokerAt(set.url);
       const collector = await Collector.open(consuming, { q: 20 }, { acking: true, leaseMs: 5_000 });
-      const loads = Array.from({ length: 5 }, (_, number) => sender(sending, `killed${number}`));
+      const loads = Array.from({ length: 5 }, (_, number) => sendSteadily(sending, `killed${number}`));
       const confirmed = (): string[] => loads.flatMap((load) => load.confirmed);
       await until(() => confirmed().length > 100, 'the first sends');
       const old = await set.primary();

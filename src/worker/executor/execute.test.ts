@@ -27,20 +27,24 @@ function request(call: Partial<TaskCall> = {}): RunRequest {
   return { run: 1, name: 't', queue: 'q', redelivered: false, message, softTimeLimitMs: null, timeLimitMs: null };
 }
 
+/** An executor that knows one task and hears of nothing but the outcome. */
+function host(task: TaskDefinition | undefined, finish: (outcome: Outcome) => void): ExecuteOptions {
+  return {
+    find: () => task,
+    middleware: [],
+    logger: silentLogger,
+    json: 'tagged',
+    postState: () => {},
+    postEvent: () => {},
+    finish,
+    entered: null,
+  };
+}
+
 /** Runs one task to its outcome. */
 function run(task: TaskDefinition | undefined, given: RunRequest, more: Partial<ExecuteOptions> = {}): Promise<Outcome> {
   return new Promise((finish) => {
-    startRun(given, {
-      find: () => task,
-      middleware: [],
-      logger: silentLogger,
-      json: 'tagged',
-      postState: () => {},
-      postEvent: () => {},
-      finish,
-      entered: null,
-      ...more,
-    });
+    startRun(given, { ...host(task, finish), ...more });
   });
 }
 
@@ -132,19 +136,10 @@ describe('one run', () => {
     await new Promise<void>((resolve) => {
       startRun(
         { ...request(), timeLimitMs: 10 },
-        {
-          find: () => slow,
-          middleware: [],
-          logger: silentLogger,
-          json: 'tagged',
-          postState: () => {},
-          postEvent: () => {},
-          finish: (outcome) => {
-            outcomes.push(outcome);
-            resolve();
-          },
-          entered: null,
-        },
+        host(slow, (outcome) => {
+          outcomes.push(outcome);
+          resolve();
+        }),
       );
     });
     release(1);
@@ -173,18 +168,7 @@ describe('one run', () => {
         ...more,
       };
       return new Promise((finish) => {
-        const started = startRun(request(), {
-          ...{
-            find: () => task,
-            middleware: [],
-            logger: silentLogger,
-            json: 'tagged',
-            postState: () => {},
-            postEvent: () => {},
-            finish,
-          },
-          entered: null,
-        });
+        const started = startRun(request(), host(task, finish));
         started?.context.revoke();
       });
     }
@@ -230,18 +214,7 @@ describe('one run', () => {
     test('is revoked although its soft limit had aborted the signal before', async () => {
       const slow = definition(() => new Promise(() => {}));
       const outcome = await new Promise<Outcome>((finish) => {
-        const started = startRun(request(), {
-          ...{
-            find: () => slow,
-            middleware: [],
-            logger: silentLogger,
-            json: 'tagged',
-            postState: () => {},
-            postEvent: () => {},
-            finish,
-          },
-          entered: null,
-        });
+        const started = startRun(request(), host(slow, finish));
         started?.context.abort('soft-time-limit');
         started?.context.revoke();
         started?.settle({ kind: 'revoked', begun: true, abandoned: true });
