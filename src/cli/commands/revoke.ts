@@ -30,7 +30,8 @@ async function revoke(given: readonly string[], flags: RevokeFlags): Promise<voi
     const revoker = { gateway, resultTtlMs: config.resultTtlMs, nowMs: () => Date.now() };
     const outcomes = await revokeTasks(revoker, ids, options, { etaMs: eta?.getTime() ?? null, keepsResults: true });
     if (flags.json) return printJson(ids.map((id) => ({ id, outcome: outcomes.get(id) })));
-    for (const [id, outcome] of outcomes) printLine(`${visible(id)}  ${MEANING[outcome]}`);
+    const ending = terminate ? '; whoever runs it was told to end it' : '';
+    for (const [id, outcome] of outcomes) printLine(`${visible(id)}  ${MEANING[outcome]}${outcome === 'removed' ? '' : ending}`);
   } finally {
     await gateway.close();
   }
