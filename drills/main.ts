@@ -1,6 +1,6 @@
 /**
  * `npm run drill -- NAME … [--quick|--full] [--broker b] [--seed s] [--json FILE]` runs drills;
- * `npm run drills -- [--quick|--full] [--resume]` runs all of them, and with `--full` keeps the results and writes
+ * `npm run drills -- [--quick|--full] [--resume]` runs all of them. With `--full` both keep the results and write
  * `docs/drills.md`. Exits 0 only when every claim of every drill held.
  */
 import { writeFileSync } from 'node:fs';
@@ -65,11 +65,11 @@ for (const name of names) {
     const result = await runDrill(drill, { broker, size, seed, say: (text) => printNote(`  ${text}`) });
     show(result);
     results.push(result);
-    if (flags.all) keepResult(folder, result);
+    if (flags.all || flags.full) keepResult(folder, result);
   }
 }
 if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify(results, null, 2)}\n`);
-if (flags.all && size === 'full') writePage();
+if (flags.full) writePage();
 const red = results.filter(({ ok }) => !ok);
 printLine(
   `\ndrills: ${results.length - red.length} green, ${red.length} red${red.length > 0 ? ` (${red.map(({ drill, broker }) => `${drill} on ${broker}`).join(', ')})` : ''}`,
