@@ -102,6 +102,8 @@ async function play(kit: Kit): Promise<void> {
         await scene.sender.sendMany('drill.append', rows);
       }
     })();
+    // heard when it is awaited: thrown now it would end all drills
+    load.catch(() => {});
     const begun = (id: string): boolean => scene.ledger.read().runs.has(id);
     for (const outage of outages(kit.size)) {
       kit.say(outage.name);

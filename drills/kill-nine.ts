@@ -92,7 +92,7 @@ async function playKills(kit: Kit, queue: string, name: string, sizes: Sizes, ve
   let python: { stop(): Promise<void> } | null = null;
   try {
     if (version) python = await startPython(kit, scene, version);
-    const fleet = await scene.fleet({ count: 3, concurrency: 10 });
+    const fleet = await scene.fleet({ count: 3, concurrency: 10, flags: ['--log-level', 'debug'] });
     const startedMs = Date.now();
     await Promise.all([sendAll(kit, scene, sizes.tasks), killWorkers(kit, scene, fleet, sizes), killBroker(kit, scene, sizes)]);
     const verdict = await scene.settled(IDLE_MS, undefined, TOTAL_MS[kit.size]);

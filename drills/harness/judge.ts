@@ -27,7 +27,7 @@ export interface Verdict {
   readonly duplicates: number;
   /** Duplicates that no fault explains. */
   readonly unexplained: readonly Run[];
-  /** Longest time from a kill to the next start of a task that it interrupted; `null` if no kill interrupted one. */
+  /** Longest time from a kill (the last one that met it) to the next start of a task that it interrupted; `null` if no kill interrupted one. */
   readonly slowestRerunMs: number | null;
   /** Tasks that a kill interrupted. */
   readonly interrupted: number;
@@ -40,6 +40,17 @@ export interface JudgeOptions {
    * embedded file. Their runs are settled only after it goes on.
    */
   readonly oneWriter?: boolean;
+  /**
+   * Which workers were given a task again, and when, by task id: from their logs. A task that waits in a worker (for its turn alone, for
+   * the end of an inquest) when that one is killed too begins its way anew.
+   */
+  readonly receipts?: ReadonlyMap<string, readonly Receipt[]>;
+}
+
+/** A worker was given a task again. */
+export interface Receipt {
+  readonly worker: string;
+  readonly atMs: number;
 }
 
 /** Between the end of a run and its settlement lie a result write and an ack, each retried through an outage. */
@@ -68,9 +79,17 @@ function explains(fault: Fault, run: Run, next: Run, openUntil: number): boolean
   return isOn(fault, next.worker) && fault.fromMs <= run.startMs && fault.toMs + SETTLE_MS >= next.startMs;
 }
 
-/** When the system could begin to run it again: at the kill, or when the last broker fault that overlaps the wait was over. */
-function couldStartMs(kill: Fault, next: Run, faults: readonly Fault[]): number {
+/**
+ * When the system could begin to run it again: at the kill, or at that of the last worker that had been given it meanwhile, or when the
+ * last broker fault that overlaps the wait was over.
+ */
+function couldStartMs(kill: Fault, next: Run, faults: readonly Fault[], receipts: readonly Receipt[]): number {
   let from = kill.toMs;
+  for (const { worker, atMs } of receipts) {
+    if (atMs < kill.fromMs || atMs > next.startMs) continue;
+    const death = faults.find(({ kind, target }) => kind === 'kill' && target === worker);
+    if (death && death.fromMs >= atMs && death.toMs <= next.startMs) from = Math.max(from, death.toMs);
+  }
   for (const fault of faults) {
     if (fault.target === 'broker' && fault.toMs > from && fault.fromMs < next.startMs) from = Math.min(fault.toMs, next.startMs);
   }
@@ -105,7 +124,11 @@ export function judge(view: LedgerView, accounted: Accounted = {}, options: Judg
       if (!kill || run.endMs !== null || run.startMs > kill.toMs) continue;
       interrupted += 1;
       const next = runs.slice(index + 1).find((other) => other.startMs >= kill.fromMs);
-      if (next) slowestRerunMs = Math.max(slowestRerunMs ?? 0, next.startMs - couldStartMs(kill, next, view.faults));
+      if (next)
+        slowestRerunMs = Math.max(
+          slowestRerunMs ?? 0,
+          next.startMs - couldStartMs(kill, next, view.faults, options.receipts?.get(id) ?? []),
+        );
     }
   }
   const lost = [...view.sent.keys()].filter(

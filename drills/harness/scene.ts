@@ -86,7 +86,8 @@ export class Scene {
       () => ledger.read().lines,
       { idleMs, totalMs },
     );
-    verdict = judge(ledger.read(), await account(), options);
+    const receipts = new Map(this.#fleets.flatMap((fleet) => [...fleet.receipts()]));
+    verdict = judge(ledger.read(), await account(), { ...options, receipts });
     if (verdict.lost.length > 0) {
       this.#kit.say(`lost: ${verdict.lost.slice(0, 20).join(' ')}`);
       for (const fleet of this.#fleets) this.#kit.say(fleet.tails());

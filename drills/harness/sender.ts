@@ -11,7 +11,7 @@ export interface SenderOptions {
   readonly resultUrl: string;
   readonly queue: string;
   readonly ledger: Ledger;
-  /** How long one task's send is repeated before the drill gives up. Default two minutes. */
+  /** How long one task's send is repeated before the drill gives up. Default ten minutes: longer than any outage here. */
   readonly patienceMs?: number;
 }
 
@@ -74,7 +74,7 @@ export class Sender {
   }
 
   async #repeat(task: string, row: Row, failure: Error, startedMs: number): Promise<string> {
-    const { ledger, patienceMs = 120_000 } = this.#options;
+    const { ledger, patienceMs = 600_000 } = this.#options;
     let error = failure;
     for (const end = Date.now() + patienceMs; Date.now() < end; await pause(100)) {
       const id = error instanceof PublishError ? error.taskId : null;

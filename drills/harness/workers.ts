@@ -7,6 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Receipt } from './judge.js';
 import type { Ledger } from './ledger.js';
 import { pause, until } from './wait.js';
 
@@ -61,6 +62,7 @@ export class Fleet {
   readonly #options: FleetOptions;
   readonly #current: WorkerProcess[] = [];
   readonly #logFiles: string[] = [];
+  readonly #labels: string[] = [];
   readonly #killAll = (): void => this.#current.forEach(({ child }) => child.kill('SIGKILL'));
   #starts = 0;
   #closing = false;
@@ -137,6 +139,22 @@ export class Fleet {
     );
   }
 
+  /** Who was given which task again, and when, by task id. Only workers with `--log-level debug` tell. */
+  receipts(): Map<string, Receipt[]> {
+    const receipts = new Map<string, Receipt[]>();
+    for (const [index, file] of this.#logFiles.entries()) {
+      for (const line of readFileSync(file, 'utf8').split('\n')) {
+        if (!line.includes('"delivered again"') || !line.endsWith('}')) continue;
+        const { id, time } = JSON.parse(line) as { readonly id: string; readonly time: number };
+        const receipt = { worker: this.#labels[index] as string, atMs: time };
+        const known = receipts.get(id);
+        if (known) known.push(receipt);
+        else receipts.set(id, [receipt]);
+      }
+    }
+    return receipts;
+  }
+
   /** The last lines of each log, for people who look for the cause. */
   tails(lines = 8): string {
     const files = this.#logFiles.slice(-6);
@@ -198,6 +216,7 @@ export class Fleet {
     });
     const worker: WorkerProcess = { label, pid: child.pid ?? -1, child, logFile, ended, stoppedMs: null, meant: false };
     this.#logFiles.push(logFile);
+    this.#labels.push(label);
     this.#current[number - 1] = worker;
     this.#starts += 1;
     void ended.then((how) => {

@@ -103,6 +103,21 @@ test('the time to the new start counts from the kill, or from the end of an outa
   expect(written('fault broker-kill broker 3000 8000').slowestRerunMs).toBe(1_010);
 });
 
+test('a worker that was given the task and was killed too begins the time anew; one that was not does not', () => {
+  const lines = [
+    'sent a 1',
+    'start a 1 w1.1 1000',
+    'fault kill w1.1 2000 2010',
+    'fault kill w3.1 7000 7010',
+    'start a 1 w2.1 9010',
+  ];
+  expect(written(...lines).slowestRerunMs).toBe(7_000);
+  const given = (worker: string, atMs: number) => judge(ledger.read(), {}, { receipts: new Map([['a', [{ worker, atMs }]]]) });
+  expect(given('w3.1', 6_000).slowestRerunMs).toBe(2_000);
+  expect(given('w3.1', 1_500).slowestRerunMs).toBe(7_000);
+  expect(given('w2.1', 6_000).slowestRerunMs).toBe(7_000);
+});
+
 test('a half-written last line waits for its end', () => {
   appendFileSync(ledger.file, 'sent a 1\nsta');
   expect(ledger.read().runs.size).toBe(0);

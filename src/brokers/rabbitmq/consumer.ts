@@ -87,7 +87,7 @@ export class RabbitmqConsumer implements Consumer {
         void closeChannel(this.#session?.channel); // its `close` event does the rest
       },
     });
-    this.#inquests = new Inquests(parts.holders, options.leaseMs, (held) => this.#handOver([held]));
+    this.#inquests = new Inquests(parts.holders, options.leaseMs, options.logger, (held) => this.#handOver([held]));
     this.#firstTry = new Promise((resolve) => (this.#triedOnce = resolve));
     this.#stopListening = link.listen({
       onUp: (model) => {

@@ -5,6 +5,7 @@
  * Bounded: what waits here has taken credit. It waits for a lease at most while the broker answers.
  * Next stop: `holders.ts`. Decision: docs/decisions/rabbitmq-losses.md.
  */
+import type { Logger } from '../../core/logger.js';
 import type { Delivery } from '../broker.js';
 import type { Holders } from './holders.js';
 import type { Held } from './session.js';
@@ -12,13 +13,15 @@ import type { Held } from './session.js';
 export class Inquests {
   readonly #holders: Holders;
   readonly #leaseMs: number;
+  readonly #logger: Logger;
   readonly #onKnown: (held: Held) => void;
   readonly #waiting = new Set<Held>();
   #over = new AbortController();
 
   /** @param onKnown gets the delivery with its losses */
-  constructor(holders: Holders, leaseMs: number, onKnown: (held: Held) => void) {
+  constructor(holders: Holders, leaseMs: number, logger: Logger, onKnown: (held: Held) => void) {
     this.#holders = holders;
+    this.#logger = logger;
     this.#leaseMs = leaseMs;
     this.#onKnown = onKnown;
   }
@@ -26,6 +29,9 @@ export class Inquests {
   /** Looks for `holder`, who held the delivery before us. */
   open(held: Held, holder: string): void {
     this.#waiting.add(held);
+    const { message, queue, losses } = held.arrival as Delivery;
+    // for whoever follows one through its deaths: the engine says the same when it gets it
+    this.#logger.debug({ id: message.headers['id'], queue, losses, holder }, 'delivered again');
     void this.#decide(held, holder, this.#over.signal);
   }
 

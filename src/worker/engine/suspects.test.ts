@@ -42,7 +42,7 @@ describe('deliveries that must run alone', () => {
   });
 
   test.each([
-    [40, 10],
+    [40, 20],
     [3, 1],
     [1, 1],
   ])('with %i slots no more than %i wait here: the rest of the slots is for others', (slots, most) => {

@@ -3,7 +3,7 @@
  * through the whole queue: behind a backlog of 2,000 tasks some waited for 50 s. They have not begun, so the death of this worker is
  * no loss of theirs (`Consumer.secure`).
  *
- * Bounded: a quarter of the slots, or one; they keep their credit, and the rest must go on for those who need no turn.
+ * Bounded: half of the slots, or one; they keep their credit, and the rest must go on for those who need no turn.
  */
 import type { Delivery } from '../../brokers/broker.js';
 import type { Executors } from './executors.js';
@@ -22,7 +22,7 @@ export class Suspects {
 
   /** Whether it waits here from now on. */
   hold(delivery: Delivery): boolean {
-    if (this.#waiting.length >= Math.max(1, this.#executors.slots >> 2)) return false;
+    if (this.#waiting.length >= Math.max(1, this.#executors.slots >> 1)) return false;
     this.#waiting.push(delivery);
     return true;
   }
