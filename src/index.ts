@@ -17,6 +17,19 @@ export { type ErrorClass, type ErrorMatcher, NonRetryableError, type RetryOption
 export type { RevokeIdsOptions, RevokeOptions, RevokeOutcome } from './app/revoke.js';
 export type { Route, Routes } from './app/router.js';
 export { SendManyError, type SendManyResult } from './app/send-many-error.js';
+export { chain } from './app/signature.js';
+export type {
+  AnySignature,
+  ChainOf,
+  Follower,
+  Joined,
+  Joint,
+  MissingArgument,
+  SendOptions,
+  Signature,
+  SignatureOptions,
+  WrongJoint,
+} from './app/signature-types.js';
 export { Ignore, Reject, type RetrySignal, type TaskContext, taskContext } from './app/task-context.js';
 export type { ResultOptions, TaskHandle, TaskStatus } from './app/task-handle.js';
 export type { RemoteTaskOptions, TaskOptions } from './app/task-options.js';

@@ -8,6 +8,7 @@ import type { Broker } from '../brokers/broker.js';
 import { type Clock, systemClock } from '../core/clock.js';
 import { BrokerError, ConfigError, codeOf, toError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
+import { canvasFactsOf } from './canvas-facts.js';
 import { ClientGateway } from './client-gateway.js';
 import { type AppConfig, type AppOptions, resolveConfig } from './config.js';
 import { type ControlCommandHandler, ControlCommands } from './control-commands.js';
@@ -95,6 +96,13 @@ export class App {
     this.#host = {
       config: this.config,
       publisher: this.#publisher,
+      signatures: {
+        publisher: this.#publisher,
+        sendTimeoutMs: this.config.sendTimeoutMs,
+        canvasFacts: () => canvasFactsOf(this.config, this.registry),
+        nowMs: () => this.#clock.nowMs(),
+        handle: (id) => new ResultHandle(id, true, this.#handleOwner),
+      },
       handle: (id, keepsResult, deduplicated, etaMs) => new ResultHandle(id, keepsResult, this.#handleOwner, deduplicated, etaMs),
     };
   }

@@ -148,6 +148,12 @@ export class Outbox {
     return this.#gateway().publish(messages, signal ? { timeoutMs: leftMs, signal } : { timeoutMs: leftMs });
   }
 
+  /** The reply queue, asked for if need be. */
+  async replyQueue(timeoutMs: number, signal: AbortSignal | undefined): Promise<string | null> {
+    if (this.replyTo === undefined) await within(this.#prepare(), timeoutMs, signal);
+    return this.replyTo ?? null;
+  }
+
   /** Messages encoded before the reply queue was known get it here; all others have it. */
   #addressed({ message: outgoing, call }: Outgoing): OutgoingMessage {
     const { message } = outgoing;

@@ -7,6 +7,7 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { OutgoingMessage } from '../brokers/broker.js';
+import type { CanvasMessage } from '../canvas/outgoing.js';
 import type { Clock } from '../core/clock.js';
 import { ArgumentError, codeOf, PublishError, toError } from '../core/errors.js';
 import type { Destination, WireMessage } from '../wire/message.js';
@@ -191,6 +192,30 @@ export class Publisher {
     return handle ?? call.handle(id);
   }
 
+  /** Who sends, for people. */
+  readonly origin = ORIGIN;
+
+  /** The reply queue for messages that are encoded elsewhere; `null` when results are not sent to one. @throws PublishError */
+  replyTo(timeoutMs: number, signal: AbortSignal | undefined): Promise<string | null> {
+    return this.#outbox.replyQueue(timeoutMs, signal);
+  }
+
+  /**
+   * Sends messages of a canvas. They belong together, so the first failure is that of all, though others may have been sent.
+   * @throws PublishError
+   */
+  async sendPlanned(messages: readonly CanvasMessage[], timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
+    const run = activeRun.getStore();
+    let failure: Error | null = null;
+    const sink: Sink = { sent: () => {}, failed: (error) => void (failure ??= error) };
+    const sends = messages.map(
+      ({ id, task, ...message }, index): Outgoing => ({ id, call: plannedCall(task), message, run, sink, index }),
+    );
+    for (let at = 0; at < sends.length; at += MAX_BATCH)
+      await this.#outbox.publish({ timeoutMs, signal, sends: sends.slice(at, at + MAX_BATCH), bounded: false });
+    if (failure !== null) throw failure;
+  }
+
   #hand(call: PreparedCall, send: Outgoing): void {
     refuseAborted(call, send.id);
     this.#outbox.add(send, call.timeoutMs, call.options.signal);
@@ -238,6 +263,14 @@ export class Publisher {
     return priority === undefined ? { to, message } : { to, message, priority };
   }
 }
+
+/** Its reply queue is in the message already. */
+const plannedCall = (task: string): OutgoingCall => ({
+  task,
+  ignoreResult: true,
+  options: { dedupe: null },
+  handle: () => null as never,
+});
 
 /** @throws PublishError `E_PUBLISH_FAILED` when the signal of the call has aborted already */
 function refuseAborted(call: PreparedCall, id: string): void {

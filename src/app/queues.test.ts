@@ -1,8 +1,9 @@
 /** What people write of queues becomes what Celery declares for the same options; what cannot be meant is refused at once. */
 import { expect, test } from 'vitest';
 import { DeclaredQueues } from '../brokers/rabbitmq/declared.js';
+import { destinationOf } from '../canvas/routes.js';
 import { type Queues, resolveQueues } from './queues.js';
-import { createRouter, destinationOf } from './router.js';
+import { createRouter } from './router.js';
 
 const PLAIN = { maxPriority: null, queueType: null };
 const table = (queues: Queues) => resolveQueues(queues, null);

@@ -4,6 +4,7 @@
  * the gateway's, so it works inside tasks too. Next stop: `brokers/revocations.ts`.
  */
 import { KEPT_AFTER_ETA_MS, LEAST_KEPT_MS, REVOKE_STEP } from '../brokers/revocations.js';
+import { idsBehind } from '../canvas/after.js';
 import { ConfigError } from '../core/errors.js';
 import { LONGEST_NAME } from '../core/timed-set.js';
 import type { ResultWrite } from '../results/result-store.js';
@@ -125,6 +126,11 @@ async function revokeStep(
   const args = { task_id: ids, terminate, signal };
   // Plain JSON: what every worker reads.
   await gateway.broadcast(encodeControlRequest({ method: 'revoke', arguments: args }, { json: 'plain' }));
+  // What stood behind a removed one never runs. Of others the worker sees to that which drops them.
+  const behind = [...withdrawn.values()].flatMap((message) =>
+    idsBehind(message).map((id) => revokedResult(id, { ...message, headers: {} }, resultTtlMs, nowMs(), id)),
+  );
+  if (behind.length > 0) await gateway.storeResults(behind);
   if (!keepsResults) return;
   const metas = await gateway.getResults(ids);
   const writes = ids.flatMap((id, index): ResultWrite[] => {
@@ -139,7 +145,13 @@ async function revokeStep(
 }
 
 /** As Celery 5.6.1 and later store it: at once, and not when the message comes. */
-function revokedResult(id: string, message: WireMessage | undefined, ttlMs: number | null, nowMs: number): ResultWrite {
+function revokedResult(
+  id: string,
+  message: WireMessage | undefined,
+  ttlMs: number | null,
+  nowMs: number,
+  correlationId?: string,
+): ResultWrite {
   const { headers = {}, properties = {} } = message ?? {};
   const textOf = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null);
   const epoch = headers[EPOCH_HEADER];
@@ -158,6 +170,6 @@ function revokedResult(id: string, message: WireMessage | undefined, ttlMs: numb
     // A retry goes on under the epoch of the try before; a lower one would be refused.
     epoch: typeof epoch === 'number' && Number.isSafeInteger(epoch) && epoch > 0 ? epoch : 0,
     replyTo: textOf(properties.reply_to),
-    correlationId: textOf(properties.correlation_id),
+    correlationId: correlationId ?? textOf(properties.correlation_id),
   };
 }

@@ -1,7 +1,7 @@
 /** Which queue a task goes to. Order: the call, the task, the first route that fits, the app's default queue. Pure. */
 import { NO_QUEUE_TABLE, type QueueTable } from '../brokers/queue-table.js';
+import { type CompiledRoute, findRoute } from '../canvas/routes.js';
 import { ConfigError } from '../core/errors.js';
-import type { Destination } from '../wire/message.js';
 import { checkKeys, checkObject } from './config-schema.js';
 import { resolveExchangeRoute } from './exchange-route.js';
 
@@ -28,16 +28,11 @@ export interface Router {
   find(taskName: string): Route | null;
   /** Some route goes by an exchange. */
   readonly byExchange: boolean;
+  /** As plain data, for who finds by himself. */
+  readonly table: readonly CompiledRoute[];
 }
 
 const ROUTE_KEYS: ReadonlySet<string> = new Set(['queue', 'exchange', 'routingKey', 'priority']);
-
-/** Where a call goes: a queue that it or its task names, else its route, else the default queue. */
-export function destinationOf(named: string | null, route: Route | null, defaultQueue: string): Destination {
-  if (named !== null) return { queue: named };
-  if (route?.exchange === undefined || route.routingKey === undefined) return { queue: route?.queue ?? defaultQueue };
-  return { queue: route.queue ?? defaultQueue, exchange: route.exchange, routingKey: route.routingKey };
-}
 
 /** @throws ConfigError `E_CONFIG_RANGE` unless it is a whole number from 0 to 9 */
 export function checkPriority(priority: unknown, name: string): void {
@@ -60,7 +55,7 @@ export function checkQueueName(queue: unknown, name: string): void {
  */
 export function createRouter(routes: Routes, table: QueueTable = NO_QUEUE_TABLE): Router {
   let byExchange = false;
-  const compiled = Object.entries(routes).map(([pattern, route]) => {
+  const compiled = Object.entries(routes).map(([pattern, route]): CompiledRoute => {
     const what = `routes[${JSON.stringify(pattern)}]`;
     checkObject(route, what);
     checkKeys(route, ROUTE_KEYS, what);
@@ -70,20 +65,5 @@ export function createRouter(routes: Routes, table: QueueTable = NO_QUEUE_TABLE)
     byExchange = true;
     return { parts: pattern.split('*'), route: { ...route, ...resolveExchangeRoute(route, table, what) } };
   });
-  return { find: (taskName) => compiled.find(({ parts }) => matches(taskName, parts))?.route ?? null, byExchange };
-}
-
-/** Greedy from the left; no regular expression, so no pattern can be slow. */
-function matches(name: string, parts: readonly string[]): boolean {
-  const first = parts[0] as string;
-  if (parts.length === 1) return name === first;
-  const last = parts[parts.length - 1] as string;
-  if (!name.startsWith(first) || !name.endsWith(last) || name.length < first.length + last.length) return false;
-  let at = first.length;
-  for (const part of parts.slice(1, -1)) {
-    const found = name.indexOf(part, at);
-    if (found < 0) return false;
-    at = found + part.length;
-  }
-  return at <= name.length - last.length;
+  return { find: (taskName) => findRoute(compiled, taskName), byExchange, table: compiled };
 }

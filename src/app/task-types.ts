@@ -1,6 +1,7 @@
 /** Types only: what a task looks like to its callers. Made by `task.ts`; the constructors are on `app.ts`. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { CallOptions } from './call-options.js';
+import type { Behind, Signature } from './signature-types.js';
 import type { TaskContext } from './task-context.js';
 import type { TaskHandle } from './task-handle.js';
 import type { RemoteTaskOptions, TaskOptions } from './task-options.js';
@@ -13,7 +14,7 @@ export interface SendRow<A extends readonly unknown[]> {
 }
 
 /** A task with call options: `task.with({ … })`. */
-export interface BoundTask<A extends readonly unknown[], R> {
+export interface BoundTask<A extends readonly unknown[], R, N extends string = string> {
   /**
    * Sends the task; resolves once the broker has confirmed.
    * @throws ArgumentError `E_ARGUMENTS`, `E_NOT_SERIALISABLE`, `E_MESSAGE_TOO_LARGE`: nothing was sent
@@ -25,16 +26,28 @@ export interface BoundTask<A extends readonly unknown[], R> {
    * @throws SendManyError if a row failed; `results` tells which, and the other rows were sent
    */
   sendMany(rows: readonly SendRow<A>[]): Promise<TaskHandle<R>[]>;
+  /**
+   * A call to make later, whose first argument the link before it gives; an object task gets an object, and these fields over it.
+   * @throws ConfigError `E_CONFIG_CONFLICT`
+   * @remarks Source: Celery's `Task.s`.
+   */
+  readonly s: Behind<A, R, N>;
+  /**
+   * A call to make later with exactly these arguments.
+   * @throws ConfigError `E_CONFIG_CONFLICT`
+   * @remarks Source: Celery's `Task.si`.
+   */
+  si(...args: A): Signature<[], R, N>;
 }
 
 /** A task that can be sent. Not callable, so a forgotten `send` does not compile. */
-export interface RemoteTask<A extends readonly unknown[], R, N extends string = string> extends BoundTask<A, R> {
+export interface RemoteTask<A extends readonly unknown[], R, N extends string = string> extends BoundTask<A, R, N> {
   readonly name: N;
   /**
    * Options for the calls made with what this returns.
    * @throws ConfigError `E_CONFIG_*`
    */
-  with(options: CallOptions): BoundTask<A, R>;
+  with(options: CallOptions): BoundTask<A, R, N>;
 }
 
 /** A task of this app: it can be sent, and run in place. */

@@ -3,6 +3,7 @@
  * runs the handler in place. Also makes the definition that the executor runs. Next stop: `publish.ts`.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
+import { destinationOf } from '../canvas/routes.js';
 import { ArgumentError, ConfigError, TaskError } from '../core/errors.js';
 import { type Args, bindObject, type Kwargs, positionalBinder } from './bind.js';
 import { type CallOptions, NO_CALL_OPTIONS, type ResolvedCallOptions, resolveCallOptions } from './call-options.js';
@@ -11,8 +12,8 @@ import { checkObject } from './config-schema.js';
 import type { ResolvedTaskOptions, TaskDefinition } from './definition.js';
 import { runInline } from './inline-context.js';
 import type { PreparedCall, Publisher } from './publish.js';
-import { destinationOf } from './router.js';
 import { SendManyError, type SendManyResult } from './send-many-error.js';
+import { refuseNotCarried, type SignatureHost, taskSignature } from './signature.js';
 import type { TaskContext } from './task-context.js';
 import type { TaskHandle } from './task-handle.js';
 import {
@@ -31,6 +32,7 @@ import { type Eventually, isSchema, isThenable, validate } from './validate.js';
 export interface TaskHost {
   readonly config: AppConfig;
   readonly publisher: Publisher;
+  readonly signatures: SignatureHost;
   handle(id: string, keepsResult: boolean, deduplicated: boolean, etaMs: number | null): TaskHandle<unknown>;
 }
 
@@ -142,12 +144,24 @@ async function sendRows(
   return results as TaskHandle<unknown>[];
 }
 
+/** Of all arguments, or of those behind the one that the link before gives; for an object task, of fields over what it gives. */
+function signatureOf(core: TaskCore, call: PreparedCall, given: CallOptions, bound: Args, immutable: boolean): never {
+  refuseNotCarried(given, `task ${core.name}: with()`);
+  const args = trimmed(bound);
+  if (core.byKeyword && args.length > 0) oneObject(core.name, args);
+  const parts = core.byKeyword ? { args: NO_ARGS, kwargs: (args[0] ?? NO_KWARGS) as Kwargs } : { args, kwargs: NO_KWARGS };
+  const check = immutable ? () => core.check(args) : null;
+  return taskSignature(core.host.signatures, call, { ...parts, immutable }, check) as never;
+}
+
 /** The sending half. Closures and no `this`, so that `const { send } = task` works. */
 function bound(core: TaskCore, given: CallOptions): BoundTask<Args, unknown> {
   const call = prepare(core, given === NO_OPTIONS ? NO_CALL_OPTIONS : resolveCallOptions(given, `task ${core.name}: with()`));
   return {
     send: (...args) => sendOne(core, call, args),
     sendMany: (rows) => sendRows(core, call, given, rows),
+    s: (...tail) => signatureOf(core, call, given, tail, false),
+    si: (...args) => signatureOf(core, call, given, args, true),
   };
 }
 

@@ -6,8 +6,8 @@ import { type CallOptions, resolveCallOptions } from '../app/call-options.js';
 import { ClientGateway } from '../app/client-gateway.js';
 import { type PreparedCall, Publisher } from '../app/publish.js';
 import { checkTaskName } from '../app/registry.js';
-import { destinationOf } from '../app/router.js';
 import { ResultHandle, type TaskHandle } from '../app/task-handle.js';
+import { destinationOf } from '../canvas/routes.js';
 import { systemClock } from '../core/clock.js';
 import type { Connection } from './options.js';
 

@@ -7,8 +7,10 @@ import type { EventMode } from '../app/event-mode.js';
 import type { ControlQuestion } from '../app/gateway.js';
 import type { Broadcast, OutgoingMessage, PublishOptions } from '../brokers/broker.js';
 import type { QueueTable } from '../brokers/queue-table.js';
+import type { CanvasFacts } from '../canvas/routes.js';
 import type { ResultWrite } from '../results/result-store.js';
 import type { WireMessage } from '../wire/message.js';
+import type { ResultChild } from '../wire/result-meta.js';
 
 /** One task to run. `run` is the engine's handle of this run; outcomes name it. */
 export interface RunRequest {
@@ -87,6 +89,8 @@ export interface ExecutorHello {
   /** When events are sent unless the worker is told otherwise. */
   readonly events: EventMode;
   readonly tasks: readonly TaskFacts[];
+  /** What it takes to send a part of a canvas. */
+  readonly canvas: CanvasFacts;
   /** Names of the app's own remote commands. */
   readonly commands: readonly string[];
 }
@@ -95,13 +99,16 @@ interface OutcomeBase {
   readonly run: number;
   /** Milliseconds from start to end in the executor. */
   readonly runtimeMs: number;
-  /** Ids of tasks sent from inside. */
-  readonly children: readonly string[];
+  /** What was sent from inside, and what follows by itself. */
+  readonly children: readonly ResultChild[];
+  /** Something follows the task, or waits for it: the engine sees to that too. */
+  readonly canvas?: true;
 }
 
 /** How a run ended, as far as the executor can tell. */
 export type Outcome =
-  | (OutcomeBase & { readonly kind: 'success'; readonly resultJson: string })
+  /** `follow`: callbacks and the next step of a chain, sent before the result is stored. */
+  | (OutcomeBase & { readonly kind: 'success'; readonly resultJson: string; readonly follow?: readonly OutgoingMessage[] })
   | (OutcomeBase & {
       readonly kind: 'failure';
       readonly exceptionJson: string;

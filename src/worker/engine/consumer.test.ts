@@ -73,6 +73,7 @@ function intake(secured: boolean, facts: Partial<TaskFacts> = {}) {
     settler: { withoutResult: ({ kind }: Settlement) => events.push(kind) },
     counters: newCounters(),
     logger: silentLogger,
+    taskLog: { again: () => {} },
     events: { on: false },
     clock: systemClock,
     softTimeLimitMs: null,

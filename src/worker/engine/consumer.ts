@@ -128,6 +128,7 @@ export class Intake {
 
   #carryOut(delivery: Delivery, verdict: Verdict): void {
     const { settler, counters, taskLog, clock } = this.#options;
+    if (delivery.redelivered) taskLog.again(delivery);
     switch (verdict.kind) {
       case 'run': {
         const { headers, message, facts, epoch, alone } = verdict;
@@ -161,7 +162,14 @@ export class Intake {
       case 'revoked': {
         counters[verdict.kind] += 1;
         const exception = pythonError('TaskRevokedError', [verdict.kind], 'celery.exceptions');
-        void settler.withoutRun(verdict.headers, 'REVOKED', exception, { kind: 'ack', arrival: delivery }, wasClaimed(delivery));
+        void settler.withoutRun(
+          verdict.headers,
+          delivery.message,
+          'REVOKED',
+          exception,
+          { kind: 'ack', arrival: delivery },
+          wasClaimed(delivery),
+        );
         break;
       }
       case 'defer': {
@@ -195,7 +203,7 @@ export class Intake {
             : pythonError('WorkerLostError', [reason], 'billiard.exceptions');
         const park: Settlement = { kind: 'park', arrival: delivery, reason: { code, reason } };
         if (headers === null) settler.withoutResult(park);
-        else void settler.withoutRun(headers, 'FAILURE', exception, park, wasClaimed(delivery));
+        else void settler.withoutRun(headers, delivery.message, 'FAILURE', exception, park, wasClaimed(delivery));
         break;
       }
     }
@@ -230,7 +238,7 @@ export class Intake {
         if ('final' in claimed) {
           counters.duplicates += 1;
           logger.info({ id: headers.id, task: headers.task }, 'delivered again, but its result is final: dropped');
-          settler.withoutResult({ kind: 'ack', arrival: delivery });
+          settler.finalAlready(headers, run.message, claimed.final, { kind: 'ack', arrival: delivery });
           this.#endUnstarted(run);
           return;
         }

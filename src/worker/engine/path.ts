@@ -11,8 +11,10 @@ import { EventDispatcher } from '../../events/dispatcher.js';
 import type { ResultStore } from '../../results/result-store.js';
 import type { EngineOptions } from '../options.js';
 import type { ExecutorHello, TaskFacts } from '../port.js';
+import { Aftermath } from './aftermath.js';
 import { Calls } from './calls.js';
 import { Intake } from './consumer.js';
+import { Continuation } from './continuation.js';
 import type { Executors } from './executors.js';
 import type { OverrunOptions } from './overrun.js';
 import { PauseWatch } from './pauses.js';
@@ -83,7 +85,11 @@ export function layPath({
     counts: () => ({ active: active.size, processed: counters.succeeded + counters.failed + counters.retried }),
   });
   const events = new TaskEvents(dispatcher);
-  const settler = new Settler({ ...shared, events, resultTtlMs: hello.resultTtlMs, signal, onDrained });
+  const continuation = new Continuation({
+    ...{ broker, clock, logger, signal, canvas: hello.canvas, nodeName: options.name, resultTtlMs: hello.resultTtlMs },
+  });
+  const aftermath = new Aftermath({ ...shared, continuation, events, signal });
+  const settler = new Settler({ ...shared, events, aftermath, resultTtlMs: hello.resultTtlMs, signal, onDrained });
   const limits = new RateLimits(facts);
   const { records } = broker.revocations;
   const revoked: Revoked = new Revoked({

@@ -1,14 +1,14 @@
 /** A result as a store takes it, made of a task's headers and what became of it. Pure. Next stop: `results/result-store.ts`. */
 import type { ResultWrite } from '../../results/result-store.js';
-import { encodeResultMeta } from '../../wire/result-meta.js';
+import { encodeResultMeta, type ResultChild } from '../../wire/result-meta.js';
 import type { TaskHeaders } from '../../wire/task-message.js';
 
 export interface Outcoming {
   readonly state: string;
   readonly resultJson: string;
   readonly traceback: string | null;
-  /** Ids of tasks that it sent. */
-  readonly children: readonly string[];
+  /** What it sent. */
+  readonly children: readonly ResultChild[];
   readonly epoch: number;
   readonly ttlMs: number | null;
 }

@@ -6,17 +6,19 @@
  * Bounded: what is between outcome and settlement counts as `inFlight`, and the engine stops granting credit above a limit.
  */
 
-import type { Broker, Consumer, OutgoingMessage, Settlement } from '../../brokers/broker.js';
+import type { Broker, Consumer, Settlement } from '../../brokers/broker.js';
+import { mayHaveCanvas } from '../../canvas/after.js';
 import type { Clock } from '../../core/clock.js';
 import { codeOf, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { ResultStore, ResultWrite } from '../../results/result-store.js';
-import type { WireEvent } from '../../wire/event-message.js';
 import { pythonError } from '../../wire/exception-info.js';
+import type { WireMessage } from '../../wire/message.js';
 import { EPOCH_HEADER, LOSSES_HEADER, SUSPECT_HEADER } from '../../wire/own-headers.js';
 import { retrySuccessor, type TaskHeaders } from '../../wire/task-message.js';
 import type { FromExecutor, Outcome } from '../port.js';
 import { withHeader } from './admission.js';
+import { type Aftermath, badEndOf, type Pair, storedEndOf } from './aftermath.js';
 import { resultWrite } from './result-write.js';
 import type { ActiveRun, EngineCounters } from './state.js';
 import { storePatiently } from './store-patiently.js';
@@ -26,9 +28,6 @@ import type { TaskLog } from './task-log.js';
 /** How long an epoch is remembered when results are kept for ever. */
 export const CLAIM_TTL_MS = 86_400_000;
 
-/** How long the next try of an early-acked task may take to reach the broker. */
-const SUCCESSOR_MS = 30_000;
-
 export interface SettlerOptions {
   readonly broker: Broker;
   readonly store: ResultStore;
@@ -37,20 +36,13 @@ export interface SettlerOptions {
   readonly logger: Logger;
   readonly taskLog: TaskLog;
   readonly events: TaskEvents;
+  readonly aftermath: Aftermath;
   readonly clock: Clock;
   readonly resultTtlMs: number | null;
   /** Aborts when the engine gives up waiting for the store. */
   readonly signal: AbortSignal;
   /** Called after a batch is through. */
   onDrained(): void;
-}
-
-/** A settlement that waits for its result to be stored first. */
-interface Pair {
-  readonly write: ResultWrite;
-  readonly settlement: Settlement | null;
-  /** Told after the result is stored, because who hears it may read the result at once. */
-  readonly event: WireEvent | null;
 }
 
 export class Settler {
@@ -76,9 +68,28 @@ export class Settler {
         taskLog.refused(run);
         continue;
       }
-      this.#settleOne(outcome, run, pairs, direct);
+      if (outcome.canvas) void this.#tracked(() => this.#withCanvas(outcome, run));
+      else this.#settleOne(outcome, run, pairs, direct);
     }
     void this.#carryOut(pairs, direct);
+  }
+
+  /** What follows the task is seen to before its delivery is settled: a worker that dies in between leaves it to the next. */
+  async #withCanvas(outcome: Outcome, run: ActiveRun): Promise<void> {
+    const { aftermath } = this.#options;
+    const ended = await aftermath.follow(outcome);
+    const pairs: Pair[] = [];
+    const direct: Settlement[] = [];
+    this.#settleOne(ended, run, pairs, direct);
+    const bad = badEndOf(ended, run);
+    if (bad === null) await this.#carryOut(pairs, direct);
+    else await aftermath.settle(bad, pairs, direct);
+  }
+
+  /** A delivery whose result is final already. After a bad end what follows it may be missing: the worker that stored it may have died. */
+  finalAlready(headers: TaskHeaders, message: WireMessage, meta: string, settlement: Settlement): void {
+    if (!mayHaveCanvas(message)) return this.withoutResult(settlement);
+    void this.#tracked(() => this.#options.aftermath.settle(storedEndOf(headers, message, meta), [], [settlement]));
   }
 
   /** A delivery that ends without running and without a result. Those of one turn go together: a pile of them is put off in batches. */
@@ -98,6 +109,7 @@ export class Settler {
    */
   async withoutRun(
     headers: TaskHeaders,
+    message: WireMessage,
     state: 'FAILURE' | 'REVOKED',
     exceptionJson: string,
     settlement: Settlement,
@@ -108,7 +120,7 @@ export class Settler {
     if (claim) {
       try {
         const claimed = await store.claim(headers.id, { ttlMs: resultTtlMs ?? CLAIM_TTL_MS });
-        if ('final' in claimed) return this.withoutResult(settlement);
+        if ('final' in claimed) return this.finalAlready(headers, message, claimed.final, settlement);
         epoch = claimed.epoch;
       } catch (error) {
         logger.warn({ id: headers.id, error: toError(error).message }, 'could not be claimed; its result may be refused');
@@ -116,8 +128,10 @@ export class Settler {
     }
     const event = events.on ? events.endedUnrun(headers, state, exceptionJson) : null;
     const outcoming = { state, resultJson: exceptionJson, traceback: null, children: [], epoch, ttlMs: resultTtlMs };
-    const write = resultWrite(headers, outcoming, clock.nowMs());
-    void this.#carryOut([{ write, settlement, event }], []);
+    const pair = { write: resultWrite(headers, outcoming, clock.nowMs()), settlement, event };
+    if (!mayHaveCanvas(message)) return void this.#carryOut([pair], []);
+    const end = { headers, message, state, exceptionJson, traceback: null, isRepeated: claim };
+    void this.#tracked(() => this.#options.aftermath.settle(end, [pair], []));
   }
 
   /** Something that a running task says of itself. */
@@ -170,19 +184,16 @@ export class Settler {
         const untilMs = nowMs + outcome.delayMs;
         // This try ended by itself, so it neither kills its worker nor keeps its loop: the marks of earlier ones end here.
         const { [LOSSES_HEADER]: _losses, [SUSPECT_HEADER]: _suspect, ...headers } = run.message.headers;
-        const next = retrySuccessor({ ...run.message, headers }, { nowMs, etaMs: outcome.delayMs > 0 ? untilMs : null });
-        const successor = run.epoch > 0 ? withHeader(next, EPOCH_HEADER, run.epoch) : next;
+        const successorOf = retrySuccessor({ ...run.message, headers }, { nowMs, etaMs: outcome.delayMs > 0 ? untilMs : null });
+        const successor = run.epoch > 0 ? withHeader(successorOf, EPOCH_HEADER, run.epoch) : successorOf;
         // RETRY is stored before the successor is sent: else a fast next try could finish first and be overwritten (SURPRISES 5).
         const write = ignoresResult
           ? null
           : this.#outcomeWrite(run, outcome, 'RETRY', outcome.exceptionJson ?? 'null', outcome.traceback);
-        if (run.settled)
-          void this.#sendSuccessor(write, event, run, {
-            to: { queue: run.delivery.queue },
-            message: successor,
-            notBeforeMs: untilMs,
-          });
-        else finish(write, { kind: 'defer', arrival: run.delivery, untilMs, message: successor });
+        if (run.settled) {
+          const next = { to: { queue: run.delivery.queue }, message: successor, notBeforeMs: untilMs };
+          void this.#tracked(() => this.#options.aftermath.sendSuccessor(write, event, run, next));
+        } else finish(write, { kind: 'defer', arrival: run.delivery, untilMs, message: successor });
         return;
       }
       case 'undecodable': {
@@ -220,35 +231,6 @@ export class Settler {
     return resultWrite(run.headers, outcoming, this.#options.clock.nowMs());
   }
 
-  /** The next try of a task that was acked before it ran: nothing is held any more that could be deferred, so it is sent anew. */
-  async #sendSuccessor(
-    write: ResultWrite | null,
-    event: WireEvent | null,
-    run: ActiveRun,
-    successor: OutgoingMessage,
-  ): Promise<void> {
-    const { broker, logger } = this.#options;
-    this.inFlight += 1;
-    try {
-      if (write !== null) await storePatiently([write], this.#options);
-      this.#options.events.send(event);
-      const [failure] = await broker.publish([successor], { timeoutMs: SUCCESSOR_MS });
-      if (failure)
-        logger.error(
-          { id: run.headers.id, task: run.headers.task, error: failure.message },
-          'the next try could not be sent; acked early, the task ends here',
-        );
-    } catch (error) {
-      logger.error(
-        { id: run.headers.id, task: run.headers.task, error: toError(error).message },
-        'the next try could not be sent; acked early, the task ends here',
-      );
-    } finally {
-      this.inFlight -= 1;
-      this.#options.onDrained();
-    }
-  }
-
   async #carryOut(pairs: readonly Pair[], direct: readonly Settlement[]): Promise<void> {
     const count = pairs.length + direct.length;
     if (count === 0) return;
@@ -279,17 +261,30 @@ export class Settler {
       if (settlements.length > 0) await this.#options.consumer().settle(settlements);
       await written;
     } catch (error) {
-      // Not settled: the deliveries go back when the consumer closes, or when their lease ends.
-      if (codeOf(error) !== 'E_CLOSED' && !this.#options.signal.aborted) {
-        this.#options.logger.error(
-          { err: toError(error), count },
-          'deliveries could not be settled; they will be delivered again',
-        );
-      }
+      this.#unsettled(error, count);
     } finally {
       this.inFlight -= count;
       this.#options.onDrained();
     }
+  }
+
+  /** Work on one delivery that counts until it is settled. */
+  async #tracked(work: () => Promise<void>): Promise<void> {
+    this.inFlight += 1;
+    try {
+      await work();
+    } catch (error) {
+      this.#unsettled(error, 1);
+    } finally {
+      this.inFlight -= 1;
+      this.#options.onDrained();
+    }
+  }
+
+  /** The deliveries go back when the consumer closes, or when their lease ends. */
+  #unsettled(error: unknown, count: number): void {
+    if (codeOf(error) === 'E_CLOSED' || this.#options.signal.aborted) return;
+    this.#options.logger.error({ err: toError(error), count }, 'deliveries could not be settled; they will be delivered again');
   }
 
   /** A result that no patience gets stored: acked it would be lost, delivered again the task would run for ever. */

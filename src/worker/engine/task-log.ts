@@ -2,6 +2,7 @@
  * What the log says of tasks: one line an event, with id and name in each. Successes are told one by one up to a rate
  * and summed up each second beyond it: at thousands a second the lines would cost more than the tasks.
  */
+import type { Delivery } from '../../brokers/broker.js';
 import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
 import type { TaskHeaders } from '../../wire/task-message.js';
@@ -57,6 +58,11 @@ export class TaskLog {
   terminated(run: ActiveRun, { abandoned, runtimeMs }: Extract<Outcome, { kind: 'revoked' }>): void {
     const what = abandoned ? 'task revoked while it ran; its code goes on and counts for nothing' : 'task revoked while it ran';
     this.#logger.warn(this.#fields(run, runtimeMs), what);
+  }
+
+  /** For who follows a task through the deaths of its workers. */
+  again({ message, queue, losses }: Delivery): void {
+    this.#logger.debug({ id: message.headers['id'], queue, losses }, 'delivered again');
   }
 
   parked(queue: string, headers: TaskHeaders | null, code: string, reason: string): void {

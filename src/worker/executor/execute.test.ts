@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { TaskDefinition } from '../../app/definition.js';
 import { silentLogger } from '../../core/logger.js';
-import { encodeTaskMessage, type TaskCall } from '../../wire/task-message.js';
+import { decodeTaskBody, encodeTaskMessage, type TaskCall } from '../../wire/task-message.js';
 import type { Outcome, RunRequest } from '../port.js';
 import { type ExecuteOptions, startRun } from './execute.js';
 
@@ -34,6 +34,7 @@ function host(task: TaskDefinition | undefined, finish: (outcome: Outcome) => vo
     middleware: [],
     logger: silentLogger,
     json: 'tagged',
+    canvas: () => ({ json: 'tagged', maxMessageBytes: 1_000, lowerIsSooner: false, routes: [], tasks: {} }),
     postState: () => {},
     postEvent: () => {},
     finish,
@@ -58,18 +59,50 @@ describe('one run', () => {
     });
   });
 
-  test.each(['callbacks', 'errbacks', 'chain'] as const)(
-    'a message with a %s is parked: running it and forgetting the rest would lose work',
-    async (part) => {
-      let ran = false;
-      const task = definition(() => {
-        ran = true;
-      });
-      const signature = { task: 'next', args: [], kwargs: {}, options: {}, subtask_type: null, immutable: false };
-      expect(await run(task, request({ [part]: [signature] }))).toMatchObject({ kind: 'undecodable', code: 'E_NOT_SUPPORTED' });
-      expect(ran).toBe(false);
-    },
-  );
+  const signature = { task: 'next', args: [4], kwargs: {}, options: {}, subtask_type: null, immutable: false };
+
+  test('a success comes with the messages that follow it, which its result lists', async () => {
+    const task = definition(() => 3);
+    const step = { ...signature, options: { task_id: 'b', queue: 'other' } };
+    const outcome = (await run(task, request({ chain: [step], callbacks: [signature] }))) as Extract<
+      Outcome,
+      { kind: 'success' }
+    >;
+    expect(outcome).toMatchObject({ kind: 'success', canvas: true, resultJson: '3' });
+    expect(outcome.follow?.map(({ to, message }) => [to.queue, message.headers['task'], decodeTaskBody(message).args])).toEqual([
+      ['celery', 'next', [3, 4]],
+      ['other', 'next', [3, 4]],
+    ]);
+    expect(outcome.children).toEqual([outcome.follow?.[0]?.message.headers['id'], 'b']);
+  });
+
+  test('what follows has the same ids when the task runs again', async () => {
+    const task = definition(() => 3);
+    const ids = async (): Promise<unknown> => (await run(task, request({ callbacks: [signature, signature] }))).children;
+    expect(await ids()).toEqual(await ids());
+  });
+
+  test('a result that the next step cannot take makes a failure: whoever waits for the end must hear of it', async () => {
+    const long = definition(() => 'x'.repeat(2_000));
+    expect(await run(long, request({ chain: [{ ...signature, options: { task_id: 'b' } }] }))).toMatchObject({
+      kind: 'failure',
+      canvas: true,
+      exceptionJson: expect.stringContaining('maxMessageSize'),
+    });
+  });
+
+  test.each([
+    ['is part of a chord', { chord: signature }],
+    ['leads to a chord', { chain: [{ ...signature, task: 'celery.chord', kwargs: { header: [], body: signature } }] }],
+    ['has a group before its next step', { chain: [signature, { ...signature, task: 'celery.group', kwargs: { tasks: [] } }] }],
+  ])('a message that %s is parked: running it and forgetting the rest would lose work', async (_, embed) => {
+    let ran = false;
+    const task = definition(() => {
+      ran = true;
+    });
+    expect(await run(task, request(embed))).toMatchObject({ kind: 'undecodable', code: 'E_NOT_SUPPORTED' });
+    expect(ran).toBe(false);
+  });
 
   test('empty lists of callbacks continue nothing', async () => {
     expect(

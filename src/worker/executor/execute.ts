@@ -3,16 +3,21 @@
  * middleware and limits → turn what came of it into an outcome. Holds no connection; what it needs comes with the
  * request. Next stop: `worker/engine/settle.ts`, back across the port.
  */
+import { hostname } from 'node:os';
 import type { TaskDefinition } from '../../app/definition.js';
 import type { ExecuteMiddleware } from '../../app/middleware.js';
 import { type ActiveRun, activeRun } from '../../app/task-context.js';
+import { type Embed, hasCanvas } from '../../canvas/after.js';
+import type { CanvasFacts } from '../../canvas/routes.js';
 import { codeOf, TaskError, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import { encodeJson, type JsonMode } from '../../wire/serializers/json.js';
+import type { ResultChild } from '../../wire/result-meta.js';
+import { decodeJson, encodeJson, type JsonMode } from '../../wire/serializers/json.js';
 import { decodeTaskBody, readTaskHeaders, type TaskHeaders } from '../../wire/task-message.js';
 import type { Outcome, RunRequest } from '../port.js';
 import { type PostEvent, type PostState, RunContext } from './context.js';
 import { judgeThrown, plainFailure } from './failure.js';
+import { followingOf, refuseChords } from './following.js';
 import { startLimits } from './limits.js';
 
 export interface ExecuteOptions {
@@ -21,6 +26,8 @@ export interface ExecuteOptions {
   readonly logger: Logger;
   /** How results are written; the app's `json` option. */
   readonly json: JsonMode;
+  /** For what follows a task; asked for when something does. */
+  readonly canvas: () => CanvasFacts;
   readonly postState: PostState;
   readonly postEvent: PostEvent;
   /** Hands in the outcome; called exactly once a run. */
@@ -36,13 +43,16 @@ export interface StartedRun {
   readonly settle: (outcome: OutcomeBody) => void;
 }
 
-const NO_CHILDREN: readonly string[] = [];
+const NO_CHILDREN: readonly never[] = [];
+/** Celery's form; monitors show it. */
+const ORIGIN = `gen${process.pid}@${hostname()}`;
 /** Starts a run. Returns `null` when it is over already (an undecodable body, a handler that returned at once). */
 export function startRun(request: RunRequest, options: ExecuteOptions): StartedRun | null {
   const startedMs = performance.now();
   const { run } = request;
   let context: RunContext;
   let definition: TaskDefinition;
+  let embed: Embed | null = null;
   try {
     const found = options.find(request.name);
     if (!found)
@@ -50,7 +60,10 @@ export function startRun(request: RunRequest, options: ExecuteOptions): StartedR
     definition = found;
     const headers = readTaskHeaders(request.message) as TaskHeaders;
     const body = decodeTaskBody(request.message);
-    refuseCanvas(body.embed);
+    if (hasCanvas(body.embed)) {
+      refuseChords(body.embed);
+      embed = body.embed;
+    }
     context = new RunContext(request, headers, definition, body.args, body.kwargs, options);
   } catch (error) {
     const base = { run, runtimeMs: performance.now() - startedMs, children: NO_CHILDREN };
@@ -66,11 +79,16 @@ export function startRun(request: RunRequest, options: ExecuteOptions): StartedR
     if (over) return;
     over = true;
     stopLimits?.();
-    const outcome = context.isRevoked ? revoked(body) : body;
+    let outcome = context.isRevoked ? revoked(body) : body;
+    const sent: readonly ResultChild[] = active.children;
+    let rest: { readonly children: readonly ResultChild[]; readonly canvas?: true } = { children: sent };
+    if (embed !== null) {
+      const following = outcome.kind === 'success' ? follow(outcome, context, embed, options) : null;
+      if (following !== null) outcome = following.outcome;
+      rest = { children: following === null ? sent : [...sent, ...following.children], canvas: true };
+    }
     // The outcome was made for this call alone: completing it in place spares a copy of every result.
-    options.finish(
-      Object.assign(outcome, { run, runtimeMs: performance.now() - startedMs, children: active.children }) as Outcome,
-    );
+    options.finish(Object.assign(outcome, { run, runtimeMs: performance.now() - startedMs, ...rest }) as Outcome);
   };
   const fail = (error: unknown): void => settle(judgeThrown(error, definition, context).outcome);
   const stopLimits = startLimits(request, context, settle);
@@ -92,6 +110,23 @@ export function startRun(request: RunRequest, options: ExecuteOptions): StartedR
     runHooksThen(error, definition, context, active, settle);
   }
   return over ? null : { context, settle };
+}
+
+/** What follows a success, or a failure if it cannot be sent: too long for a message, or no signature at all. */
+function follow(
+  outcome: OutcomeBody & { readonly kind: 'success' },
+  context: RunContext,
+  embed: Embed,
+  options: ExecuteOptions,
+): { readonly outcome: OutcomeBody; readonly children: readonly ResultChild[] } {
+  try {
+    const sender = { facts: options.canvas(), origin: ORIGIN, nowMs: Date.now() };
+    // as the store will give it to everybody else
+    const { messages, children } = followingOf(context, embed, decodeJson(outcome.resultJson), sender);
+    return { outcome: { ...outcome, follow: messages }, children };
+  } catch (error) {
+    return { outcome: plainFailure(error), children: NO_CHILDREN };
+  }
 }
 
 /** However it ends: whoever revoked it wants to read that, and a handler that heeds its signal may well end by returning. */
@@ -166,14 +201,5 @@ async function runHook(hook: () => unknown, context: RunContext, active: ActiveR
     await activeRun.run(active, hook);
   } catch (error) {
     context.log.error({ err: toError(error) }, 'a task hook threw; the outcome of the task stands');
-  }
-}
-
-/** Until workflows are built, a message that asks for a continuation is parked: running it and forgetting the rest would lose work. */
-function refuseCanvas(embed: { callbacks: unknown; errbacks: unknown; chain: unknown; chord: unknown }): void {
-  for (const part of ['callbacks', 'errbacks', 'chain', 'chord'] as const) {
-    const value = embed[part];
-    if (value === null || value === undefined || (Array.isArray(value) && value.length === 0)) continue;
-    throw new TaskError('E_NOT_SUPPORTED', `the message has a ${part} to continue with, and this version runs single tasks only`);
   }
 }

@@ -3,6 +3,8 @@
  * or loop. Holds no connection; owns what user code has started here.
  */
 import type { App } from '../../app/app.js';
+import { canvasFactsOf } from '../../app/canvas-facts.js';
+import type { CanvasFacts } from '../../canvas/routes.js';
 import { systemClock } from '../../core/clock.js';
 import { codeOf, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
@@ -33,6 +35,7 @@ function helloOf(app: App): ExecutorHello {
     resultTtlMs: config.resultTtlMs,
     events: config.events,
     tasks,
+    canvas: canvasFactsOf(config, app.registry),
     commands: app.controlCommands.names,
   };
 }
@@ -56,6 +59,7 @@ export class Executor {
   #maxRssBytes: number | null;
   #started: Promise<void> = Promise.resolve();
   #stopping = false;
+  #canvas: CanvasFacts | null = null;
 
   constructor(app: App, end: ExecutorEnd, logger: Logger, options: ExecutorOptions = {}) {
     this.#app = app;
@@ -67,6 +71,7 @@ export class Executor {
       middleware: app.middleware.execute,
       logger,
       json: app.config.json,
+      canvas: () => (this.#canvas ??= canvasFactsOf(app.config, app.registry)),
       postState: (run, state, resultJson) => end.post({ type: 'state', run, state, resultJson }),
       postEvent: (run, event, fieldsJson) => end.post({ type: 'event', run, event, fieldsJson }),
       finish: (outcome) => this.#finish(outcome),

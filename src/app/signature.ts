@@ -1,0 +1,210 @@
+/**
+ * Signatures as callers make them: a task call that is not made yet, and chains of such. What is sent for them is planned in
+ * `canvas/`; how it gets out is `publish.ts`.
+ */
+import { randomUUID } from 'node:crypto';
+import { finalIdOf, freeze } from '../canvas/freeze.js';
+import { type CanvasMessage, outgoingOf } from '../canvas/outgoing.js';
+import { emptyPlan, start } from '../canvas/plan.js';
+import { type CanvasFacts, canvasSettings, ownPriority } from '../canvas/routes.js';
+import { kindOf, makeChain, tasksOf, withTasks } from '../canvas/shapes.js';
+import { durationMs } from '../core/duration.js';
+import { ArgumentError, ConfigError } from '../core/errors.js';
+import { isoFromMs } from '../wire/iso-time.js';
+import { parseSignatures, type SignatureOptions as WireOptions, type WireSignature } from '../wire/signature.js';
+import { type ResolvedCallOptions, resolveCallOptions } from './call-options.js';
+import { checkKeys, checkObject } from './config-schema.js';
+import type { PreparedCall, Publisher } from './publish.js';
+import type { AnySignature, ChainOf, Joined, SendOptions, SignatureOptions } from './signature-types.js';
+import { activeRun } from './task-context.js';
+import type { TaskHandle } from './task-handle.js';
+import type { Eventually } from './validate.js';
+
+/** What signatures need of their app. */
+export interface SignatureHost {
+  readonly publisher: Publisher;
+  readonly sendTimeoutMs: number;
+  /** Of the moment: tasks may be defined later. */
+  canvasFacts(): CanvasFacts;
+  nowMs(): number;
+  handle(id: string, keepsResult: boolean): TaskHandle<unknown>;
+}
+
+const SEND_KEYS: ReadonlySet<string> = new Set(['timeout', 'signal']);
+const NEVER_CARRIED = ['timeout', 'signal', 'dedupe'] as const;
+
+/** Arguments that can be checked before they are sent; what it returns is only awaited. */
+type Check = () => Eventually<unknown>;
+
+export class CanvasSignature {
+  readonly name: string;
+  readonly #host: SignatureHost;
+  readonly #wire: WireSignature;
+  readonly #checks: readonly Check[];
+  /** It misses its first argument. */
+  readonly #isOpen: boolean;
+
+  constructor(host: SignatureHost, name: string, wire: WireSignature, checks: readonly Check[], isOpen: boolean) {
+    this.name = name;
+    this.#host = host;
+    this.#wire = wire;
+    this.#checks = checks;
+    this.#isOpen = isOpen;
+  }
+
+  static chain(steps: readonly CanvasSignature[]): CanvasSignature {
+    const [first] = steps;
+    const last = steps.at(-1);
+    if (first === undefined || last === undefined) throw new ConfigError('E_CONFIG_TYPE', 'chain() takes at least one signature');
+    const tasks = steps.map((step) => step.#wire);
+    const checks = steps.flatMap((step) => step.#checks);
+    return new CanvasSignature(first.#host, last.name, makeChain(tasks), checks, first.#isOpen);
+  }
+
+  with(options: SignatureOptions): CanvasSignature {
+    const given = carriedOptions(options, `signature of ${this.name}: with()`, this.#host.canvasFacts().lowerIsSooner);
+    return this.#changed(overFirst(this.#wire, given));
+  }
+
+  pipe(next: CanvasSignature): CanvasSignature {
+    checkSignature(next, 'pipe()');
+    return CanvasSignature.chain([this, next]);
+  }
+
+  link(callback: CanvasSignature): CanvasSignature {
+    checkSignature(callback, 'link()');
+    const link = [...parseSignatures(this.#wire.options.link), callback.#wire];
+    return this.#changed(withOptions(this.#wire, { link }), callback.#checks);
+  }
+
+  onError(errback: CanvasSignature): CanvasSignature {
+    checkSignature(errback, 'onError()');
+    const link_error = [...parseSignatures(this.#wire.options.link_error), errback.#wire];
+    return this.#changed(withOptions(this.#wire, { link_error }), errback.#checks);
+  }
+
+  toJSON(): WireSignature {
+    return this.#wire;
+  }
+
+  async send(options: SendOptions = {}): Promise<TaskHandle<unknown>> {
+    const what = `send() of a signature of ${this.name}`;
+    checkObject(options, what);
+    checkKeys(options, SEND_KEYS, what);
+    if (this.#isOpen)
+      throw new ArgumentError('E_ARGUMENTS', `${this.name} still waits for an argument: bind all of them with si()`);
+    const timeoutMs = options.timeout === undefined ? this.#host.sendTimeoutMs : durationMs(options.timeout, `${what}: timeout`);
+    for (const check of this.#checks) await check();
+    const { publisher } = this.#host;
+    const replyTo = await publisher.replyTo(timeoutMs, options.signal);
+    const context = { newId: randomUUID, replyTo };
+    const frozen = freeze(this.#wire, context);
+    const plan = emptyPlan();
+    start(frozen, { args: [], rest: null }, context, plan);
+    const parent = activeRun.getStore()?.context ?? null;
+    const settings = {
+      ...canvasSettings(this.#host.canvasFacts()),
+      ...{ nowMs: this.#host.nowMs(), origin: publisher.origin, parent, isRepeated: false },
+    };
+    const messages: CanvasMessage[] = plan.tasks.map((task) => outgoingOf(task, settings));
+    await publisher.sendPlanned(messages, timeoutMs, options.signal);
+    return this.#host.handle(finalIdOf(frozen), true);
+  }
+
+  #changed(wire: WireSignature, checks: readonly Check[] = []): CanvasSignature {
+    return new CanvasSignature(this.#host, this.name, wire, [...this.#checks, ...checks], this.#isOpen);
+  }
+}
+
+/** The signature of a task with these arguments. */
+export function taskSignature(
+  host: SignatureHost,
+  call: PreparedCall,
+  bound: { readonly args: readonly unknown[]; readonly kwargs: Readonly<Record<string, unknown>>; readonly immutable: boolean },
+  check: Check | null,
+): CanvasSignature {
+  const { lowerIsSooner } = host.canvasFacts();
+  const { to, priority, headers, ignoreResult, options } = call;
+  const wire: WireSignature = {
+    task: call.task,
+    args: bound.args,
+    kwargs: bound.kwargs,
+    options: {
+      // named even where it is the default: who sends it later may be a worker with other routes
+      ...(to.exchange === undefined ? { queue: to.queue } : { exchange: to.exchange, routing_key: to.routingKey ?? to.queue }),
+      ...optionsOnWire({ ...options, priority, headers }, lowerIsSooner),
+      ...(ignoreResult && { ignore_result: true }),
+    },
+    subtask_type: null,
+    immutable: bound.immutable,
+  };
+  return new CanvasSignature(host, call.task, wire, check === null ? [] : [check], check === null);
+}
+
+/** @throws ConfigError `E_CONFIG_CONFLICT` for options that belong to the moment of sending */
+export function refuseNotCarried(given: object, what: string): void {
+  checkObject(given, what);
+  for (const name of NEVER_CARRIED) {
+    if (!(name in given)) continue;
+    const instead = name === 'dedupe' ? 'it is for single sends' : 'give it to send()';
+    throw new ConfigError('E_CONFIG_CONFLICT', `${what}: a signature does not carry ${name}: ${instead}`);
+  }
+}
+
+/** @throws ConfigError `E_CONFIG_*` */
+function carriedOptions(given: SignatureOptions, what: string, lowerIsSooner: boolean): WireOptions {
+  refuseNotCarried(given, what);
+  const options = resolveCallOptions(given, what);
+  return {
+    ...(options.queue !== null && { queue: options.queue, exchange: undefined, routing_key: undefined }),
+    ...optionsOnWire(options, lowerIsSooner),
+    ...(options.ignoreResult !== null && { ignore_result: options.ignoreResult }),
+  };
+}
+
+/** Celery's names and units. */
+function optionsOnWire(options: Omit<ResolvedCallOptions, 'ignoreResult'>, lowerIsSooner: boolean): WireOptions {
+  const { id, priority, countdownMs, eta, expiresMs, expiresAt, headers, timeLimitMs, softTimeLimitMs } = options;
+  return {
+    ...(id !== null && { task_id: id }),
+    ...(priority !== undefined && { priority: ownPriority(priority, lowerIsSooner) }),
+    ...(countdownMs !== null && { countdown: countdownMs / 1_000 }),
+    ...(eta !== null && { eta: isoFromMs(eta.getTime()) }),
+    ...(expiresMs !== null && { expires: expiresMs / 1_000 }),
+    ...(expiresAt !== null && { expires: isoFromMs(expiresAt.getTime()) }),
+    ...(timeLimitMs !== null && { time_limit: timeLimitMs / 1_000 }),
+    ...(softTimeLimitMs !== null && { soft_time_limit: softTimeLimitMs / 1_000 }),
+    ...(headers !== null && { headers }),
+  };
+}
+
+const withOptions = (wire: WireSignature, options: WireOptions): WireSignature => ({
+  ...wire,
+  options: Object.fromEntries(Object.entries({ ...wire.options, ...options }).filter(([, value]) => value !== undefined)),
+});
+
+/** Options of a chain are those of its first task, as in Celery. */
+function overFirst(wire: WireSignature, options: WireOptions): WireSignature {
+  if (kindOf(wire) !== 'chain') return withOptions(wire, options);
+  const [first, ...others] = tasksOf(wire);
+  return first === undefined ? wire : withTasks(wire, [overFirst(first, options), ...others]);
+}
+
+function checkSignature(value: unknown, what: string): void {
+  if (value instanceof CanvasSignature) return;
+  throw new ConfigError('E_CONFIG_TYPE', `${what} takes signatures, which task.s() and task.si() make, not ${describe(value)}`);
+}
+
+const describe = (value: unknown): string =>
+  typeof value === 'object' && value !== null && 'send' in value ? 'a task: bind its arguments with s() or si()' : typeof value;
+
+/**
+ * Tasks one after the other, each with the result of the one before as its first argument, unless it is immutable (`si`).
+ * Each joint is checked by the compiler.
+ * @throws ConfigError `E_CONFIG_TYPE` for what is no signature
+ * @remarks Source: Celery's `chain`.
+ */
+export function chain<const T extends readonly [AnySignature, ...AnySignature[]]>(...steps: T & Joined<T>): ChainOf<T> {
+  for (const step of steps) checkSignature(step, 'chain()');
+  return CanvasSignature.chain(steps as unknown as CanvasSignature[]) as unknown as ChainOf<T>;
+}

@@ -1,0 +1,154 @@
+/**
+ * What follows a task beyond its own result. After a success: messages that the executor made. After anything else: the same end for
+ * all that will never run, so that nobody waits for it for ever, and the errbacks. Bodies are decoded here only for tasks that end
+ * without a success and have something behind them. Next stop: `brokers/broker.ts`.
+ *
+ * Order: what follows a success is sent before the result is stored, so a final SUCCESS says that all of it was sent. What follows a
+ * failure comes after the failure is stored, because errbacks read it; a worker that finds a final failure does that part again.
+ */
+import type { Broker, OutgoingMessage } from '../../brokers/broker.js';
+import { type Embed, errbacksOf, hasCanvas, unreachable } from '../../canvas/after.js';
+import { idsFrom } from '../../canvas/ids.js';
+import { type OutgoingSettings, outgoingOf } from '../../canvas/outgoing.js';
+import { type CanvasFacts, canvasSettings } from '../../canvas/routes.js';
+import { reconnectDelayMs } from '../../core/backoff.js';
+import { type Clock, sleep } from '../../core/clock.js';
+import type { ErrorCode } from '../../core/error-codes.js';
+import { type PublishError, toError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import type { ResultWrite } from '../../results/result-store.js';
+import type { WireMessage } from '../../wire/message.js';
+import { RESENT_HEADER } from '../../wire/own-headers.js';
+import { decodeTaskBody, type TaskHeaders } from '../../wire/task-message.js';
+import { withHeader } from './admission.js';
+import { resultWrite } from './result-write.js';
+
+/** How long one try to send may take. */
+const SEND_MS = 30_000;
+
+export interface ContinuationOptions {
+  readonly broker: Broker;
+  readonly canvas: CanvasFacts;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly nodeName: string;
+  readonly resultTtlMs: number | null;
+  /** Aborts when the engine gives up waiting. */
+  readonly signal: AbortSignal;
+}
+
+/** How a task ended that had something behind it. */
+export interface BadEnd {
+  readonly headers: TaskHeaders;
+  readonly message: WireMessage;
+  readonly state: 'FAILURE' | 'REVOKED';
+  readonly exceptionJson: string;
+  readonly traceback: string | null;
+  /** It may have ended before. */
+  readonly isRepeated: boolean;
+}
+
+export interface Consequences {
+  /** Of tasks that will never run. */
+  readonly writes: readonly ResultWrite[];
+  /** To send when all that is stored. */
+  readonly errbacks: readonly OutgoingMessage[];
+}
+
+export const NO_CONSEQUENCES: Consequences = Object.freeze({ writes: [], errbacks: [] });
+
+export class Continuation {
+  readonly #options: ContinuationOptions;
+  readonly #settings: Omit<OutgoingSettings, 'nowMs' | 'parent' | 'isRepeated'>;
+
+  constructor(options: ContinuationOptions) {
+    this.#options = options;
+    this.#settings = { ...canvasSettings(options.canvas), origin: options.nodeName };
+  }
+
+  /**
+   * Sends them for as long as it takes. Resolves with why one of them never will be, or `null`.
+   * @throws BrokerError `E_CLOSED`, or the reason why the engine gave up
+   */
+  async send(messages: readonly OutgoingMessage[]): Promise<PublishError | null> {
+    const { broker, signal, logger } = this.#options;
+    let left = messages;
+    let refusal: PublishError | null = null;
+    for (let tries = 0; left.length > 0; tries++) {
+      const results = await broker.publish(left, { timeoutMs: SEND_MS, signal });
+      const again: OutgoingMessage[] = [];
+      let cause: PublishError | null = null;
+      for (const [index, result] of results.entries()) {
+        if (result === null) continue;
+        if (result.code === 'E_CLOSED') throw result;
+        if (!isPassing(result)) refusal ??= result;
+        else {
+          cause = result;
+          again.push(resent(left[index] as OutgoingMessage));
+        }
+      }
+      left = again;
+      if (cause === null) break;
+      signal.throwIfAborted();
+      if (tries % 10 === 0)
+        logger.warn({ messages: left.length, error: cause.message }, 'what follows tasks could not be sent; trying again');
+      await sleep(reconnectDelayMs(tries, Math.random()), signal);
+    }
+    return refusal;
+  }
+
+  /** What a task that did not succeed brings about. A body that nobody can read has nothing behind it. */
+  consequences({ headers, message, state, exceptionJson, traceback, isRepeated }: BadEnd): Consequences {
+    const embed = this.#embedOf(message, headers);
+    if (embed === null) return NO_CONSEQUENCES;
+    const { clock, resultTtlMs } = this.#options;
+    const nowMs = clock.nowMs();
+    try {
+      const { ids } = unreachable(embed);
+      const outcoming = { state, resultJson: exceptionJson, traceback, children: [], epoch: 0, ttlMs: resultTtlMs };
+      const writes = ids.map((id) =>
+        resultWrite({ ...headers, id, correlationId: id, parentId: null, groupId: null }, outcoming, nowMs),
+      );
+      if (state !== 'FAILURE') return { writes, errbacks: [] };
+      const plan = errbacksOf(embed.errbacks, headers.id, { newId: idsFrom(headers.id, 'failure'), replyTo: null });
+      const settings = { ...this.#settings, nowMs, parent: headers, isRepeated };
+      const errbacks = plan.tasks.map((task) => {
+        const { id: _id, task: _task, ...outgoing } = outgoingOf(task, settings);
+        return outgoing;
+      });
+      return { writes, errbacks };
+    } catch (error) {
+      this.#options.logger.error(
+        { id: headers.id, task: headers.task, error: toError(error).message },
+        'what follows a failed task cannot be read; whoever waits for it is not told',
+      );
+      return NO_CONSEQUENCES;
+    }
+  }
+
+  #embedOf(message: WireMessage, headers: TaskHeaders): Embed | null {
+    try {
+      const { embed } = decodeTaskBody(message);
+      return hasCanvas(embed) ? embed : null;
+    } catch (error) {
+      this.#options.logger.debug({ id: headers.id, error: toError(error).message }, 'the body of an ended task cannot be read');
+      return null;
+    }
+  }
+}
+
+/** Refusals that end by themselves, as opposed to a message that this broker never takes. */
+const PASSING: ReadonlySet<ErrorCode> = new Set([
+  'E_PUBLISH_TIMEOUT',
+  'E_CONNECTION_LOST',
+  'E_BROKER_UNREACHABLE',
+  'E_BROKER_AUTH',
+  'E_BROKER_FULL',
+]);
+const isPassing = ({ outcome, code }: PublishError): boolean => outcome === 'unknown' || PASSING.has(code);
+
+/** It may be there already: whoever gets it a second time looks at its result first. */
+const resent = (outgoing: OutgoingMessage): OutgoingMessage => ({
+  ...outgoing,
+  message: withHeader(outgoing.message, RESENT_HEADER, true),
+});
