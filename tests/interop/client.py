@@ -6,6 +6,9 @@ Request: {"task", "args", "kwargs", "options", "timeout"} -> {"id", "state", "re
          {"state": id} -> {"state", "info"}
          {"ping": seconds} -> {"nodes": [...]}             (who answers a ping within that time)
          {"watch": request} -> {"states": [...], "result"}  (polls the states that a client sees)
+         {"canvas": part, "timeout"} -> {"id", "steps", "result" | "error"}, of a group at its end {"members"} too
+Part:    {"chain": [part, ...]}, {"group": [part, ...]} or {"task", "args", "kwargs", "options", "immutable"},
+         each with "link" and "link_error": [part, ...]
 """
 import json
 import os
@@ -13,8 +16,9 @@ import sys
 import time
 
 import celery
-from celery import Celery
+from celery import Celery, chain, group
 from celery.exceptions import TimeoutError as CeleryTimeout
+from celery.result import ResultSet
 
 app = Celery("interop-client", broker=sys.argv[1], backend=sys.argv[2])
 app.conf.task_default_queue = "interop"
@@ -33,6 +37,35 @@ def plain(value):
 
 def send(request):
     return app.send_task(request["task"], request.get("args"), request.get("kwargs"), **request.get("options", {}))
+
+
+def canvas(part):
+    if "chain" in part:
+        made = chain(*[canvas(each) for each in part["chain"]], app=app)
+    elif "group" in part:
+        made = group([canvas(each) for each in part["group"]], app=app)
+    else:
+        made = app.signature(
+            part["task"],
+            args=part.get("args", []),
+            kwargs=part.get("kwargs", {}),
+            options=part.get("options", {}),
+            immutable=part.get("immutable", False),
+        )
+    for callback in part.get("link", []):
+        made.link(canvas(callback))
+    for errback in part.get("link_error", []):
+        made.link_error(canvas(errback))
+    return made
+
+
+def steps_of(result):
+    """Ids of a chain's tasks, the first first."""
+    ids = []
+    while result is not None:
+        ids.insert(0, result.id)
+        result = result.parent
+    return ids
 
 
 def answer(request):
@@ -57,8 +90,12 @@ def answer(request):
                 break
             time.sleep(0.02)
         return {"id": result.id, "states": seen}
-    result = send(request)
+    result = canvas(request["canvas"]).apply_async() if "canvas" in request else send(request)
     reply = {"id": result.id}
+    if "canvas" in request:
+        reply["steps"] = steps_of(result)
+    if isinstance(result, ResultSet):
+        return {**reply, "members": [member.id for member in result], "result": result.get(timeout=request.get("timeout", 20))}
     try:
         reply["result"] = plain(result.get(timeout=request.get("timeout", 20)))
         reply["type"] = type(reply["result"]).__name__

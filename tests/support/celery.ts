@@ -31,6 +31,10 @@ export interface PythonReply {
   readonly nodes?: readonly string[];
   readonly info?: unknown;
   readonly states?: readonly (readonly [string, unknown])[];
+  /** Ids of a workflow's tasks, the first first. */
+  readonly steps?: readonly string[];
+  /** Ids of the group at its end. */
+  readonly members?: readonly string[];
 }
 
 export interface PythonRequest {
@@ -41,6 +45,13 @@ export interface PythonRequest {
   /** Seconds. */
   readonly timeout?: number;
 }
+
+/** A part of a workflow, as `client.py` builds it. */
+export type PythonCanvas = (
+  | { readonly chain: readonly PythonCanvas[] }
+  | { readonly group: readonly PythonCanvas[] }
+  | (Omit<PythonRequest, 'timeout'> & { readonly immutable?: boolean })
+) & { readonly link?: readonly PythonCanvas[]; readonly link_error?: readonly PythonCanvas[] };
 
 /** Waits for the child's end; kills it after a while. */
 function ended(child: ChildProcessWithoutNullStreams): Promise<void> {
@@ -80,6 +91,7 @@ export class PythonClient {
   async ask(
     request:
       | PythonRequest
+      | { readonly canvas: PythonCanvas }
       | { readonly state: string }
       | { readonly send: readonly PythonRequest[] }
       | { readonly ping: number }

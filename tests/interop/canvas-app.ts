@@ -1,0 +1,14 @@
+/** The tasks of examples/interop/app.ts, and one that leaves a trace: for callbacks and errbacks, whose results nobody may be able to read. */
+import { appendFileSync } from 'node:fs';
+import { taskContext, type WireValue } from 'lovage';
+import { app } from '../../examples/interop/app.js';
+
+/** Writes what it was called with, and whose child it is, as a line of JSON. */
+app.fn('interop.note', (...args: WireValue[]) => {
+  const { id, parentId, rootId } = taskContext();
+  const ledger = process.env.INTEROP_LEDGER;
+  if (ledger) appendFileSync(ledger, `${JSON.stringify({ id, args, parentId, rootId })}\n`);
+  return args;
+});
+
+export { app };
