@@ -1,4 +1,7 @@
-/** The tasks of examples/interop/app.ts, and one that leaves a trace: for callbacks and errbacks, whose results nobody may be able to read. */
+/**
+ * The tasks of examples/interop/app.ts, and one that leaves a trace: for callbacks and errbacks, whose results it may be that
+ * nobody can read.
+ */
 import { appendFileSync } from 'node:fs';
 import { taskContext, type WireValue } from 'lovage';
 import { app } from '../../examples/interop/app.js';
