@@ -19,6 +19,7 @@ const GUIDES = [
   'docs/guides/rate-limits.md',
   'docs/guides/testing.md',
   'docs/guides/workers.md',
+  'docs/guides/workflows.md',
 ];
 
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
