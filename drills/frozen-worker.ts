@@ -9,13 +9,13 @@ import { pause, until } from './harness/wait.js';
 interface Sizes {
   readonly leaseMs: number;
   readonly stopMs: number;
-  /** RabbitMQ has no leases: it lets go of a silent worker after two heartbeats. */
+  /** RabbitMQ has no leases: it looks once a heartbeat, and lets go of a worker of which it saw nothing twice: after two to three. */
   readonly heartbeatS: number;
 }
 
 const SIZES: Readonly<Record<Kit['size'], Sizes>> = {
   quick: { leaseMs: 3_000, stopMs: 10_000, heartbeatS: 2 },
-  full: { leaseMs: 10_000, stopMs: 30_000, heartbeatS: 10 },
+  full: { leaseMs: 10_000, stopMs: 30_000, heartbeatS: 5 },
 };
 
 const TASK_MS = 1_500;
@@ -28,7 +28,7 @@ function withHeartbeat(kit: Kit, seconds: number): string {
 
 /** When a silent worker is given up. */
 function noticedMs(kit: Kit, leaseMs: number, heartbeatS: number): number {
-  return kit.broker.name === 'rabbitmq' ? 2 * heartbeatS * 1_000 : leaseMs;
+  return kit.broker.name === 'rabbitmq' ? 3 * heartbeatS * 1_000 : leaseMs;
 }
 
 export const drill: Drill = {

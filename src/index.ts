@@ -11,23 +11,28 @@ export type { ControlCommandContext, ControlCommandHandler } from './app/control
 export type { Control, ControlAnswers, ControlOptions, Done, PausedName, PauseReport, TaskRequest } from './app/control-types.js';
 export type { DedupeOptions } from './app/dedupe.js';
 export type { EventStream, EventsOptions } from './app/event-stream.js';
+export type { GroupHandle, GroupProgress, MemberHandle, MemberResult } from './app/group-handle.js';
 export type { ExecuteMiddleware, HeaderValue, Middleware, PublishMiddleware, PublishRequest } from './app/middleware.js';
 export type { QueueOptions, Queues } from './app/queues.js';
 export { type ErrorClass, type ErrorMatcher, NonRetryableError, type RetryOptions } from './app/retry-policy.js';
 export type { RevokeIdsOptions, RevokeOptions, RevokeOutcome } from './app/revoke.js';
 export type { Route, Routes } from './app/router.js';
 export { SendManyError, type SendManyResult } from './app/send-many-error.js';
-export { chain } from './app/signature.js';
+export { chain, chord, group } from './app/signature.js';
 export type {
   AnySignature,
+  Behind,
+  By,
   ChainOf,
   Follower,
+  GroupOf,
   Joined,
   Joint,
   MissingArgument,
   SendOptions,
   Signature,
   SignatureOptions,
+  TakesNothing,
   WrongJoint,
 } from './app/signature-types.js';
 export { Ignore, Reject, type RetrySignal, type TaskContext, taskContext } from './app/task-context.js';
@@ -68,6 +73,7 @@ export type {
 } from './events/cluster-types.js';
 export type { WireEvent } from './wire/event-message.js';
 export type { EventType } from './wire/event-types.js';
+export type { WireSignature } from './wire/signature.js';
 export { WireDate, WireDecimal, WireTime, WireUuid } from './wire/typed-values.js';
 
 /**

@@ -15,6 +15,7 @@ import { type ControlCommandHandler, ControlCommands } from './control-commands.
 import type { Control } from './control-types.js';
 import type { EventSource, EventStream, EventsOptions } from './event-stream.js';
 import type { Gateway } from './gateway.js';
+import { handlesOf } from './group-handle.js';
 import type { ResolvedMiddleware } from './middleware.js';
 import { Publisher } from './publish.js';
 import { checkTaskName, Registry } from './registry.js';
@@ -29,6 +30,7 @@ import type {
   ObjectTask,
   OutputOf,
   RemoteArguments,
+  RemoteBy,
   RemoteRest,
   RemoteTask,
   Task,
@@ -99,9 +101,11 @@ export class App {
       signatures: {
         publisher: this.#publisher,
         sendTimeoutMs: this.config.sendTimeoutMs,
+        resultTtlMs: this.config.resultTtlMs,
         canvasFacts: () => canvasFactsOf(this.config, this.registry),
         nowMs: () => this.#clock.nowMs(),
-        handle: (id) => new ResultHandle(id, true, this.#handleOwner),
+        openChords: (chords) => this.#gateway().openChords(chords),
+        handles: (node) => handlesOf(node, { gateway: this.#gateway, handle: (id) => this.handle(id) }),
       },
       handle: (id, keepsResult, deduplicated, etaMs) => new ResultHandle(id, keepsResult, this.#handleOwner, deduplicated, etaMs),
     };
@@ -124,10 +128,10 @@ export class App {
    */
   task<S extends ObjectSchema, O extends StandardSchemaV1, const N extends string>(
     definition: CheckedObjectTask<S, O, N>,
-  ): Task<[input: InputOf<S>], OutputOf<O>, N>;
+  ): Task<[input: InputOf<S>], OutputOf<O>, N, 'object'>;
   task<S extends ObjectSchema, Returned, const N extends string>(
     definition: ObjectTask<S, Returned, N>,
-  ): Task<[input: InputOf<S>], Awaited<Returned>, N>;
+  ): Task<[input: InputOf<S>], Awaited<Returned>, N, 'object'>;
   task(definition: AnyObjectTask): unknown {
     if (typeof definition !== 'object' || definition === null)
       throw new ConfigError('E_CONFIG_TYPE', 'app.task() takes one object: { name, input, run, … }');
@@ -157,9 +161,9 @@ export class App {
    * needs `{ by: 'keyword' }`, because types are gone at run time.
    * @throws ConfigError `E_CONFIG_*`
    */
-  remote<A extends object, R>(name: string, ...rest: RemoteRest<A>): RemoteTask<RemoteArguments<A>, R> {
+  remote<A extends object, R>(name: string, ...rest: RemoteRest<A>): RemoteTask<RemoteArguments<A>, R, string, RemoteBy<A>> {
     checkTaskName(name);
-    return makeRemote(this.#host, name, rest[0] ?? {}) as unknown as RemoteTask<RemoteArguments<A>, R>;
+    return makeRemote(this.#host, name, rest[0] ?? {}) as unknown as RemoteTask<RemoteArguments<A>, R, string, RemoteBy<A>>;
   }
 
   /** The handle of a task that was sent before, by its id. */

@@ -1,6 +1,7 @@
 /** What of an app decides where a part of a canvas goes and how it is written: for senders here and in the engine. Pure. */
 import type { TaskRoute } from '../canvas/outgoing.js';
 import { type CanvasFacts, destinationOf, findRoute } from '../canvas/routes.js';
+import { builtinTasks } from './builtins.js';
 import type { AppConfig } from './config.js';
 import type { Registry } from './registry.js';
 
@@ -8,7 +9,7 @@ export function canvasFactsOf(config: AppConfig, registry: Registry): CanvasFact
   const { defaultQueue, json, maxMessageSize } = config;
   const routes = config.router.table;
   const tasks: Record<string, TaskRoute> = Object.create(null);
-  for (const { name, options } of registry.all()) {
+  for (const { name, options } of [...registry.all(), ...builtinTasks(registry).values()]) {
     const route = findRoute(routes, name);
     tasks[name] = { to: destinationOf(options.queue, route, defaultQueue), priority: route?.priority, anyWorker: false };
   }

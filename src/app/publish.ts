@@ -7,7 +7,6 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { OutgoingMessage } from '../brokers/broker.js';
-import type { CanvasMessage } from '../canvas/outgoing.js';
 import type { Clock } from '../core/clock.js';
 import { ArgumentError, codeOf, PublishError, toError } from '../core/errors.js';
 import type { Destination, WireMessage } from '../wire/message.js';
@@ -52,29 +51,30 @@ type Changeable = Pick<PublishRequest, 'id' | 'args' | 'kwargs' | 'queue' | 'pri
 const MAX_BATCHES_AHEAD = 4;
 
 /** Celery's form; monitors show it. */
-const ORIGIN = `gen${process.pid}@${hostname()}`;
+export const ORIGIN = `gen${process.pid}@${hostname()}`;
 
 export class Publisher {
   readonly #config: AppConfig;
-  readonly #outbox: Outbox;
+  /** For messages that are encoded elsewhere. */
+  readonly outbox: Outbox;
   #clock: Clock;
 
   constructor(config: AppConfig, gateway: () => Gateway, clock: Clock) {
     this.#config = config;
     this.#clock = clock;
     const told = config.sendSentEvent ? new SentEvents(gateway, ORIGIN, () => config.logger) : null;
-    this.#outbox = new Outbox(gateway, config.maxPendingSends, told && ((message) => told.tell(message, this.#clock)));
+    this.outbox = new Outbox(gateway, config.maxPendingSends, told && ((message) => told.tell(message, this.#clock)));
   }
 
   /** The gateway or the clock has changed. */
   reset(clock: Clock): void {
     this.#clock = clock;
-    this.#outbox.reset();
+    this.outbox.reset();
   }
 
   /** Sends what waits and resolves when it has an answer. */
   settled(): Promise<void> {
-    return this.#outbox.settled();
+    return this.outbox.settled();
   }
 
   /**
@@ -153,7 +153,7 @@ export class Publisher {
     }
     // Deadline and signal are not a row's own, so those of the first are those of all.
     if (first !== null && sends.length > 0)
-      work.push(this.#outbox.publish({ timeoutMs: first.timeoutMs, signal: first.options.signal, sends, bounded: false }));
+      work.push(this.outbox.publish({ timeoutMs: first.timeoutMs, signal: first.options.signal, sends, bounded: false }));
     return work;
   }
 
@@ -192,33 +192,9 @@ export class Publisher {
     return handle ?? call.handle(id);
   }
 
-  /** Who sends, for people. */
-  readonly origin = ORIGIN;
-
-  /** The reply queue for messages that are encoded elsewhere; `null` when results are not sent to one. @throws PublishError */
-  replyTo(timeoutMs: number, signal: AbortSignal | undefined): Promise<string | null> {
-    return this.#outbox.replyQueue(timeoutMs, signal);
-  }
-
-  /**
-   * Sends messages of a canvas. They belong together, so the first failure is that of all, though others may have been sent.
-   * @throws PublishError
-   */
-  async sendPlanned(messages: readonly CanvasMessage[], timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
-    const run = activeRun.getStore();
-    let failure: Error | null = null;
-    const sink: Sink = { sent: () => {}, failed: (error) => void (failure ??= error) };
-    const sends = messages.map(
-      ({ id, task, ...message }, index): Outgoing => ({ id, call: plannedCall(task), message, run, sink, index }),
-    );
-    for (let at = 0; at < sends.length; at += MAX_BATCH)
-      await this.#outbox.publish({ timeoutMs, signal, sends: sends.slice(at, at + MAX_BATCH), bounded: false });
-    if (failure !== null) throw failure;
-  }
-
   #hand(call: PreparedCall, send: Outgoing): void {
     refuseAborted(call, send.id);
-    this.#outbox.add(send, call.timeoutMs, call.options.signal);
+    this.outbox.add(send, call.timeoutMs, call.options.signal);
   }
 
   #encode(call: PreparedCall, send: Changeable, run: ActiveRun | undefined): OutgoingMessage {
@@ -242,7 +218,7 @@ export class Publisher {
           rootId: parent ? parent.rootId : id,
           parentId: parent ? parent.id : null,
           ignoreResult: call.ignoreResult,
-          replyTo: call.ignoreResult ? null : (this.#outbox.replyTo ?? null),
+          replyTo: call.ignoreResult ? null : (this.outbox.replyTo ?? null),
           origin: ORIGIN,
           headers: send.headers,
         },
@@ -263,14 +239,6 @@ export class Publisher {
     return priority === undefined ? { to, message } : { to, message, priority };
   }
 }
-
-/** Its reply queue is in the message already. */
-const plannedCall = (task: string): OutgoingCall => ({
-  task,
-  ignoreResult: true,
-  options: { dedupe: null },
-  handle: () => null as never,
-});
 
 /** @throws PublishError `E_PUBLISH_FAILED` when the signal of the call has aborted already */
 function refuseAborted(call: PreparedCall, id: string): void {

@@ -4,7 +4,7 @@
  * the gateway's, so it works inside tasks too. Next stop: `brokers/revocations.ts`.
  */
 import { KEPT_AFTER_ETA_MS, LEAST_KEPT_MS, REVOKE_STEP } from '../brokers/revocations.js';
-import { idsBehind } from '../canvas/after.js';
+import { chordsWaitingFor, idsBehind } from '../canvas/after.js';
 import { ConfigError } from '../core/errors.js';
 import { LONGEST_NAME } from '../core/timed-set.js';
 import type { ResultWrite } from '../results/result-store.js';
@@ -131,6 +131,8 @@ async function revokeStep(
     idsBehind(message).map((id) => revokedResult(id, { ...message, headers: {} }, resultTtlMs, nowMs(), id)),
   );
   if (behind.length > 0) await gateway.storeResults(behind);
+  const chords = [...withdrawn.values()].flatMap(chordsWaitingFor);
+  if (chords.length > 0) await gateway.hastenChords(chords);
   if (!keepsResults) return;
   const metas = await gateway.getResults(ids);
   const writes = ids.flatMap((id, index): ResultWrite[] => {

@@ -4,6 +4,7 @@
  */
 import type { WireSignature } from '../wire/signature.js';
 import type { CallOptions } from './call-options.js';
+import type { GroupHandle } from './group-handle.js';
 import type { TaskHandle } from './task-handle.js';
 
 declare const MISSING: unique symbol;
@@ -16,7 +17,7 @@ export type SignatureOptions = Omit<CallOptions, 'timeout' | 'signal' | 'dedupe'
 export type SendOptions = Pick<CallOptions, 'timeout' | 'signal'>;
 
 /** What may stand behind something that gives `R`: a signature that takes it, or one that takes nothing more. */
-export type Follower<R> = Signature<[previous: R], unknown> | Signature<[], unknown>;
+export type Follower<R> = Signature<[previous: R], unknown, string, unknown> | Signature<[], unknown, string, unknown>;
 
 /**
  * A call that is not made yet: a task with arguments, or a chain of such. It can be sent, put behind others, or written as JSON
@@ -24,7 +25,7 @@ export type Follower<R> = Signature<[previous: R], unknown> | Signature<[], unkn
  *
  * `Missing` are the arguments that the link before it supplies: none, or one. There is no `then`, so nothing awaits it by accident.
  */
-export interface Signature<Missing extends readonly unknown[], R, N extends string = string> {
+export interface Signature<Missing extends readonly unknown[], R, N extends string = string, H = TaskHandle<R>> {
   /** Exists for the compiler only. */
   readonly [MISSING]: (missing: Missing) => void;
   /** Exists for the compiler only. */
@@ -32,27 +33,27 @@ export interface Signature<Missing extends readonly unknown[], R, N extends stri
   /** Of its task; of a chain, that of its last. */
   readonly name: N;
   /**
-   * The same with these options over its own; of a chain, those of its first task.
+   * The same with these options over its own; of a chain, those of its first task, of a group those of all, of a chord those of its body.
    * @throws ConfigError `E_CONFIG_*`
    */
-  with(options: SignatureOptions): Signature<Missing, R, N>;
+  with(options: SignatureOptions): Signature<Missing, R, N, H>;
   /** A chain of this and the next: for chains that are made in a loop. */
-  pipe<M extends readonly unknown[], R2, N2 extends string>(
-    next: Signature<M, R2, N2> & Joint<R, N, M, N2>,
-  ): Signature<Missing, R2, N2>;
+  pipe<M extends readonly unknown[], R2, N2 extends string, H2>(
+    next: Signature<M, R2, N2, H2> & Joint<R, N, M, N2>,
+  ): Signature<Missing, R2, N2, H2>;
   /** Sent after its success, with its result as the first argument unless it is immutable. @remarks Source: Celery's `link`. */
-  link(callback: Follower<R>): Signature<Missing, R, N>;
+  link(callback: Follower<R>): Signature<Missing, R, N, H>;
   /**
    * Sent after its failure, with the id of the task that failed; of a chain, whichever of its tasks fails.
    * @remarks Source: Celery's `link_error`.
    */
-  onError(errback: Signature<[failedId: string], unknown> | Signature<[], unknown>): Signature<Missing, R, N>;
+  onError(errback: Follower<string>): Signature<Missing, R, N, H>;
   /**
    * Sends what can run at once; workers send the rest as it goes. The handle is that of the last task.
    * @throws ArgumentError `E_ARGUMENTS`, `E_NOT_SERIALISABLE`, `E_MESSAGE_TOO_LARGE`: nothing was sent
    * @throws PublishError `E_PUBLISH_FAILED`, `E_PUBLISH_TIMEOUT`, … with `outcome`
    */
-  send(...options: Missing extends readonly [] ? [options?: SendOptions] : [missing: MissingArgument<N>]): Promise<TaskHandle<R>>;
+  send(...options: Missing extends readonly [] ? [options?: SendOptions] : [missing: MissingArgument<N>]): Promise<H>;
   /** As Celery writes it. */
   toJSON(): WireSignature;
 }
@@ -83,20 +84,26 @@ export type HeadOf<A extends readonly unknown[]> = A extends readonly []
     ? [previous: H]
     : [previous?: A[0]];
 
-/**
- * `task.s`: binds the arguments behind the first; of an object task, fields that go over what the link before gives.
- */
-export type Behind<A extends readonly unknown[], R, N extends string> = A extends readonly [input: infer O extends object]
-  ? O extends readonly unknown[] | Date | Uint8Array
-    ? () => Signature<HeadOf<A>, R, N>
-    : <const F extends Partial<O> = Record<never, never>>(fields?: F) => Signature<[previous: Omit<O, keyof F>], R, N>
-  : (...bound: TailOf<A>) => Signature<HeadOf<A>, R, N>;
+/** How the arguments of a task travel: by position, or as the fields of one object. */
+export type By = 'position' | 'object';
+
+/** `task.s`: binds the arguments behind the first; of an object task, fields that go over what the link before gives. */
+export type Behind<A extends readonly unknown[], R, N extends string, B extends By> = B extends 'object'
+  ? <const F extends Partial<A[0]> = Record<never, never>>(fields?: F) => Signature<[previous: Omit<A[0], keyof F>], R, N>
+  : A extends readonly []
+    ? (none: TakesNothing) => never
+    : (...bound: TailOf<A>) => Signature<HeadOf<A>, R, N>;
+
+/** Shown by the compiler. */
+export interface TakesNothing {
+  readonly error: 'this task takes no argument that the task before could give: use si()';
+}
 
 type TailOf<A extends readonly unknown[]> = A extends readonly [unknown?, ...infer T] ? T : [];
 
 /** Any signature; for lists of them. */
 // biome-ignore lint/suspicious/noExplicitAny: a signature takes what it misses and gives a result, so no other type holds all of them
-export type AnySignature = Signature<any, any, string>;
+export type AnySignature = Signature<any, any, string, any>;
 
 type MissingOf<S> = S extends { readonly [MISSING]: (missing: infer M extends readonly unknown[]) => void } ? M : never;
 type ResultOf<S> = S extends { readonly [RESULT]: infer R } ? R : never;
@@ -110,4 +117,26 @@ export type Joined<T extends readonly unknown[], Before = never> = T extends rea
 type LastOf<T extends readonly unknown[]> = T extends readonly [...unknown[], infer L] ? L : never;
 
 /** What a chain of these steps misses, gives and is called. */
-export type ChainOf<T extends readonly unknown[]> = Signature<MissingOf<T[0]>, ResultOf<LastOf<T>>, NameOf<LastOf<T>>>;
+export type ChainOf<T extends readonly unknown[]> = Signature<
+  MissingOf<T[0]>,
+  ResultOf<LastOf<T>>,
+  NameOf<LastOf<T>>,
+  HandleOf<LastOf<T>>
+>;
+
+type HandleOf<S> = S extends { send(...args: never[]): Promise<infer H> } ? H : never;
+type ResultsOf<T extends readonly unknown[]> = { -readonly [K in keyof T]: ResultOf<T[K]> };
+/** Of members that take something, all get the same. */
+type Shared<M> = [M] extends [never]
+  ? []
+  : (M extends readonly unknown[] ? (taken: M[0]) => void : never) extends (taken: infer I) => void
+    ? [previous: I]
+    : [];
+
+/** What a group of these members misses and gives. */
+export type GroupOf<T extends readonly unknown[]> = Signature<
+  Shared<Exclude<MissingOf<T[number]>, readonly []>>,
+  ResultsOf<T>,
+  'celery.group',
+  GroupHandle<ResultsOf<T>>
+>;

@@ -3,21 +3,34 @@
  * `canvas/`; how it gets out is `publish.ts`.
  */
 import { randomUUID } from 'node:crypto';
-import { finalIdOf, freeze } from '../canvas/freeze.js';
+import { freeze, resultsOf } from '../canvas/freeze.js';
 import { type CanvasMessage, outgoingOf } from '../canvas/outgoing.js';
 import { emptyPlan, start } from '../canvas/plan.js';
 import { type CanvasFacts, canvasSettings, ownPriority } from '../canvas/routes.js';
-import { kindOf, makeChain, tasksOf, withTasks } from '../canvas/shapes.js';
+import { kindOf, makeChain, makeChord, makeGroup, partsOf, tasksOf, withTasks } from '../canvas/shapes.js';
 import { durationMs } from '../core/duration.js';
 import { ArgumentError, ConfigError } from '../core/errors.js';
+import { type OpenChord, opening } from '../results/chords.js';
 import { isoFromMs } from '../wire/iso-time.js';
+import type { ResultChild } from '../wire/result-meta.js';
+import { encodeJson } from '../wire/serializers/json.js';
 import { parseSignatures, type SignatureOptions as WireOptions, type WireSignature } from '../wire/signature.js';
 import { type ResolvedCallOptions, resolveCallOptions } from './call-options.js';
 import { checkKeys, checkObject } from './config-schema.js';
-import type { PreparedCall, Publisher } from './publish.js';
-import type { AnySignature, ChainOf, Joined, SendOptions, SignatureOptions } from './signature-types.js';
+import type { GroupHandle } from './group-handle.js';
+import { ORIGIN, type PreparedCall, type Publisher } from './publish.js';
+import { sendPlanned } from './send-planned.js';
+import type {
+  AnySignature,
+  ChainOf,
+  GroupOf,
+  Joined,
+  Joint,
+  SendOptions,
+  Signature,
+  SignatureOptions,
+} from './signature-types.js';
 import { activeRun } from './task-context.js';
-import type { TaskHandle } from './task-handle.js';
 import type { Eventually } from './validate.js';
 
 /** What signatures need of their app. */
@@ -27,7 +40,10 @@ export interface SignatureHost {
   /** Of the moment: tasks may be defined later. */
   canvasFacts(): CanvasFacts;
   nowMs(): number;
-  handle(id: string, keepsResult: boolean): TaskHandle<unknown>;
+  readonly resultTtlMs: number | null;
+  openChords(chords: readonly OpenChord[]): Promise<void>;
+  /** Of what was sent, or of a group of it. */
+  handles(node: ResultChild): unknown;
 }
 
 const SEND_KEYS: ReadonlySet<string> = new Set(['timeout', 'signal']);
@@ -50,6 +66,27 @@ export class CanvasSignature {
     this.#wire = wire;
     this.#checks = checks;
     this.#isOpen = isOpen;
+  }
+
+  static group(members: readonly CanvasSignature[], host: SignatureHost): CanvasSignature {
+    const tasks = members.map((member) => member.#wire);
+    const checks = members.flatMap((member) => member.#checks);
+    return new CanvasSignature(
+      host,
+      'celery.group',
+      makeGroup(tasks),
+      checks,
+      members.some((member) => member.#isOpen),
+    );
+  }
+
+  static chord(header: CanvasSignature, body: CanvasSignature): CanvasSignature {
+    const checks = [...header.#checks, ...body.#checks];
+    return new CanvasSignature(header.#host, body.name, makeChord(header.#wire, body.#wire), checks, header.#isOpen);
+  }
+
+  static hostOf(signature: CanvasSignature): SignatureHost {
+    return signature.#host;
   }
 
   static chain(steps: readonly CanvasSignature[]): CanvasSignature {
@@ -87,7 +124,7 @@ export class CanvasSignature {
     return this.#wire;
   }
 
-  async send(options: SendOptions = {}): Promise<TaskHandle<unknown>> {
+  async send(options: SendOptions = {}): Promise<unknown> {
     const what = `send() of a signature of ${this.name}`;
     checkObject(options, what);
     checkKeys(options, SEND_KEYS, what);
@@ -96,7 +133,7 @@ export class CanvasSignature {
     const timeoutMs = options.timeout === undefined ? this.#host.sendTimeoutMs : durationMs(options.timeout, `${what}: timeout`);
     for (const check of this.#checks) await check();
     const { publisher } = this.#host;
-    const replyTo = await publisher.replyTo(timeoutMs, options.signal);
+    const replyTo = await publisher.outbox.replyQueue(timeoutMs, options.signal);
     const context = { newId: randomUUID, replyTo };
     const frozen = freeze(this.#wire, context);
     const plan = emptyPlan();
@@ -104,11 +141,16 @@ export class CanvasSignature {
     const parent = activeRun.getStore()?.context ?? null;
     const settings = {
       ...canvasSettings(this.#host.canvasFacts()),
-      ...{ nowMs: this.#host.nowMs(), origin: publisher.origin, parent, isRepeated: false },
+      ...{ nowMs: this.#host.nowMs(), origin: ORIGIN, parent, isRepeated: false },
     };
     const messages: CanvasMessage[] = plan.tasks.map((task) => outgoingOf(task, settings));
-    await publisher.sendPlanned(messages, timeoutMs, options.signal);
-    return this.#host.handle(finalIdOf(frozen), true);
+    const { resultTtlMs } = this.#host;
+    const chords = plan.chords.map(({ body, ...chord }) =>
+      opening({ ...chord, body: encodeJson(body) }, resultTtlMs, settings.nowMs),
+    );
+    if (chords.length > 0) await this.#host.openChords(chords);
+    await sendPlanned(publisher.outbox, messages, { timeoutMs, signal: options.signal });
+    return this.#host.handles(resultsOf(frozen));
   }
 
   #changed(wire: WireSignature, checks: readonly Check[] = []): CanvasSignature {
@@ -183,11 +225,25 @@ const withOptions = (wire: WireSignature, options: WireOptions): WireSignature =
   options: Object.fromEntries(Object.entries({ ...wire.options, ...options }).filter(([, value]) => value !== undefined)),
 });
 
-/** Options of a chain are those of its first task, as in Celery. */
+/** Options of a chain are those of its first task, of a group those of each member, of a chord those of its body, as in Celery. */
 function overFirst(wire: WireSignature, options: WireOptions): WireSignature {
-  if (kindOf(wire) !== 'chain') return withOptions(wire, options);
-  const [first, ...others] = tasksOf(wire);
-  return first === undefined ? wire : withTasks(wire, [overFirst(first, options), ...others]);
+  switch (kindOf(wire)) {
+    case 'chain': {
+      const [first, ...others] = tasksOf(wire);
+      return first === undefined ? wire : withTasks(wire, [overFirst(first, options), ...others]);
+    }
+    case 'group':
+      return withTasks(
+        wire,
+        tasksOf(wire).map((member) => overFirst(member, options)),
+      );
+    case 'chord': {
+      const { header, body } = partsOf(wire);
+      return makeChord(header, overFirst(body, options));
+    }
+    default:
+      return withOptions(wire, options);
+  }
 }
 
 function checkSignature(value: unknown, what: string): void {
@@ -207,4 +263,43 @@ const describe = (value: unknown): string =>
 export function chain<const T extends readonly [AnySignature, ...AnySignature[]]>(...steps: T & Joined<T>): ChainOf<T> {
   for (const step of steps) checkSignature(step, 'chain()');
   return CanvasSignature.chain(steps as unknown as CanvasSignature[]) as unknown as ChainOf<T>;
+}
+
+/**
+ * Tasks side by side. Sent, it gives a handle of all; before another task in a chain, that one gets the list of all results.
+ * @throws ConfigError `E_CONFIG_TYPE` for what is no signature
+ * @remarks Source: Celery's `group`.
+ */
+export function group<const T extends readonly [AnySignature, ...AnySignature[]]>(...members: T): GroupOf<T>;
+export function group<M extends readonly unknown[], R>(
+  members: readonly Signature<M, R>[],
+): Signature<M, R[], 'celery.group', GroupHandle<R[]>>;
+export function group(...given: readonly unknown[]): unknown {
+  const members = (given.length === 1 && Array.isArray(given[0]) ? given[0] : given) as readonly unknown[];
+  for (const member of members) checkSignature(member, 'group()');
+  const [first] = members as readonly CanvasSignature[];
+  if (first === undefined) throw new ConfigError('E_CONFIG_TYPE', 'group() takes at least one signature');
+  return CanvasSignature.group(members as readonly CanvasSignature[], CanvasSignature.hostOf(first));
+}
+
+/**
+ * A group, and a task that gets the list of all its results. It always ends: if a member fails, is revoked, expires or never reports,
+ * the body fails with a ChordError and its errbacks are called. Needs a result store that everybody can read.
+ * @throws ConfigError `E_CONFIG_TYPE` for what is no signature
+ * @remarks Source: Celery's `chord`.
+ */
+export function chord<
+  M extends readonly unknown[],
+  T extends readonly unknown[],
+  BM extends readonly unknown[],
+  R,
+  N extends string,
+  H,
+>(
+  header: Signature<M, T, 'celery.group', unknown>,
+  body: Signature<BM, R, N, H> & Joint<T, 'celery.group', BM, N>,
+): Signature<M, R, N, H> {
+  for (const part of [header, body]) checkSignature(part, 'chord()');
+  if (header.name !== 'celery.group') throw new ConfigError('E_CONFIG_TYPE', 'chord() takes a group as its header');
+  return CanvasSignature.chord(header as never, body as never) as never;
 }

@@ -1,7 +1,7 @@
 /** Types only: what a task looks like to its callers. Made by `task.ts`; the constructors are on `app.ts`. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { CallOptions } from './call-options.js';
-import type { Behind, Signature } from './signature-types.js';
+import type { Behind, By, Signature } from './signature-types.js';
 import type { TaskContext } from './task-context.js';
 import type { TaskHandle } from './task-handle.js';
 import type { RemoteTaskOptions, TaskOptions } from './task-options.js';
@@ -14,7 +14,7 @@ export interface SendRow<A extends readonly unknown[]> {
 }
 
 /** A task with call options: `task.with({ … })`. */
-export interface BoundTask<A extends readonly unknown[], R, N extends string = string> {
+export interface BoundTask<A extends readonly unknown[], R, N extends string = string, B extends By = 'position'> {
   /**
    * Sends the task; resolves once the broker has confirmed.
    * @throws ArgumentError `E_ARGUMENTS`, `E_NOT_SERIALISABLE`, `E_MESSAGE_TOO_LARGE`: nothing was sent
@@ -31,7 +31,7 @@ export interface BoundTask<A extends readonly unknown[], R, N extends string = s
    * @throws ConfigError `E_CONFIG_CONFLICT`
    * @remarks Source: Celery's `Task.s`.
    */
-  readonly s: Behind<A, R, N>;
+  readonly s: Behind<A, R, N, B>;
   /**
    * A call to make later with exactly these arguments.
    * @throws ConfigError `E_CONFIG_CONFLICT`
@@ -41,17 +41,19 @@ export interface BoundTask<A extends readonly unknown[], R, N extends string = s
 }
 
 /** A task that can be sent. Not callable, so a forgotten `send` does not compile. */
-export interface RemoteTask<A extends readonly unknown[], R, N extends string = string> extends BoundTask<A, R, N> {
+export interface RemoteTask<A extends readonly unknown[], R, N extends string = string, B extends By = 'position'>
+  extends BoundTask<A, R, N, B> {
   readonly name: N;
   /**
    * Options for the calls made with what this returns.
    * @throws ConfigError `E_CONFIG_*`
    */
-  with(options: CallOptions): BoundTask<A, R, N>;
+  with(options: CallOptions): BoundTask<A, R, N, B>;
 }
 
 /** A task of this app: it can be sent, and run in place. */
-export interface Task<A extends readonly unknown[], R, N extends string = string> extends RemoteTask<A, R, N> {
+export interface Task<A extends readonly unknown[], R, N extends string = string, B extends By = 'position'>
+  extends RemoteTask<A, R, N, B> {
   /**
    * Runs the handler here and now, without broker, worker, retries or limits: for unit tests. Inside a running task it
    * shares that task's context.
@@ -102,3 +104,6 @@ export type RemoteArguments<A extends object> = A extends readonly unknown[] ? A
 export type RemoteRest<A extends object> = A extends readonly unknown[]
   ? [options?: RemoteTaskOptions & { readonly by?: 'position' }]
   : [options: RemoteTaskOptions & { readonly by: 'keyword' }];
+
+/** How they travel. */
+export type RemoteBy<A extends object> = A extends readonly unknown[] ? 'position' : 'object';

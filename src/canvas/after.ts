@@ -7,6 +7,7 @@ import type { WireMessage } from '../wire/message.js';
 import type { ResultChild } from '../wire/result-meta.js';
 import { parseSignature, parseSignatures, type WireSignature } from '../wire/signature.js';
 import { decodeTaskBody, type TaskBody } from '../wire/task-body.js';
+import type { TaskHeaders } from '../wire/task-headers.js';
 import { type FreezeContext, finalIdOf, freeze } from './freeze.js';
 import { type CanvasPlan, emptyPlan, start } from './plan.js';
 import { kindOf, makeGroup, partsOf, tasksOf } from './shapes.js';
@@ -17,26 +18,10 @@ export type Embed = TaskBody['embed'];
 export const hasCanvas = ({ callbacks, errbacks, chain, chord }: Embed): boolean =>
   isSome(callbacks) || isSome(errbacks) || isSome(chain) || chord !== null;
 
-const isSome = (list: readonly unknown[] | null): boolean => list !== null && list.length > 0;
+/** Whether a success leads to other tasks. */
+export const hasFollowing = ({ callbacks, chain }: Embed): boolean => isSome(callbacks) || isSome(chain);
 
-/** Whether something in it waits for several tasks: a chord, or what Celery writes as one. */
-export function joinsParts({ callbacks, errbacks, chain, chord }: Embed): boolean {
-  const joins = (value: unknown): boolean => parseSignatures(value).some(joinsIn);
-  const joinsIn = (signature: WireSignature): boolean => {
-    const kind = kindOf(signature);
-    if (kind === 'chord' || signature.options.chord != null) return true;
-    const { link, link_error } = signature.options;
-    if (joins(link) || joins(link_error)) return true;
-    if (kind !== 'chain' && kind !== 'group') return false;
-    const tasks = tasksOf(signature);
-    return tasks.some(
-      (task, index) => joinsIn(task) || (kind === 'chain' && index < tasks.length - 1 && kindOf(task) === 'group'),
-    );
-  };
-  if (chord !== null || joins(callbacks) || joins(errbacks)) return true;
-  // reversed: the last element is the next step
-  return parseSignatures(chain).some((step, index) => joinsIn(step) || (index > 0 && kindOf(step) === 'group'));
-}
+const isSome = (list: readonly unknown[] | null): boolean => list !== null && list.length > 0;
 
 export interface Following {
   readonly plan: CanvasPlan;
@@ -101,8 +86,8 @@ export interface Unreachable {
   readonly parts: readonly ChordPart[];
 }
 
-/** What the rest of a chain leaves behind. @throws WireError `E_DECODE` when a part is no signature */
-export function unreachable(embed: Embed): Unreachable {
+/** What will never run when these do not. @throws WireError `E_DECODE` when a part is no signature */
+export function unreachable(signatures: unknown): Unreachable {
   const ids: string[] = [];
   const parts: ChordPart[] = [];
   const visit = (signature: WireSignature): void => {
@@ -131,8 +116,34 @@ export function unreachable(embed: Embed): Unreachable {
       }
     }
   };
-  for (const step of parseSignatures(embed.chain, 'embed.chain')) visit(step);
+  for (const signature of parseSignatures(signatures)) visit(signature);
   return { ids, parts };
+}
+
+/** The errbacks of what a canvas begins with; for a body that will never begin. */
+export function firstErrbacks(signature: WireSignature): WireSignature[] {
+  switch (kindOf(signature)) {
+    case 'chain': {
+      const [first] = tasksOf(signature);
+      return first === undefined ? [] : firstErrbacks(first);
+    }
+    case 'group': {
+      // one group, one failure: the errbacks of all its members are the same where they were given to the group
+      const [first] = tasksOf(signature);
+      return first === undefined ? [] : firstErrbacks(first);
+    }
+    case 'chord':
+      return firstErrbacks(partsOf(signature).body);
+    default:
+      return parseSignatures(signature.options.link_error, 'link_error');
+  }
+}
+
+/** The part of a chord that a task itself is, if it is one. @throws WireError `E_DECODE` */
+export function ownPart(embed: Embed, headers: Pick<TaskHeaders, 'id' | 'groupId' | 'groupIndex'>): ChordPart | null {
+  if (embed.chord === null || headers.groupId === null) return null;
+  const { id: taskId, groupId, groupIndex: index } = headers;
+  return { taskId, groupId, index, body: parseSignature(embed.chord, 'embed.chord') };
 }
 
 const withoutChord = (signature: WireSignature): WireSignature => {
@@ -163,11 +174,22 @@ export function mayHaveCanvas({ body, headers, contentType }: WireMessage): bool
 }
 
 /** Ids of what will never run if this task does not; none for a body that cannot be read. */
-export function idsBehind(message: WireMessage): readonly string[] {
-  if (!mayHaveCanvas(message)) return [];
+export const idsBehind = (message: WireMessage): readonly string[] => behind(message).ids;
+
+/** Ids of the groups of chords that wait for this task, or for the end of its chain. */
+export function chordsWaitingFor(message: WireMessage): readonly string[] {
+  const { parts, own } = behind(message);
+  return [...(own === null ? [] : [own]), ...parts.map(({ groupId }) => groupId)];
+}
+
+function behind(message: WireMessage): Unreachable & { readonly own: string | null } {
+  const nothing = { ids: [], parts: [], own: null };
+  if (!mayHaveCanvas(message)) return nothing;
   try {
-    return unreachable(decodeTaskBody(message).embed).ids;
+    const { embed } = decodeTaskBody(message);
+    const { group } = message.headers;
+    return { ...unreachable(embed.chain), own: embed.chord !== null && typeof group === 'string' ? group : null };
   } catch {
-    return [];
+    return nothing;
   }
 }

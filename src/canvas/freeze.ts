@@ -5,6 +5,7 @@
  * A group in the middle of a chain becomes a chord here, because what follows needs all its results; so does a group whose end
  * a chord or a callback waits for (`attach`).
  */
+import type { ResultChild } from '../wire/result-meta.js';
 import { makeSignature, parseSignatures, type SignatureOptions, type WireSignature } from '../wire/signature.js';
 import { chunksAsGroup, kindOf, makeChain, makeChord, makeGroup, partsOf, tasksOf, withTasks } from './shapes.js';
 
@@ -160,4 +161,20 @@ const withOptions = (signature: WireSignature, options: SignatureOptions): WireS
 function idsFor(options: SignatureOptions, { newId, replyTo }: FreezeContext): SignatureOptions {
   const task_id = options.task_id ?? newId();
   return replyTo === null || options.reply_to !== undefined ? { task_id } : { task_id, reply_to: replyTo };
+}
+
+/** The results of a frozen canvas: one id, or a group with those of its members. */
+export function resultsOf(signature: WireSignature): ResultChild {
+  switch (kindOf(signature)) {
+    case 'chain': {
+      const last = tasksOf(signature).at(-1);
+      return last === undefined ? '' : resultsOf(last);
+    }
+    case 'chord':
+      return resultsOf(partsOf(signature).body);
+    case 'group':
+      return { group: signature.options.task_id ?? '', members: tasksOf(signature).map(resultsOf) };
+    default:
+      return signature.options.task_id ?? '';
+  }
 }

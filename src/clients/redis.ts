@@ -33,7 +33,7 @@ export type { RedisArg } from './resp.js';
 /** A connection that stayed up this long was a good one: the next trouble starts again with short waits. */
 const STABLE_MS = 1_000;
 /** The longest wait between two tries: with the time that a try may take less than five seconds in all. */
-const LONGEST_WAIT_MS = 1_500;
+const LONGEST_WAIT_MS = 1_000;
 
 export class RedisConnection implements RedisLink {
   readonly target: RedisTarget;

@@ -41,6 +41,7 @@ export const ERROR_CODES = {
   E_DEAD_LETTERS_BUSY: 'Another process is looking through the dead letters of this RabbitMQ, which lends them to one at a time.',
   E_CLOSED: 'The app, broker, store or worker was used after close().',
   // results
+  E_CHORD_NEEDS_STORE: 'A chord needs a result store that everybody can read, to count its parts.',
   E_RESULT_TIMEOUT: 'The result did not arrive within `timeout`. The task may still run.',
   E_TASK_FAILED: 'The task ended as FAILURE; `type`, `message` and `traceback` are those of the task.',
   E_TASK_REVOKED: 'The task was revoked or had expired.',

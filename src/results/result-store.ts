@@ -5,6 +5,7 @@
 import type { Logger } from '../core/logger.js';
 import type { SendKeyStore } from '../core/send-keys.js';
 import type { TimedSet } from '../core/timed-set.js';
+import type { ChordStore } from './chords.js';
 
 /** `true`, or the reason why not. */
 export interface ResultStoreCapabilities {
@@ -14,6 +15,8 @@ export interface ResultStoreCapabilities {
   readonly fence: true | string;
   /** It can keep dedupe keys for a broker that cannot. */
   readonly sendKeys: true | string;
+  /** It counts the parts of chords. */
+  readonly chords: true | string;
 }
 
 export interface ResultWrite {
@@ -47,6 +50,8 @@ export interface ResultStore extends SendKeyStore {
   readonly capabilities: ResultStoreCapabilities;
   /** Ids of revoked tasks, where a store has room for them; used with brokers that have none (`brokers/revocations.ts`). */
   readonly revocations?: TimedSet;
+  /** Counts the parts of chords; absent where only the sender reads results, so that nobody could. */
+  readonly chords?: ChordStore;
   connect(options: { readonly timeoutMs: number }): Promise<void>;
   /** Writes a batch; results in order. SUCCESS is never overwritten; another final state only by a higher epoch, by SUCCESS, or as `givesWay` says. */
   set(writes: readonly ResultWrite[]): Promise<readonly WriteResult[]>;

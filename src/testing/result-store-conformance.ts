@@ -4,6 +4,7 @@
  * in `conformance/storing.ts` and `conformance/waiting.ts`.
  */
 import { describe } from 'vitest';
+import { chordsSuite } from './conformance/chords.js';
 import { rememberingSuite } from './conformance/remembering.js';
 import { defineResultSuite, type ResultStoreConformanceOptions, type ResultStoreFixture } from './conformance/result-fixture.js';
 import { sendKeysSuite } from './conformance/send-keys.js';
@@ -26,6 +27,7 @@ export function resultStoreConformance(
     storingSuite(suite);
     waitingSuite(suite);
     sendKeysSuite(suite);
+    chordsSuite(suite);
     rememberingSuite(suite);
   });
 }

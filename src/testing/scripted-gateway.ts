@@ -6,6 +6,7 @@ import type { Broadcast, OutgoingMessage, PublishOptions, PublishResult } from '
 import type { Clock } from '../core/clock.js';
 import { silentLogger } from '../core/logger.js';
 import { openEvents } from '../events/receiver.js';
+import type { OpenChord } from '../results/chords.js';
 import type { ResultWrite } from '../results/result-store.js';
 import type { WireMessage } from '../wire/message.js';
 import { decodeTaskBody } from '../wire/task-message.js';
@@ -72,6 +73,17 @@ export class ScriptedGateway implements Gateway {
 
   async storeResults(writes: readonly ResultWrite[]): Promise<void> {
     this.stored.push(...writes);
+  }
+
+  readonly openedChords: OpenChord[] = [];
+  readonly hastenedChords: string[] = [];
+
+  async openChords(chords: readonly OpenChord[]): Promise<void> {
+    this.openedChords.push(...chords);
+  }
+
+  async hastenChords(groupIds: readonly string[]): Promise<void> {
+    this.hastenedChords.push(...groupIds);
   }
 
   async withdraw(ids: readonly string[]): Promise<ReadonlyMap<string, WireMessage>> {

@@ -1,6 +1,7 @@
 /** What an app sent during a test: a gateway that remembers, and messages in a form that people can compare. */
 import type { Gateway } from '../app/gateway.js';
 import type { Broadcast, Broker, OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
+import type { OpenChord } from '../results/chords.js';
 import type { ResultWrite } from '../results/result-store.js';
 import type { WireMessage } from '../wire/message.js';
 import { decodeTaskBody, userHeaders } from '../wire/task-message.js';
@@ -89,6 +90,12 @@ export class RecordingGateway implements Gateway {
   }
   storeResults(writes: readonly ResultWrite[]): Promise<void> {
     return this.#inner.storeResults(writes);
+  }
+  openChords(chords: readonly OpenChord[]): Promise<void> {
+    return this.#inner.openChords(chords);
+  }
+  hastenChords(groupIds: readonly string[]): Promise<void> {
+    return this.#inner.hastenChords(groupIds);
   }
   withdraw(ids: readonly string[]): Promise<ReadonlyMap<string, WireMessage>> {
     return this.#inner.withdraw(ids);

@@ -8,6 +8,7 @@ import type { ControlQuestion } from '../app/gateway.js';
 import type { Broadcast, OutgoingMessage, PublishOptions } from '../brokers/broker.js';
 import type { QueueTable } from '../brokers/queue-table.js';
 import type { CanvasFacts } from '../canvas/routes.js';
+import type { OpenChord } from '../results/chords.js';
 import type { ResultWrite } from '../results/result-store.js';
 import type { WireMessage } from '../wire/message.js';
 import type { ResultChild } from '../wire/result-meta.js';
@@ -95,6 +96,14 @@ export interface ExecutorHello {
   readonly commands: readonly string[];
 }
 
+/** A chord whose parts are about to be sent. */
+export interface NewChord {
+  readonly groupId: string;
+  readonly size: number;
+  /** The body's signature as JSON text. */
+  readonly body: string;
+}
+
 interface OutcomeBase {
   readonly run: number;
   /** Milliseconds from start to end in the executor. */
@@ -107,8 +116,15 @@ interface OutcomeBase {
 
 /** How a run ended, as far as the executor can tell. */
 export type Outcome =
-  /** `follow`: callbacks and the next step of a chain, sent before the result is stored. */
-  | (OutcomeBase & { readonly kind: 'success'; readonly resultJson: string; readonly follow?: readonly OutgoingMessage[] })
+  /** `follow`: callbacks and the next step of a chain, sent before the result is stored; `chords`: whose parts are among them. */
+  | (OutcomeBase & {
+      readonly kind: 'success';
+      readonly resultJson: string;
+      readonly follow?: readonly OutgoingMessage[];
+      readonly chords?: readonly NewChord[];
+      /** It is a part of a chord. */
+      readonly isPart?: true;
+    })
   | (OutcomeBase & {
       readonly kind: 'failure';
       readonly exceptionJson: string;
@@ -147,6 +163,8 @@ export type EngineCall =
   | { readonly method: 'broadcast'; readonly broadcast: Broadcast }
   | { readonly method: 'forgetResults' | 'withdraw'; readonly ids: readonly string[] }
   | { readonly method: 'storeResults'; readonly writes: readonly ResultWrite[] }
+  | { readonly method: 'openChords'; readonly chords: readonly OpenChord[] }
+  | { readonly method: 'hastenChords'; readonly groupIds: readonly string[] }
   | { readonly method: 'recordRevoked'; readonly ids: readonly string[]; readonly ttlMs: number }
   /** Remote control: with answers, or without. */
   | { readonly method: 'ask' | 'tell'; readonly question: ControlQuestion };

@@ -1,8 +1,12 @@
-/** Chains on Redis; the cases are in chain-cases.ts. */
+/** Chains and chords on Redis; the cases are in chain-cases.ts and chord-cases.ts. */
 import { startRedis } from '../support/redis-server.js';
-import { chainSuite } from './chain-cases.js';
+import { type CanvasBroker, chainSuite } from './chain-cases.js';
+import { chordSuite } from './chord-cases.js';
 
-chainSuite('redis', async () => {
+async function redis(): Promise<CanvasBroker> {
   const server = await startRedis();
   return { brokerUrl: server.url, resultUrl: server.url, close: () => server.stop() };
-});
+}
+
+chainSuite('redis', redis);
+chordSuite('redis', redis);

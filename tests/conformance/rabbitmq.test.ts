@@ -117,6 +117,7 @@ describe.skipIf(missing !== null)(`on a private node${missing ? ` [skipped: ${mi
       { capability: 'readableByAnyone', why: 'a result goes to its sender and is kept nowhere else' },
       { capability: 'fence', why: 'there is no store that could refuse one' },
       { capability: 'sendKeys', why: 'nothing is kept' },
+      { capability: 'chords', why: 'nobody but the sender gets results' },
       { capability: 'ttl', why: 'the sender keeps what arrived for a day, whatever the worker says' },
     ],
   });

@@ -40,7 +40,12 @@ const list = app.task({
 export type ListTask = Expect<
   Equal<
     typeof list,
-    Task<[input: { id: string; note?: string | undefined }], { sku: string; cents: number; note: string | null }[], 'orders.list'>
+    Task<
+      [input: { id: string; note?: string | undefined }],
+      { sku: string; cents: number; note: string | null }[],
+      'orders.list',
+      'object'
+    >
   >
 >;
 

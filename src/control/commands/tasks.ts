@@ -43,9 +43,10 @@ export const taskCommands: readonly ControlCommand[] = [
     alias: 'dump_tasks',
     parameters: ['taskinfoitems?', 'builtins?'],
     open: true,
-    run({ taskinfoitems }, { port }) {
+    run({ taskinfoitems, builtins }, { port }) {
       const given = textsOf(taskinfoitems);
-      const names = [...port.tasks()].sort((a, b) => (a.name < b.name ? -1 : 1));
+      const shown = [...port.tasks()].filter(({ name }) => builtins === true || !name.startsWith('celery.'));
+      const names = shown.sort((a, b) => (a.name < b.name ? -1 : 1));
       return Listing.of(
         names,
         (task) => describe(task, given.length > 0 ? given : SHOWN_ATTRIBUTES),

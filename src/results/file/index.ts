@@ -8,6 +8,7 @@ import { sqliteTimedSet } from '../../clients/sqlite/timed-set.js';
 import { BrokerError } from '../../core/errors.js';
 import type { SendKeySwap } from '../../core/send-keys.js';
 import { MOST_REVOCATIONS, type TimedSet } from '../../core/timed-set.js';
+import type { ChordStore, ChordVerdict, PartEnd } from '../chords.js';
 import type {
   Claim,
   ResultStore,
@@ -36,8 +37,9 @@ export function fileResultWaits(store: ResultStore): number {
 
 class FileResults implements ResultStore {
   readonly name = 'file';
-  readonly capabilities: ResultStoreCapabilities = { readableByAnyone: true, fence: true, sendKeys: true };
+  readonly capabilities: ResultStoreCapabilities = { readableByAnyone: true, fence: true, sendKeys: true, chords: true };
   readonly revocations: TimedSet;
+  readonly chords: ChordStore;
   readonly #session: FileSession;
   readonly #waiters: Waiters;
   #closed = false;
@@ -45,6 +47,17 @@ class FileResults implements ResultStore {
   constructor(options: ResultStoreOptions) {
     this.#session = new FileSession(options, resultsOperations);
     this.#waiters = new Waiters(this.#session, options.logger);
+    this.chords = {
+      open: async (chords) => void (await this.#chords('openChords', chords)),
+      report: (parts) => this.#chords<PartEnd, ChordVerdict>('reportParts', parts),
+      close: async (groupIds) => void (await this.#chords('closeChords', groupIds)),
+      hasten: async (groupIds, nowMs) =>
+        void (await this.#chords(
+          'hastenChords',
+          groupIds.map((groupId) => ({ groupId, nowMs })),
+        )),
+      overdue: (nowMs, most) => this.#session.call('overdueChords', { nowMs, most }, { mode: 'read' }),
+    };
     this.revocations = sqliteTimedSet(this.#session, MOST_REVOCATIONS, () => this.#assertOpen());
   }
 
@@ -129,6 +142,13 @@ class FileResults implements ResultStore {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  async #chords<Item, Answer>(name: string, items: readonly Item[]): Promise<readonly Answer[]> {
+    this.#assertOpen();
+    return this.#inChunks(items, (chunk) =>
+      this.#session.call<readonly Answer[]>(name, chunk, { mode: 'durable', weight: chunk.length }),
+    );
   }
 
   async #inChunks<Item, Answer>(

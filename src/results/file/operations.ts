@@ -8,6 +8,7 @@ import type { OperationContext, OperationModule, PrepareOperations } from '../..
 import { sendKeyRows } from '../../clients/sqlite/send-keys.js';
 import { timedSetOperations } from '../../clients/sqlite/timed-set.js';
 import { type Claim, FINAL_STATES, givesWay, type ResultWrite, type WriteResult } from '../result-store.js';
+import { chordOperations } from './chord-operations.js';
 import { hashOf, ResultTable } from './result-table.js';
 
 /** A result that is news to somebody. */
@@ -40,6 +41,7 @@ const READ_STEP = 200;
 export const prepareOperations: PrepareOperations = (connection, context) => {
   const table = new ResultTable(connection, context);
   const sendKeys = sendKeyRows(connection, context);
+  const chords = chordOperations(connection, context);
   let sweptAtMs = 0;
   const marks = timedSetOperations(connection, context);
   let written = 0;
@@ -50,6 +52,7 @@ export const prepareOperations: PrepareOperations = (connection, context) => {
         written += count;
       }),
       ...readOperations(connection, table),
+      ...chords.calls,
       swapSendKey: sendKeys.swap,
     },
     beforeCommit() {
@@ -57,6 +60,7 @@ export const prepareOperations: PrepareOperations = (connection, context) => {
       const nowMs = context.nowMs();
       if (written === 0 || (Math.abs(nowMs - sweptAtMs) < SWEEP_EVERY_MS && written < SWEEP_STEP)) return;
       table.sweep(nowMs, SWEEP_STEP + written);
+      chords.sweep(nowMs);
       sweptAtMs = nowMs;
       written = 0;
     },

@@ -4,6 +4,7 @@
  */
 import { ProcessShared, type SharedUse } from '../../clients/process-shared.js';
 import { BrokerError, ConfigError } from '../../core/errors.js';
+import type { ChordStore } from '../chords.js';
 import type {
   Claim,
   ResultStore,
@@ -71,7 +72,9 @@ class MemoryResults implements ResultStore {
     readableByAnyone: true,
     fence: true,
     sendKeys: 'the memory store lives in one process, and others send to the same queues: use results: redis:// or file:PATH',
+    chords: true,
   };
+  readonly chords: ChordStore;
   readonly #use: SharedUse<MemoryResultsSpace>;
   readonly #space: MemoryResultsSpace;
   #closed = false;
@@ -79,6 +82,14 @@ class MemoryResults implements ResultStore {
   constructor(use: SharedUse<MemoryResultsSpace>) {
     this.#use = use;
     this.#space = use.value;
+    const { chords } = this.#space;
+    this.chords = {
+      open: async (opened) => opened.forEach((chord) => chords.open(chord)),
+      report: async (parts) => parts.map((part) => chords.report(part)),
+      close: async (groupIds) => groupIds.forEach((groupId) => chords.close(groupId)),
+      hasten: async (groupIds, nowMs) => groupIds.forEach((groupId) => chords.hasten(groupId, nowMs)),
+      overdue: async (nowMs, most) => chords.overdue(nowMs, most),
+    };
   }
 
   async connect(): Promise<void> {

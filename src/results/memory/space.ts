@@ -5,6 +5,7 @@
 import { type Clock, systemClock } from '../../core/clock.js';
 import { BrokerError } from '../../core/errors.js';
 import { type Claim, FINAL_STATES, givesWay, type ResultWrite, type WriteResult } from '../result-store.js';
+import { MemoryChords } from './chords.js';
 
 export interface MemoryResultsSpaceOptions {
   readonly clock?: Clock;
@@ -36,6 +37,7 @@ const SWEEP_STEP = 2;
 
 export class MemoryResultsSpace {
   readonly clock: Clock;
+  readonly chords: MemoryChords;
   readonly #maxResults: number;
   readonly #stored = new Map<string, Stored>();
   readonly #waiters = new Map<string, Set<Waiter>>();
@@ -43,6 +45,7 @@ export class MemoryResultsSpace {
 
   constructor(options: MemoryResultsSpaceOptions = {}) {
     this.clock = options.clock ?? systemClock;
+    this.chords = new MemoryChords(this.clock);
     this.#maxResults = options.maxResults ?? 1_000_000;
   }
 

@@ -9,6 +9,7 @@ import { parseRedisUrl } from '../../clients/redis-url.js';
 import { BrokerError, toError } from '../../core/errors.js';
 import type { SendKeySwap } from '../../core/send-keys.js';
 import { MOST_REVOCATIONS, type TimedSet } from '../../core/timed-set.js';
+import type { ChordStore } from '../chords.js';
 import type {
   Claim,
   ResultStore,
@@ -18,6 +19,7 @@ import type {
   WaitOptions,
   WriteResult,
 } from '../result-store.js';
+import { RedisChords } from './chords.js';
 import { claim } from './scripts/claim.js';
 import { swap } from './scripts/swap.js';
 import { type WriteGroup, write } from './scripts/write.js';
@@ -42,8 +44,9 @@ function resultPrefix(prefix: string): string {
 
 class RedisResults implements ResultStore {
   readonly name = 'redis';
-  readonly capabilities: ResultStoreCapabilities = { readableByAnyone: true, fence: true, sendKeys: true };
+  readonly capabilities: ResultStoreCapabilities = { readableByAnyone: true, fence: true, sendKeys: true, chords: true };
   readonly revocations: TimedSet;
+  readonly chords: ChordStore;
   readonly #commands: RedisConnection;
   readonly #waiters: ResultWaiters;
   readonly #names: { readonly metas: string; readonly epochs: string; readonly claims: string; readonly sendKeys: string };
@@ -59,6 +62,10 @@ class RedisResults implements ResultStore {
       sendKeys: `${prefix}lovage:dedupe:`,
     };
     this.#commands = new RedisConnection({ target, logger: options.logger, name: 'lovage:results' });
+    this.chords = new RedisChords(this.#commands, prefix, (key, step) => {
+      this.#assertOpen();
+      return this.#untilAnswered(key, step);
+    });
     this.#waiters = new ResultWaiters(target, options.logger, this.#commands);
     this.revocations = redisTimedSet({
       ...{ connection: this.#commands, most: MOST_REVOCATIONS, timeoutMs: REACH_MS, assertOpen: () => this.#assertOpen() },

@@ -26,6 +26,8 @@ const CAPABILITIES: ResultStoreCapabilities = {
     'rpc: sends each result to the process that sent the task, and keeps it nowhere else: use results: redis:// to read them by id',
   fence: 'rpc: has no store that could refuse the late result of a worker that lost its task: use results: redis:// for that',
   sendKeys: 'rpc: keeps nothing: use results: redis:// or file:PATH',
+  chords:
+    'rpc: sends results to their sender only, so nobody could count the parts of a chord: use results: redis:// or file:PATH',
 };
 
 /** Writing and preparing wait this long for the broker, reconnects included. */

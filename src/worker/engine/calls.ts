@@ -10,6 +10,7 @@ import type { LamportClock } from '../../control/lamport-clock.js';
 import { askAll } from '../../control/pages.js';
 import { codeOf, DuplicateSendError, PublishError, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import { chordsOf } from '../../results/chords.js';
 import type { ResultStore } from '../../results/result-store.js';
 import type { EngineCall, PortError, ToExecutor } from '../port.js';
 
@@ -80,6 +81,10 @@ export class Calls {
         return this.#store.forget(request.ids);
       case 'storeResults':
         return void (await this.#store.set(request.writes));
+      case 'openChords':
+        return chordsOf(this.#store).open(request.chords);
+      case 'hastenChords':
+        return this.#store.chords?.hasten(request.groupIds, Date.now());
       case 'withdraw':
         return [...(await this.#broker.revocations.withdraw(request.ids))];
       case 'recordRevoked': {

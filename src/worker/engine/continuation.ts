@@ -7,20 +7,24 @@
  * failure comes after the failure is stored, because errbacks read it; a worker that finds a final failure does that part again.
  */
 import type { Broker, OutgoingMessage } from '../../brokers/broker.js';
-import { type Embed, errbacksOf, hasCanvas, unreachable } from '../../canvas/after.js';
+import { publishOnce } from '../../brokers/send-once.js';
+import { type Embed, errbacksOf, hasCanvas, ownPart, unreachable } from '../../canvas/after.js';
 import { idsFrom } from '../../canvas/ids.js';
 import { type OutgoingSettings, outgoingOf } from '../../canvas/outgoing.js';
+import type { CanvasPlan } from '../../canvas/plan.js';
 import { type CanvasFacts, canvasSettings } from '../../canvas/routes.js';
 import { reconnectDelayMs } from '../../core/backoff.js';
 import { type Clock, sleep } from '../../core/clock.js';
 import type { ErrorCode } from '../../core/error-codes.js';
 import { type PublishError, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import type { ResultWrite } from '../../results/result-store.js';
+import type { ResultStore, ResultWrite } from '../../results/result-store.js';
 import type { WireMessage } from '../../wire/message.js';
 import { RESENT_HEADER } from '../../wire/own-headers.js';
+import { parseSignature, type WireSignature } from '../../wire/signature.js';
 import { decodeTaskBody, type TaskHeaders } from '../../wire/task-message.js';
 import { withHeader } from './admission.js';
+import type { EndedPart } from './chords.js';
 import { resultWrite } from './result-write.js';
 
 /** How long one try to send may take. */
@@ -28,6 +32,7 @@ const SEND_MS = 30_000;
 
 export interface ContinuationOptions {
   readonly broker: Broker;
+  readonly store: ResultStore;
   readonly canvas: CanvasFacts;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -53,9 +58,11 @@ export interface Consequences {
   readonly writes: readonly ResultWrite[];
   /** To send when all that is stored. */
   readonly errbacks: readonly OutgoingMessage[];
+  /** Of chords: the task itself, and what will never run. */
+  readonly parts: readonly EndedPart[];
 }
 
-export const NO_CONSEQUENCES: Consequences = Object.freeze({ writes: [], errbacks: [] });
+export const NO_CONSEQUENCES: Consequences = Object.freeze({ writes: [], errbacks: [], parts: [] });
 
 export class Continuation {
   readonly #options: ContinuationOptions;
@@ -67,34 +74,36 @@ export class Continuation {
   }
 
   /**
-   * Sends them for as long as it takes. Resolves with why one of them never will be, or `null`.
+   * Sends them for as long as it takes. Resolves with why one never will be sent, or `null`, in order.
    * @throws BrokerError `E_CLOSED`, or the reason why the engine gave up
    */
-  async send(messages: readonly OutgoingMessage[]): Promise<PublishError | null> {
-    const { broker, signal, logger } = this.#options;
-    let left = messages;
-    let refusal: PublishError | null = null;
+  async send(messages: readonly OutgoingMessage[]): Promise<readonly (PublishError | null)[]> {
+    const { broker, store, signal, logger } = this.#options;
+    const refusals: (PublishError | null)[] = messages.map(() => null);
+    let left = messages.map((message, index) => ({ message, index }));
     for (let tries = 0; left.length > 0; tries++) {
-      const results = await broker.publish(left, { timeoutMs: SEND_MS, signal });
-      const again: OutgoingMessage[] = [];
+      const batch = left.map(({ message }) => message);
+      const results = await publishOnce(broker, async () => store, batch, { timeoutMs: SEND_MS });
       let cause: PublishError | null = null;
-      for (const [index, result] of results.entries()) {
-        if (result === null) continue;
+      left = left.flatMap(({ message, index }, at) => {
+        const result = results[at] ?? null;
+        // whoever sent it before us may have died
+        if (result === null || result.code === 'E_DUPLICATE_SEND') return [];
         if (result.code === 'E_CLOSED') throw result;
-        if (!isPassing(result)) refusal ??= result;
-        else {
+        if (isPassing(result)) {
           cause = result;
-          again.push(resent(left[index] as OutgoingMessage));
+          return [{ message: resent(message), index }];
         }
-      }
-      left = again;
-      if (cause === null) break;
+        refusals[index] = result;
+        return [];
+      });
+      if (left.length === 0) break;
       signal.throwIfAborted();
-      if (tries % 10 === 0)
-        logger.warn({ messages: left.length, error: cause.message }, 'what follows tasks could not be sent; trying again');
+      const error = (cause as PublishError | null)?.message;
+      if (tries % 10 === 0) logger.warn({ messages: left.length, error }, 'what follows tasks could not be sent; trying again');
       await sleep(reconnectDelayMs(tries, Math.random()), signal);
     }
-    return refusal;
+    return refusals;
   }
 
   /** What a task that did not succeed brings about. A body that nobody can read has nothing behind it. */
@@ -104,19 +113,22 @@ export class Continuation {
     const { clock, resultTtlMs } = this.#options;
     const nowMs = clock.nowMs();
     try {
-      const { ids } = unreachable(embed);
+      const { ids, parts } = unreachable(embed.chain);
+      const own = ownPart(embed, headers);
+      const ended = [...(own ? [own] : []), ...parts].map(({ body, ...part }) => ({
+        ...part,
+        body: () => body,
+        state,
+        resultJson: exceptionJson,
+        parent: headers,
+      }));
       const outcoming = { state, resultJson: exceptionJson, traceback, children: [], epoch: 0, ttlMs: resultTtlMs };
       const writes = ids.map((id) =>
         resultWrite({ ...headers, id, correlationId: id, parentId: null, groupId: null }, outcoming, nowMs),
       );
-      if (state !== 'FAILURE') return { writes, errbacks: [] };
+      if (state !== 'FAILURE') return { writes, errbacks: [], parts: ended };
       const plan = errbacksOf(embed.errbacks, headers.id, { newId: idsFrom(headers.id, 'failure'), replyTo: null });
-      const settings = { ...this.#settings, nowMs, parent: headers, isRepeated };
-      const errbacks = plan.tasks.map((task) => {
-        const { id: _id, task: _task, ...outgoing } = outgoingOf(task, settings);
-        return outgoing;
-      });
-      return { writes, errbacks };
+      return { writes, errbacks: this.messagesOf(plan, headers, isRepeated), parts: ended };
     } catch (error) {
       this.#options.logger.error(
         { id: headers.id, task: headers.task, error: toError(error).message },
@@ -124,6 +136,23 @@ export class Continuation {
       );
       return NO_CONSEQUENCES;
     }
+  }
+
+  /** The part of a chord that a task is which succeeded. Its body is read when it is needed: by the last part of all. */
+  succeededPart(headers: TaskHeaders, message: WireMessage, resultJson: string): EndedPart | null {
+    const { id: taskId, groupId, groupIndex: index } = headers;
+    if (groupId === null) return null;
+    const body = (): WireSignature => parseSignature(decodeTaskBody(message).embed.chord, 'embed.chord');
+    return { taskId, groupId, index, body, state: 'SUCCESS', resultJson, parent: headers };
+  }
+
+  /** @throws ArgumentError, WireError: something in it cannot be sent */
+  messagesOf(plan: CanvasPlan, parent: OutgoingSettings['parent'], isRepeated: boolean): OutgoingMessage[] {
+    const settings = { ...this.#settings, nowMs: this.#options.clock.nowMs(), parent, isRepeated };
+    return plan.tasks.map((task) => {
+      const { id: _id, task: _task, ...outgoing } = outgoingOf(task, settings);
+      return outgoing;
+    });
   }
 
   #embedOf(message: WireMessage, headers: TaskHeaders): Embed | null {

@@ -13,6 +13,7 @@ import type { EngineOptions } from '../options.js';
 import type { ExecutorHello, TaskFacts } from '../port.js';
 import { Aftermath } from './aftermath.js';
 import { Calls } from './calls.js';
+import { Chords } from './chords.js';
 import { Intake } from './consumer.js';
 import { Continuation } from './continuation.js';
 import type { Executors } from './executors.js';
@@ -22,6 +23,7 @@ import { RateLimits } from './rate-limits.js';
 import { Revoked } from './revoked.js';
 import { CLAIM_TTL_MS, Settler } from './settle.js';
 import type { ActiveRun, EngineCounters } from './state.js';
+import { askPatiently, storePatiently } from './store-patiently.js';
 import { TaskEvents } from './task-events.js';
 import type { TaskLog } from './task-log.js';
 import { Terminator } from './terminate.js';
@@ -63,6 +65,8 @@ export interface DeliveryPath {
   readonly terminator: Terminator;
   /** Not started. */
   readonly pauses: PauseWatch;
+  /** Not watching: it looks for overdue ones once the worker takes tasks. */
+  readonly chords: Chords;
 }
 
 export function layPath({
@@ -86,9 +90,25 @@ export function layPath({
   });
   const events = new TaskEvents(dispatcher);
   const continuation = new Continuation({
-    ...{ broker, clock, logger, signal, canvas: hello.canvas, nodeName: options.name, resultTtlMs: hello.resultTtlMs },
+    ...{
+      broker,
+      store: shared.store,
+      clock,
+      logger,
+      signal,
+      canvas: hello.canvas,
+      nodeName: options.name,
+      resultTtlMs: hello.resultTtlMs,
+    },
   });
-  const aftermath = new Aftermath({ ...shared, continuation, events, signal });
+  const chords = new Chords({
+    ...{ store: shared.store, clock, logger, resultTtlMs: hello.resultTtlMs },
+    messagesOf: (plan, parent, isRepeated) => continuation.messagesOf(plan, parent, isRepeated),
+    send: (messages) => continuation.send(messages),
+    ask: (step) => askPatiently(step, { logger, signal }),
+    write: (writes) => storePatiently(writes, { ...shared, signal }),
+  });
+  const aftermath = new Aftermath({ ...shared, continuation, chords, events, signal });
   const settler = new Settler({ ...shared, events, aftermath, resultTtlMs: hello.resultTtlMs, signal, onDrained });
   const limits = new RateLimits(facts);
   const { records } = broker.revocations;
@@ -116,5 +136,5 @@ export function layPath({
     claimTtlMs: hello.resultTtlMs ?? CLAIM_TTL_MS,
   });
   const calls = new Calls(broker, shared.store, shared);
-  return { intake, settler, limits, calls, dispatcher, events, revoked, terminator, pauses };
+  return { intake, settler, limits, calls, dispatcher, events, revoked, terminator, pauses, chords };
 }

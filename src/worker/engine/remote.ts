@@ -10,6 +10,7 @@ import { Mailbox } from '../../control/mailbox.js';
 import type { WorkerPort } from '../../control/worker-port.js';
 import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
+import type { Chords } from './chords.js';
 import { EngineCommands } from './custom-commands.js';
 import type { PauseWatch } from './pauses.js';
 import { PoolControl } from './pool-control.js';
@@ -23,6 +24,7 @@ export interface RemoteOptions extends Omit<EnginePortOptions, 'subscriptions' |
   readonly clock: Clock;
   readonly lamport: LamportClock;
   readonly logger: Logger;
+  readonly chords: Chords;
 }
 
 export class Remote {
@@ -32,6 +34,7 @@ export class Remote {
   readonly port: WorkerPort;
   readonly #mailbox: Mailbox;
   readonly #pauses: PauseWatch;
+  readonly #chords: Chords;
 
   constructor({ broker, consumer, clock, lamport, logger, ...parts }: RemoteOptions) {
     const { options, hello, executors, roster, active } = parts;
@@ -40,6 +43,7 @@ export class Remote {
     const { subscriptions } = this;
     parts.pauses.onQueues = (paused) => subscriptions.pause(paused);
     this.#pauses = parts.pauses;
+    this.#chords = parts.chords;
     const { autoscale } = options;
     this.pool = new PoolControl({ executors, roster, subscriptions, autoscale, clock, load: () => active.size });
     const declares = broker.capabilities.queueDeclarations === true;
@@ -58,12 +62,14 @@ export class Remote {
   /** The worker takes tasks: it may be asked and changed from now on. */
   async open(): Promise<void> {
     this.pool.start();
+    this.#chords.watch();
     await this.#mailbox.open();
   }
 
   /** Nothing changes any more; questions are answered until `close`. */
   stopping(): void {
     this.#pauses.close();
+    this.#chords.close();
     this.pool.close();
     this.subscriptions.close();
   }

@@ -18,7 +18,7 @@ import { EPOCH_HEADER, LOSSES_HEADER, SUSPECT_HEADER } from '../../wire/own-head
 import { retrySuccessor, type TaskHeaders } from '../../wire/task-message.js';
 import type { FromExecutor, Outcome } from '../port.js';
 import { withHeader } from './admission.js';
-import { type Aftermath, badEndOf, type Pair, storedEndOf } from './aftermath.js';
+import { type Aftermath, badEndOf, type EndedRun, mayEndBadly, type Pair, storedEndOf } from './aftermath.js';
 import { resultWrite } from './result-write.js';
 import type { ActiveRun, EngineCounters } from './state.js';
 import { storePatiently } from './store-patiently.js';
@@ -57,33 +57,40 @@ export class Settler {
   }
 
   /** Stores and settles a batch of outcomes of runs that were active. */
-  outcomes(batch: readonly { readonly outcome: Outcome; readonly run: ActiveRun }[]): void {
+  outcomes(batch: readonly EndedRun[]): void {
     const { counters, taskLog } = this.#options;
     const consumer = this.#options.consumer();
     const pairs: Pair[] = [];
     const direct: Settlement[] = [];
+    const inCanvas: EndedRun[] = [];
     for (const { outcome, run } of batch) {
       if (!run.settled && !consumer.holds(run.delivery.tag)) {
         counters.fenced += 1;
         taskLog.refused(run);
         continue;
       }
-      if (outcome.canvas) void this.#tracked(() => this.#withCanvas(outcome, run));
+      if (outcome.canvas || (mayEndBadly(outcome) && mayHaveCanvas(run.message))) inCanvas.push({ outcome, run });
       else this.#settleOne(outcome, run, pairs, direct);
     }
     void this.#carryOut(pairs, direct);
+    if (inCanvas.length > 0) void this.#tracked(() => this.#withCanvas(inCanvas), inCanvas.length);
   }
 
-  /** What follows the task is seen to before its delivery is settled: a worker that dies in between leaves it to the next. */
-  async #withCanvas(outcome: Outcome, run: ActiveRun): Promise<void> {
+  /** What follows the tasks is seen to before their deliveries are settled: a worker that dies in between leaves it to the next. */
+  async #withCanvas(batch: readonly EndedRun[]): Promise<void> {
     const { aftermath } = this.#options;
-    const ended = await aftermath.follow(outcome);
+    const ended = await aftermath.follow(await aftermath.withoutFenced(batch));
+    await aftermath.reportSuccesses(ended);
     const pairs: Pair[] = [];
     const direct: Settlement[] = [];
-    this.#settleOne(ended, run, pairs, direct);
-    const bad = badEndOf(ended, run);
-    if (bad === null) await this.#carryOut(pairs, direct);
-    else await aftermath.settle(bad, pairs, direct);
+    const badly: Promise<void>[] = [];
+    for (const { outcome, run } of ended) {
+      const bad = badEndOf(outcome, run);
+      const own: [Pair[], Settlement[]] = bad === null ? [pairs, direct] : [[], []];
+      this.#settleOne(outcome, run, ...own);
+      if (bad !== null) badly.push(aftermath.settle(bad, ...own));
+    }
+    await Promise.all([this.#carryOut(pairs, direct), ...badly]);
   }
 
   /** A delivery whose result is final already. After a bad end what follows it may be missing: the worker that stored it may have died. */
@@ -268,15 +275,15 @@ export class Settler {
     }
   }
 
-  /** Work on one delivery that counts until it is settled. */
-  async #tracked(work: () => Promise<void>): Promise<void> {
-    this.inFlight += 1;
+  /** Work on deliveries that count until they are settled. */
+  async #tracked(work: () => Promise<void>, count = 1): Promise<void> {
+    this.inFlight += count;
     try {
       await work();
     } catch (error) {
-      this.#unsettled(error, 1);
+      this.#unsettled(error, count);
     } finally {
-      this.inFlight -= 1;
+      this.inFlight -= count;
       this.#options.onDrained();
     }
   }

@@ -50,3 +50,20 @@ export async function storePatiently(
     }
   }
 }
+
+/** The same for a question to the store that may be asked again: its answer, or what is no outage. */
+export async function askPatiently<T>(
+  step: () => Promise<T>,
+  { logger, signal }: Omit<PatientStore, 'store' | 'counters'>,
+): Promise<T> {
+  for (let tries = 0; ; tries++) {
+    try {
+      return await step();
+    } catch (error) {
+      const code = codeOf(error);
+      if (signal.aborted || code === undefined || !(OUTAGES.has(code) || code === 'E_BROKER_FULL')) throw error;
+      if (tries % 10 === 0) logger.warn({ error: toError(error).message }, 'the result store does not answer; trying again');
+      await sleep(reconnectDelayMs(tries, Math.random()), signal);
+    }
+  }
+}

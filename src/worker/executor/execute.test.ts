@@ -91,17 +91,45 @@ describe('one run', () => {
     });
   });
 
-  test.each([
-    ['is part of a chord', { chord: signature }],
-    ['leads to a chord', { chain: [{ ...signature, task: 'celery.chord', kwargs: { header: [], body: signature } }] }],
-    ['has a group before its next step', { chain: [signature, { ...signature, task: 'celery.group', kwargs: { tasks: [] } }] }],
-  ])('a message that %s is parked: running it and forgetting the rest would lose work', async (_, embed) => {
-    let ran = false;
-    const task = definition(() => {
-      ran = true;
-    });
-    expect(await run(task, request(embed))).toMatchObject({ kind: 'undecodable', code: 'E_NOT_SUPPORTED' });
-    expect(ran).toBe(false);
+  test('a chord that follows comes with its size and body, to be opened before its parts are sent', async () => {
+    const member = (id: string) => ({ ...signature, options: { task_id: id } });
+    const header = {
+      ...signature,
+      task: 'celery.group',
+      args: [],
+      kwargs: { tasks: [member('c'), member('d')] },
+      options: { task_id: 'g' },
+    };
+    const body = { ...signature, task: 'body', options: { task_id: 'e' } };
+    const chord = {
+      ...signature,
+      task: 'celery.chord',
+      args: [],
+      kwargs: { kwargs: {}, header, body },
+      options: { task_id: 'g' },
+    };
+    const outcome = (await run(
+      definition(() => 3),
+      request({ chain: [chord] }),
+    )) as Extract<Outcome, { kind: 'success' }>;
+    expect(outcome.chords).toMatchObject([{ groupId: 'g', size: 2, body: expect.stringContaining('"body"') }]);
+    expect(
+      outcome.follow?.map(({ message }) => [message.headers['id'], message.headers['group'], decodeTaskBody(message).args]),
+    ).toEqual([
+      ['c', 'g', [3, 4]],
+      ['d', 'g', [3, 4]],
+    ]);
+    expect(outcome.children).toEqual([{ group: 'g', members: ['c', 'd'] }, 'e']);
+  });
+
+  test('what is no canvas behind a task makes a failure of it', async () => {
+    const broken = { ...signature, task: 'celery.group', kwargs: { tasks: 'none' } };
+    expect(
+      await run(
+        definition(() => 3),
+        request({ chain: [broken] }),
+      ),
+    ).toMatchObject({ kind: 'failure', canvas: true });
   });
 
   test('empty lists of callbacks continue nothing', async () => {

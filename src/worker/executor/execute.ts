@@ -3,7 +3,6 @@
  * middleware and limits → turn what came of it into an outcome. Holds no connection; what it needs comes with the
  * request. Next stop: `worker/engine/settle.ts`, back across the port.
  */
-import { hostname } from 'node:os';
 import type { TaskDefinition } from '../../app/definition.js';
 import type { ExecuteMiddleware } from '../../app/middleware.js';
 import { type ActiveRun, activeRun } from '../../app/task-context.js';
@@ -12,12 +11,12 @@ import type { CanvasFacts } from '../../canvas/routes.js';
 import { codeOf, TaskError, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { ResultChild } from '../../wire/result-meta.js';
-import { decodeJson, encodeJson, type JsonMode } from '../../wire/serializers/json.js';
+import { encodeJson, type JsonMode } from '../../wire/serializers/json.js';
 import { decodeTaskBody, readTaskHeaders, type TaskHeaders } from '../../wire/task-message.js';
 import type { Outcome, RunRequest } from '../port.js';
 import { type PostEvent, type PostState, RunContext } from './context.js';
 import { judgeThrown, plainFailure } from './failure.js';
-import { followingOf, refuseChords } from './following.js';
+import { withFollowing } from './following.js';
 import { startLimits } from './limits.js';
 
 export interface ExecuteOptions {
@@ -44,8 +43,6 @@ export interface StartedRun {
 }
 
 const NO_CHILDREN: readonly never[] = [];
-/** Celery's form; monitors show it. */
-const ORIGIN = `gen${process.pid}@${hostname()}`;
 /** Starts a run. Returns `null` when it is over already (an undecodable body, a handler that returned at once). */
 export function startRun(request: RunRequest, options: ExecuteOptions): StartedRun | null {
   const startedMs = performance.now();
@@ -60,10 +57,7 @@ export function startRun(request: RunRequest, options: ExecuteOptions): StartedR
     definition = found;
     const headers = readTaskHeaders(request.message) as TaskHeaders;
     const body = decodeTaskBody(request.message);
-    if (hasCanvas(body.embed)) {
-      refuseChords(body.embed);
-      embed = body.embed;
-    }
+    if (hasCanvas(body.embed)) embed = body.embed;
     context = new RunContext(request, headers, definition, body.args, body.kwargs, options);
   } catch (error) {
     const base = { run, runtimeMs: performance.now() - startedMs, children: NO_CHILDREN };
@@ -83,7 +77,7 @@ export function startRun(request: RunRequest, options: ExecuteOptions): StartedR
     const sent: readonly ResultChild[] = active.children;
     let rest: { readonly children: readonly ResultChild[]; readonly canvas?: true } = { children: sent };
     if (embed !== null) {
-      const following = outcome.kind === 'success' ? follow(outcome, context, embed, options) : null;
+      const following = outcome.kind === 'success' ? withFollowing(outcome, context, embed, options.canvas) : null;
       if (following !== null) outcome = following.outcome;
       rest = { children: following === null ? sent : [...sent, ...following.children], canvas: true };
     }
@@ -110,23 +104,6 @@ export function startRun(request: RunRequest, options: ExecuteOptions): StartedR
     runHooksThen(error, definition, context, active, settle);
   }
   return over ? null : { context, settle };
-}
-
-/** What follows a success, or a failure if it cannot be sent: too long for a message, or no signature at all. */
-function follow(
-  outcome: OutcomeBody & { readonly kind: 'success' },
-  context: RunContext,
-  embed: Embed,
-  options: ExecuteOptions,
-): { readonly outcome: OutcomeBody; readonly children: readonly ResultChild[] } {
-  try {
-    const sender = { facts: options.canvas(), origin: ORIGIN, nowMs: Date.now() };
-    // as the store will give it to everybody else
-    const { messages, children } = followingOf(context, embed, decodeJson(outcome.resultJson), sender);
-    return { outcome: { ...outcome, follow: messages }, children };
-  } catch (error) {
-    return { outcome: plainFailure(error), children: NO_CHILDREN };
-  }
 }
 
 /** However it ends: whoever revoked it wants to read that, and a handler that heeds its signal may well end by returning. */

@@ -3,6 +3,7 @@
  * or loop. Holds no connection; owns what user code has started here.
  */
 import type { App } from '../../app/app.js';
+import { builtinTasks } from '../../app/builtins.js';
 import { canvasFactsOf } from '../../app/canvas-facts.js';
 import type { CanvasFacts } from '../../canvas/routes.js';
 import { systemClock } from '../../core/clock.js';
@@ -19,7 +20,7 @@ const BATCH_MS = 2;
 /** What the engine must know of the app. */
 function helloOf(app: App): ExecutorHello {
   const { config } = app;
-  const tasks = app.registry.all().map((definition): TaskFacts => {
+  const tasks = [...app.registry.all(), ...builtinTasks(app.registry).values()].map((definition): TaskFacts => {
     const { ack, ignoreResult, resultTtlMs, trackStarted, softTimeLimitMs, timeLimitMs, rateLimit, retry } = definition.options;
     const endlessRetry = retry?.max === Number.POSITIVE_INFINITY;
     const limits = { softTimeLimitMs, timeLimitMs, rateLimit };
@@ -66,8 +67,9 @@ export class Executor {
     this.#end = end;
     this.#maxRssBytes = options.maxRssBytes ?? null;
     this.#gateway = new PortGateway(end);
+    const builtins = builtinTasks(app.registry);
     this.#execute = {
-      find: (name) => app.registry.get(name),
+      find: (name) => app.registry.get(name) ?? builtins.get(name),
       middleware: app.middleware.execute,
       logger,
       json: app.config.json,

@@ -4,6 +4,7 @@ import type { ControlQuestion, Gateway } from '../../app/gateway.js';
 import type { Broadcast, OutgoingMessage, PublishOptions, PublishResult } from '../../brokers/broker.js';
 import type { ErrorCode } from '../../core/error-codes.js';
 import { BrokerError, DuplicateSendError, LovageError, PublishError } from '../../core/errors.js';
+import type { OpenChord } from '../../results/chords.js';
 import type { ResultWrite } from '../../results/result-store.js';
 import type { WireMessage } from '../../wire/message.js';
 import type { EngineCall, ExecutorEnd, PortError, ToExecutor } from '../port.js';
@@ -68,6 +69,14 @@ export class PortGateway implements Gateway {
 
   async forgetResults(ids: readonly string[]): Promise<void> {
     await this.#call({ method: 'forgetResults', ids });
+  }
+
+  async openChords(chords: readonly OpenChord[]): Promise<void> {
+    await this.#call({ method: 'openChords', chords });
+  }
+
+  async hastenChords(groupIds: readonly string[]): Promise<void> {
+    await this.#call({ method: 'hastenChords', groupIds });
   }
 
   async storeResults(writes: readonly ResultWrite[]): Promise<void> {

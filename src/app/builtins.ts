@@ -1,0 +1,58 @@
+/**
+ * Celery's tasks that every worker has (wire section 7.7): parts of canvas that run in one task. They are in no registry, so no app can
+ * be seen to have defined them.
+ */
+import { ArgumentError } from '../core/errors.js';
+import { parseSignature } from '../wire/signature.js';
+import type { TaskDefinition } from './definition.js';
+import type { Registry } from './registry.js';
+
+type Execute = TaskDefinition['execute'];
+
+const OPTIONS: TaskDefinition['options'] = Object.freeze({
+  ...{ queue: null, retry: null, softTimeLimitMs: null, timeLimitMs: null, rateLimit: null, ack: 'late', ignoreResult: false },
+  ...{ resultTtlMs: null, trackStarted: false, isExpected: () => false },
+});
+
+/** The rows of `celery.map` and `celery.starmap`, and the task that takes them. */
+function rowsOf(kwargs: Readonly<Record<string, unknown>>, registry: Registry, what: string) {
+  const { task, it } = kwargs;
+  const signature = parseSignature(task, `${what}: task`);
+  if (!Array.isArray(it)) throw new ArgumentError('E_ARGUMENTS', `${what}: it is no array`);
+  const definition = registry.get(signature.task);
+  if (!definition)
+    throw new ArgumentError('E_ARGUMENTS', `${what}: no task named ${JSON.stringify(signature.task)} is registered here`);
+  return { signature, definition, rows: it as unknown[] };
+}
+
+/** One row after the other, as in Celery: the result of all is the list of their results. */
+const mapping =
+  (name: string, registry: Registry, argsOf: (row: unknown) => readonly unknown[]): Execute =>
+  async (_args, kwargs, context) => {
+    const { signature, definition, rows } = rowsOf(kwargs, registry, name);
+    const results: unknown[] = [];
+    for (const row of rows) {
+      context.signal.throwIfAborted();
+      results.push((await definition.execute([...argsOf(row), ...signature.args], signature.kwargs, context)) ?? null);
+    }
+    return results;
+  };
+
+/** By name. */
+export function builtinTasks(registry: Registry): ReadonlyMap<string, TaskDefinition> {
+  const asRow = (row: unknown): readonly unknown[] => {
+    if (Array.isArray(row)) return row as unknown[];
+    throw new ArgumentError('E_ARGUMENTS', 'celery.starmap: a row is no array of arguments');
+  };
+  const tasks: Readonly<Record<string, Execute>> = {
+    'celery.accumulate': (args, { index }) => (typeof index === 'number' ? (args.at(index) ?? null) : args),
+    'celery.map': mapping('celery.map', registry, (row) => [row]),
+    'celery.starmap': mapping('celery.starmap', registry, asRow),
+  };
+  return new Map(
+    Object.entries(tasks).map(([name, execute]) => [
+      name,
+      { name, options: OPTIONS, execute, onSuccess: null, onFailure: null, onRetry: null, onExhausted: null },
+    ]),
+  );
+}

@@ -1,0 +1,98 @@
+/** Chords in the embedded file: one transaction notes the end of a part and tells the verdict. Rules: `results/chords.ts`. */
+import type { SqliteConnection } from '../../clients/sqlite/driver.js';
+import type { OperationContext } from '../../clients/sqlite/operations.js';
+import { type ChordVerdict, OPEN, type OpenChord, type OverdueChord, type PartEnd, verdictOf } from '../chords.js';
+
+/** The size of a chord that was closed. */
+const CLOSED = -1;
+const SWEEP_STEP = 100;
+
+export function chordOperations(connection: SqliteConnection, { nowMs }: OperationContext) {
+  const find = connection.prepare('SELECT size, done, until FROM chords WHERE group_id = ?');
+  const touch = connection.prepare(
+    `INSERT INTO chords(group_id, size, done, until) VALUES(?, NULL, 0, ?)
+      ON CONFLICT DO UPDATE SET until = max(until, excluded.until)`,
+  );
+  const opening = connection.prepare('UPDATE chords SET size = ?, deadline = ?, body = ? WHERE group_id = ? AND size IS NULL');
+  const addPart = connection.prepare('INSERT OR IGNORE INTO chord_parts VALUES(?, ?, ?, ?, ?) RETURNING 1');
+  const count = connection.prepare('UPDATE chords SET done = done + 1 WHERE group_id = ?');
+  const noted = connection.prepare('SELECT state, result FROM chord_parts WHERE group_id = ? AND task_id = ?');
+  const all = connection.prepare(
+    'SELECT task_id, state, result FROM chord_parts WHERE group_id = ? ORDER BY place IS NULL, place, task_id',
+  );
+  const closing = connection.prepare('UPDATE chords SET size = ?, deadline = NULL, body = NULL, done = 0 WHERE group_id = ?');
+  const hastening = connection.prepare(
+    'UPDATE chords SET deadline = min(deadline, ?) WHERE group_id = ? AND deadline IS NOT NULL',
+  );
+  const dropParts = connection.prepare('DELETE FROM chord_parts WHERE group_id = ?');
+  const due = connection.prepare(
+    'SELECT group_id, deadline, body FROM chords WHERE deadline IS NOT NULL ORDER BY deadline LIMIT ?',
+  );
+  const expired = connection.prepare('SELECT group_id FROM chords WHERE until <= ? LIMIT ?');
+  const drop = connection.prepare('DELETE FROM chords WHERE group_id = ?');
+
+  const forget = (groupId: string): void => {
+    dropParts.run([groupId]);
+    drop.run([groupId]);
+  };
+
+  /** Its row, made or kept for longer. */
+  const rowOf = (groupId: string, ttlMs: number): { readonly size: number | null; readonly done: number } => {
+    const known = find.get([groupId]) as { size: number | null; done: number; until: number } | undefined;
+    const isExpired = known !== undefined && known.until <= nowMs();
+    if (isExpired) forget(groupId);
+    touch.run([groupId, nowMs() + ttlMs]);
+    return known === undefined || isExpired ? { size: null, done: 0 } : known;
+  };
+
+  const report = ({ groupId, index, taskId, state, resultJson, ttlMs }: PartEnd): ChordVerdict => {
+    const { size, done } = rowOf(groupId, ttlMs);
+    if (size === CLOSED) return OPEN;
+    const isNew = addPart.get([groupId, taskId, index, state, resultJson]) !== undefined;
+    if (isNew) count.run([groupId]);
+    if (size === null) return OPEN;
+    const own = isNew ? { state, result: resultJson } : (noted.get([groupId, taskId]) as { state: string; result: string });
+    if (own.state !== 'SUCCESS') return { kind: 'failed', part: { taskId, state: own.state, resultJson: own.result } };
+    if (Number(done) + (isNew ? 1 : 0) < size) return OPEN;
+    const parts = all.all([groupId]).map(({ task_id, state: how, result }) => ({
+      ...{ taskId: String(task_id), state: String(how), resultJson: String(result) },
+    }));
+    return verdictOf(parts);
+  };
+
+  return {
+    calls: {
+      openChords: (chords: readonly OpenChord[]): null[] => {
+        for (const { groupId, size, body, deadlineMs, ttlMs } of chords) {
+          rowOf(groupId, ttlMs);
+          opening.run([size, deadlineMs, body, groupId]);
+        }
+        return chords.map(() => null);
+      },
+      reportParts: (parts: readonly PartEnd[]): ChordVerdict[] => parts.map(report),
+      closeChords: (groupIds: readonly string[]): null[] => {
+        for (const groupId of groupIds) {
+          closing.run([CLOSED, groupId]);
+          dropParts.run([groupId]);
+        }
+        return groupIds.map(() => null);
+      },
+      hastenChords: (rows: readonly { readonly groupId: string; readonly nowMs: number }[]): null[] => {
+        for (const { groupId, nowMs: wallMs } of rows) hastening.run([wallMs, groupId]);
+        return rows.map(() => null);
+      },
+      overdueChords: ({ nowMs: wallMs, most }: { readonly nowMs: number; readonly most: number }) => {
+        const chords: OverdueChord[] = [];
+        for (const { group_id, deadline, body } of due.all([most + 1])) {
+          if (Number(deadline) > wallMs || chords.length === most) return { chords, nextMs: Number(deadline) };
+          chords.push({ groupId: String(group_id), body: String(body) });
+        }
+        return { chords, nextMs: null };
+      },
+    },
+    /** Removes chords whose time is over, with their parts. */
+    sweep(wallMs: number): void {
+      for (const { group_id } of expired.all([wallMs, SWEEP_STEP])) forget(String(group_id));
+    },
+  };
+}

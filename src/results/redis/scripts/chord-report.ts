@@ -1,0 +1,23 @@
+import { defineScript } from '../../../clients/redis.js';
+
+/**
+ * Notes the end of a part, in Celery's layout, so that both languages count one chord (wire section 6.6).
+ *
+ * KEYS  1 .j (ends, by their place), 2 .t (parts that were added later), 3 .s (size), 4 .d (ids that have reported), 5 .c (closed)
+ * ARGV  1 place or '+inf', 2 the end as Celery writes it, 3 the task's id, 4 '1' if it did not succeed, 5 how long it is kept (ms)
+ * Reply 0 (open, closed or unknown), 1 (this part has failed, and the chord is open), or all ends in order
+ *
+ * A part whose worker died before it was acknowledged comes again, perhaps with another result: its first one counts. Python's parts
+ * report once and without .d.
+ */
+export const chordReport = defineScript(`
+if redis.call('EXISTS', KEYS[5]) == 1 then return 0 end
+if redis.call('HSETNX', KEYS[4], ARGV[3], ARGV[4]) == 1 then redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2]) end
+for i = 1, 4 do redis.call('PEXPIRE', KEYS[i], ARGV[5]) end
+local size = redis.call('GET', KEYS[3])
+if not size then return 0 end
+if redis.call('HGET', KEYS[4], ARGV[3]) == '1' then return 1 end
+local added = redis.call('GET', KEYS[2])
+if redis.call('ZCARD', KEYS[1]) < tonumber(size) + tonumber(added or 0) then return 0 end
+return redis.call('ZRANGE', KEYS[1], 0, -1)
+`);
