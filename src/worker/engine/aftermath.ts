@@ -1,12 +1,11 @@
 /**
- * The settlement of tasks that have something behind them: what follows is sent, what never will run is ended, and only then the delivery
- * goes. `settle.ts` does the rest and calls this. Next stop: `continuation.ts`.
+ * The settlement of tasks that have something behind them: the result is stored, what follows is sent, what never will run is ended, and
+ * only then the delivery goes. `settle.ts` does the rest and calls this. Next stop: `continuation.ts`.
  */
 import type { Broker, Consumer, OutgoingMessage, Settlement } from '../../brokers/broker.js';
-import type { Clock } from '../../core/clock.js';
 import { codeOf, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import type { ResultStore, ResultWrite } from '../../results/result-store.js';
+import type { ResultStore, ResultWrite, WriteResult } from '../../results/result-store.js';
 import type { WireEvent } from '../../wire/event-message.js';
 import { pythonError } from '../../wire/exception-info.js';
 import type { WireMessage } from '../../wire/message.js';
@@ -14,9 +13,8 @@ import { decodeResultMeta } from '../../wire/result-meta.js';
 import { encodeJson } from '../../wire/serializers/json.js';
 import type { TaskHeaders } from '../../wire/task-message.js';
 import type { NewChord, Outcome } from '../port.js';
-import type { Chords } from './chords.js';
-import { type BadEnd, type Continuation, NO_CONSEQUENCES } from './continuation.js';
-import { resultWrite } from './result-write.js';
+import type { Chords, EndedPart } from './chords.js';
+import type { BadEnd, Continuation } from './continuation.js';
 import type { ActiveRun, EngineCounters } from './state.js';
 import { storePatiently } from './store-patiently.js';
 import type { TaskEvents } from './task-events.js';
@@ -24,8 +22,8 @@ import type { TaskEvents } from './task-events.js';
 /** How long the next try of an early-acked task may take to reach the broker. */
 const SUCCESSOR_MS = 30_000;
 
-/** How long a state is kept that the result follows at once. */
-const STARTED_MS = 3_600_000;
+/** For how long what follows a repeated task is not sent again. */
+const ONCE_MS = 3_600_000;
 
 /** A settlement that waits for its result to be stored first. */
 export interface Pair {
@@ -41,6 +39,27 @@ export interface EndedRun {
   readonly run: ActiveRun;
 }
 
+/** What follows a success. */
+export interface GoodEnd {
+  readonly headers: TaskHeaders;
+  readonly message: WireMessage;
+  readonly follow: readonly OutgoingMessage[];
+  /** Whose parts are among them. */
+  readonly chords: readonly NewChord[];
+  /** The part of a chord that the task itself is. */
+  readonly part: EndedPart | null;
+  /** Somebody else may send the same. */
+  readonly isRepeated: boolean;
+}
+
+/** A delivery to end: with its own result, if it has one, and with what stands behind its task. */
+export interface End {
+  readonly pair: Pair | null;
+  readonly settlement: Settlement | null;
+  readonly good: GoodEnd | null;
+  readonly bad: BadEnd | null;
+}
+
 export interface AftermathOptions {
   readonly broker: Broker;
   readonly store: ResultStore;
@@ -49,7 +68,6 @@ export interface AftermathOptions {
   readonly chords: Chords;
   readonly consumer: () => Consumer;
   readonly events: TaskEvents;
-  readonly clock: Clock;
   readonly logger: Logger;
   /** Aborts when the engine gives up waiting for the store. */
   readonly signal: AbortSignal;
@@ -63,63 +81,69 @@ export class Aftermath {
   }
 
   /**
-   * A task that was delivered twice may run twice at once, and one of the two holds the claim: the other's outcome is refused, and what
-   * follows it must not be sent either, or all the rest of the chain would run twice. Only for those that were claimed: asking is a write.
+   * Results first: of two runs of one task the store takes one, and what follows goes out once. Then what follows, which the next
+   * delivery makes up for if this worker dies before it is settled (`finalEnd`). Then the deliveries.
    */
-  async withoutFenced(batch: readonly EndedRun[]): Promise<readonly EndedRun[]> {
-    const { store, clock, consumer, counters } = this.#options;
-    const claimed = batch.filter(({ outcome, run }) => run.epoch > 0 && outcome.kind === 'success' && outcome.follow);
-    if (claimed.length === 0 || store.capabilities.fence !== true) return batch;
-    const writes = claimed.map(({ run: { headers, epoch } }) => {
-      const started = { state: 'STARTED', resultJson: 'null', traceback: null, children: [], epoch, ttlMs: STARTED_MS };
-      return resultWrite(headers, started, clock.nowMs());
-    });
-    const answers = await storePatiently(writes, this.#options);
-    if (answers instanceof Error) return batch;
-    const lost = new Set(claimed.filter((_, index) => answers[index] !== 'stored'));
-    if (lost.size === 0) return batch;
-    counters.duplicates += lost.size;
-    const acks = [...lost].flatMap(({ run }): Settlement[] => (run.settled ? [] : [{ kind: 'ack', arrival: run.delivery }]));
-    if (acks.length > 0) await consumer().settle(acks);
-    return batch.filter((ended) => !lost.has(ended));
-  }
-
-  /**
-   * Sends what follows the successes among them. What cannot be sent makes a failure of its task, or whoever waits for the end of the
-   * chain waits for ever.
-   */
-  async follow(batch: readonly EndedRun[]): Promise<readonly EndedRun[]> {
-    const { chords, continuation } = this.#options;
-    const messages: OutgoingMessage[] = [];
-    const opened: NewChord[] = [];
-    for (const { outcome } of batch) {
-      if (outcome.kind !== 'success') continue;
-      messages.push(...(outcome.follow ?? []));
-      opened.push(...(outcome.chords ?? []));
+  async settle(ends: readonly End[]): Promise<void> {
+    const { continuation, chords, consumer } = this.#options;
+    const settlements: Settlement[] = [];
+    const standing: End[] = [];
+    const stored = await this.#store(ends);
+    for (const [index, end] of ends.entries()) {
+      const refusal = stored[index];
+      const settlement = end.settlement ?? end.pair?.settlement ?? null;
+      if (settlement !== null) settlements.push(refusal instanceof Error ? this.#parked(settlement, refusal) : settlement);
+      if (refusal === null) standing.push(end);
     }
-    if (messages.length === 0) return batch;
-    const uncounted = await chords.open(opened);
-    const refusals = uncounted === null ? await continuation.send(messages) : messages.map(() => uncounted);
-    if (refusals.every((refusal) => refusal === null)) return batch;
+    const good = standing.flatMap((end) => end.good ?? []);
+    const failed = await this.#follow(good);
+    const consequences = [...standing.flatMap((end) => end.bad ?? []), ...failed].map((bad) => continuation.consequences(bad));
+    await this.#write(consequences.flatMap(({ writes }) => writes));
+    await continuation.send(consequences.flatMap(({ errbacks }) => errbacks));
+    await chords.report([...good.flatMap(({ part }) => part ?? []), ...consequences.flatMap(({ parts }) => parts)]);
+    if (settlements.length > 0) await consumer().settle(settlements);
+  }
+
+  /** For each: `null` = it stands, or there was none; why it never can be stored; or that another run's stands. */
+  async #store(ends: readonly End[]): Promise<readonly (Error | 'other' | null)[]> {
+    const { events } = this.#options;
+    const pairs = ends.flatMap(({ pair }) => pair ?? []);
+    const answers = await this.#write(pairs.map(({ write }) => write));
     let at = 0;
-    return batch.map((ended) => {
-      const { outcome, run } = ended;
-      if (outcome.kind !== 'success' || !outcome.follow) return ended;
-      const refusal = refusals.slice(at, at + outcome.follow.length).find((each) => each !== null);
-      at += outcome.follow.length;
-      return refusal ? { outcome: failedToFollow(outcome, refusal), run } : ended;
+    return ends.map(({ pair }) => {
+      if (pair === null) return null;
+      const answer = answers[at++] as Error | WriteResult;
+      if (answer instanceof Error) return answer;
+      if (answer !== 'fenced') events.send(pair.event);
+      return answer === 'stored' ? null : 'other';
     });
   }
 
-  /** Tells the chords that tasks were parts of; before their results are stored, for a task with a final result does not run again. */
-  async reportSuccesses(batch: readonly EndedRun[]): Promise<void> {
+  /** If one of them is refused each goes alone. */
+  async #write(writes: readonly ResultWrite[]): Promise<readonly (Error | WriteResult)[]> {
+    if (writes.length === 0) return [];
+    const stored = await storePatiently(writes, this.#options);
+    if (!(stored instanceof Error)) return stored;
+    if (writes.length === 1) return [stored];
+    return (await Promise.all(writes.map((write) => this.#write([write])))).flat();
+  }
+
+  /** Sends what follows. What never can be sent ends all that stands behind, or whoever waits for the end of the chain waits for ever. */
+  async #follow(ends: readonly GoodEnd[]): Promise<BadEnd[]> {
     const { chords, continuation } = this.#options;
-    const parts = batch.flatMap(({ outcome, run: { headers, message } }) =>
-      outcome.kind === 'success' && outcome.isPart
-        ? (continuation.succeededPart(headers, message, outcome.resultJson) ?? [])
-        : [],
-    );
-    if (parts.length > 0) await chords.report(parts);
+    const messages = ends.flatMap(({ follow, isRepeated }) => (isRepeated ? onceEach(follow) : follow));
+    if (messages.length === 0) return [];
+    const uncounted = await chords.open(ends.flatMap(({ chords: opened }) => opened));
+    const refusals = uncounted === null ? await continuation.send(messages) : messages.map(() => uncounted);
+    let at = 0;
+    return ends.flatMap(({ headers, message, follow }) => {
+      const refusal = refusals.slice(at, at + follow.length).find((each) => each !== null);
+      at += follow.length;
+      if (!refusal) return [];
+      const text = `the task succeeded, but what follows it could not be sent: ${refusal.message}`;
+      const exceptionJson = pythonError('OperationalError', [text], 'kombu.exceptions');
+      return [{ headers, message, state: 'FAILURE' as const, exceptionJson, traceback: null, isRepeated: true }];
+    });
   }
 
   /** The next try of a task that was acked before it ran: nothing is held any more that could be deferred, so it is sent anew. */
@@ -139,26 +163,6 @@ export class Aftermath {
     }
   }
 
-  /** A bad end: stored for all that it ends, then the errbacks are sent, and only then the delivery is settled. */
-  async settle(end: BadEnd | null, pairs: readonly Pair[], direct: readonly Settlement[]): Promise<void> {
-    const { chords, continuation, consumer, events } = this.#options;
-    const { writes, errbacks, parts } = end === null ? NO_CONSEQUENCES : continuation.consequences(end);
-    const settlements = [...direct];
-    for (const { write, settlement, event } of pairs) {
-      const stored = await storePatiently([write], this.#options);
-      if (!(stored instanceof Error) && stored[0] !== 'fenced') events.send(event);
-      if (settlement !== null) settlements.push(stored instanceof Error ? this.#parked(settlement, stored) : settlement);
-    }
-    if (writes.length > 0) {
-      const stored = await storePatiently(writes, this.#options);
-      // One of them is refused, so each goes alone.
-      if (stored instanceof Error && writes.length > 1) for (const write of writes) await storePatiently([write], this.#options);
-    }
-    await continuation.send(errbacks);
-    await chords.report(parts);
-    if (settlements.length > 0) await consumer().settle(settlements);
-  }
-
   /** A result that no patience gets stored: acknowledged, it would be lost. */
   #parked({ arrival }: Settlement, refusal: Error): Settlement {
     const { counters, logger } = this.#options;
@@ -168,11 +172,9 @@ export class Aftermath {
   }
 }
 
-function failedToFollow({ run, runtimeMs, children }: Outcome, refusal: Error): Outcome {
-  const text = `the task succeeded, but what follows it could not be sent: ${refusal.message}`;
-  const exceptionJson = pythonError('OperationalError', [text], 'kombu.exceptions');
-  return { run, runtimeMs, children, canvas: true, kind: 'failure', exceptionJson, traceback: text, expected: false };
-}
+/** Of two workers that may send the same at once, one does. */
+const onceEach = (messages: readonly OutgoingMessage[]): OutgoingMessage[] =>
+  messages.map((message) => ({ ...message, dedupe: { key: `follow:${String(message.message.headers['id'])}`, ttlMs: ONCE_MS } }));
 
 /** The engine itself ends runs so, and does not know what stands behind them. */
 export const mayEndBadly = ({ kind }: Outcome): boolean => kind === 'failure' || kind === 'revoked';
@@ -197,9 +199,29 @@ export function badEndOf(outcome: Outcome, { headers, message, delivery }: Activ
 
 const revokedError = (why: string): string => pythonError('TaskRevokedError', [why], 'celery.exceptions');
 
-/** The same, read from a result that stands already. */
-export function storedEndOf(headers: TaskHeaders, message: WireMessage, meta: string): BadEnd | null {
+/** What follows this run; `null` when it did not succeed. */
+export function goodEndOf(outcome: Outcome, { headers, message, epoch }: ActiveRun, continuation: Continuation): GoodEnd | null {
+  if (outcome.kind !== 'success') return null;
+  const part = outcome.isPart ? continuation.succeededPart(headers, message, outcome.resultJson) : null;
+  return { headers, message, follow: outcome.follow ?? [], chords: outcome.chords ?? [], part, isRepeated: epoch > 0 };
+}
+
+/**
+ * The end of a delivery whose result is final already: the worker that stored it may have died before it saw to what stands behind. A
+ * second message of the task is nobody's that died, so it leaves that to the first.
+ */
+export function finalEnd(delivery: FinalDelivery, meta: string, continuation: Continuation): Pick<End, 'good' | 'bad'> {
+  const { headers, message, redelivered } = delivery;
   const { status: state, result, traceback } = decodeResultMeta(meta);
-  if (state !== 'FAILURE' && state !== 'REVOKED') return null;
-  return { headers, message, state, exceptionJson: encodeJson(result), traceback, isRepeated: true };
+  if (!redelivered) return { good: null, bad: null };
+  if (state === 'SUCCESS') return { good: continuation.goodEnd(headers, message, result), bad: null };
+  if (state !== 'FAILURE' && state !== 'REVOKED') return { good: null, bad: null };
+  return { good: null, bad: { headers, message, state, exceptionJson: encodeJson(result), traceback, isRepeated: true } };
+}
+
+export interface FinalDelivery {
+  readonly headers: TaskHeaders;
+  readonly message: WireMessage;
+  /** Somebody held this very delivery before. */
+  readonly redelivered: boolean;
 }

@@ -238,7 +238,8 @@ export class Intake {
         if ('final' in claimed) {
           counters.duplicates += 1;
           logger.info({ id: headers.id, task: headers.task }, 'delivered again, but its result is final: dropped');
-          settler.finalAlready(headers, run.message, claimed.final, { kind: 'ack', arrival: delivery });
+          const final = { headers, message: run.message, redelivered: delivery.redelivered };
+          settler.finalAlready(final, claimed.final, { kind: 'ack', arrival: delivery });
           this.#endUnstarted(run);
           return;
         }

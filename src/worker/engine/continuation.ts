@@ -3,12 +3,12 @@
  * all that will never run, so that nobody waits for it for ever, and the errbacks. Bodies are decoded here only for tasks that end
  * without a success and have something behind them. Next stop: `brokers/broker.ts`.
  *
- * Order: what follows a success is sent before the result is stored, so a final SUCCESS says that all of it was sent. What follows a
- * failure comes after the failure is stored, because errbacks read it; a worker that finds a final failure does that part again.
+ * Order: results first, then what follows, then the delivery. A worker that finds a final result under a delivery that somebody held
+ * before sees to what follows again; ids are the same each time, and `lovage_resent` lets the next worker look.
  */
 import type { Broker, OutgoingMessage } from '../../brokers/broker.js';
 import { publishOnce } from '../../brokers/send-once.js';
-import { type Embed, errbacksOf, hasCanvas, ownPart, unreachable } from '../../canvas/after.js';
+import { afterSuccess, type Embed, errbacksOf, hasCanvas, ownPart, unreachable } from '../../canvas/after.js';
 import { idsFrom } from '../../canvas/ids.js';
 import { type OutgoingSettings, outgoingOf } from '../../canvas/outgoing.js';
 import type { CanvasPlan } from '../../canvas/plan.js';
@@ -21,9 +21,11 @@ import type { Logger } from '../../core/logger.js';
 import type { ResultStore, ResultWrite } from '../../results/result-store.js';
 import type { WireMessage } from '../../wire/message.js';
 import { RESENT_HEADER } from '../../wire/own-headers.js';
+import { encodeJson } from '../../wire/serializers/json.js';
 import { parseSignature, type WireSignature } from '../../wire/signature.js';
 import { decodeTaskBody, type TaskHeaders } from '../../wire/task-message.js';
 import { withHeader } from './admission.js';
+import type { GoodEnd } from './aftermath.js';
 import type { EndedPart } from './chords.js';
 import { resultWrite } from './result-write.js';
 
@@ -136,6 +138,16 @@ export class Continuation {
       );
       return NO_CONSEQUENCES;
     }
+  }
+
+  /** What follows a success whose result stands already, made of that. A body that nobody can read has nothing behind it. */
+  goodEnd(headers: TaskHeaders, message: WireMessage, result: unknown): GoodEnd | null {
+    const embed = this.#embedOf(message, headers);
+    if (embed === null) return null;
+    const part = embed.chord === null ? null : this.succeededPart(headers, message, encodeJson(result));
+    const { plan } = afterSuccess(embed, result, { newId: idsFrom(headers.id, 'success'), replyTo: null });
+    const chords = plan.chords.map(({ body, ...chord }) => ({ ...chord, body: encodeJson(body) }));
+    return { headers, message, follow: this.messagesOf(plan, headers, true), chords, part, isRepeated: true };
   }
 
   /** The part of a chord that a task is which succeeded. Its body is read when it is needed: by the last part of all. */

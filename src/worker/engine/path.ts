@@ -109,7 +109,7 @@ export function layPath({
     write: (writes) => storePatiently(writes, { ...shared, signal }),
   });
   const aftermath = new Aftermath({ ...shared, continuation, chords, events, signal });
-  const settler = new Settler({ ...shared, events, aftermath, resultTtlMs: hello.resultTtlMs, signal, onDrained });
+  const settler = new Settler({ ...shared, events, aftermath, continuation, resultTtlMs: hello.resultTtlMs, signal, onDrained });
   const limits = new RateLimits(facts);
   const { records } = broker.revocations;
   const revoked: Revoked = new Revoked({

@@ -18,7 +18,18 @@ import { EPOCH_HEADER, LOSSES_HEADER, SUSPECT_HEADER } from '../../wire/own-head
 import { retrySuccessor, type TaskHeaders } from '../../wire/task-message.js';
 import type { FromExecutor, Outcome } from '../port.js';
 import { withHeader } from './admission.js';
-import { type Aftermath, badEndOf, type EndedRun, mayEndBadly, type Pair, storedEndOf } from './aftermath.js';
+import {
+  type Aftermath,
+  badEndOf,
+  type End,
+  type EndedRun,
+  type FinalDelivery,
+  finalEnd,
+  goodEndOf,
+  mayEndBadly,
+  type Pair,
+} from './aftermath.js';
+import type { Continuation } from './continuation.js';
 import { resultWrite } from './result-write.js';
 import type { ActiveRun, EngineCounters } from './state.js';
 import { storePatiently } from './store-patiently.js';
@@ -37,6 +48,7 @@ export interface SettlerOptions {
   readonly taskLog: TaskLog;
   readonly events: TaskEvents;
   readonly aftermath: Aftermath;
+  readonly continuation: Continuation;
   readonly clock: Clock;
   readonly resultTtlMs: number | null;
   /** Aborts when the engine gives up waiting for the store. */
@@ -76,27 +88,26 @@ export class Settler {
     if (inCanvas.length > 0) void this.#tracked(() => this.#withCanvas(inCanvas), inCanvas.length);
   }
 
-  /** What follows the tasks is seen to before their deliveries are settled: a worker that dies in between leaves it to the next. */
+  /** What stands behind the tasks is seen to before their deliveries are settled: a worker that dies in between leaves it to the next. */
   async #withCanvas(batch: readonly EndedRun[]): Promise<void> {
-    const { aftermath } = this.#options;
-    const ended = await aftermath.follow(await aftermath.withoutFenced(batch));
-    await aftermath.reportSuccesses(ended);
-    const pairs: Pair[] = [];
-    const direct: Settlement[] = [];
-    const badly: Promise<void>[] = [];
-    for (const { outcome, run } of ended) {
-      const bad = badEndOf(outcome, run);
-      const own: [Pair[], Settlement[]] = bad === null ? [pairs, direct] : [[], []];
-      this.#settleOne(outcome, run, ...own);
-      if (bad !== null) badly.push(aftermath.settle(bad, ...own));
-    }
-    await Promise.all([this.#carryOut(pairs, direct), ...badly]);
+    const { aftermath, continuation } = this.#options;
+    const ends = batch.map(({ outcome, run }): End => {
+      const pairs: Pair[] = [];
+      const direct: Settlement[] = [];
+      this.#settleOne(outcome, run, pairs, direct);
+      const good = goodEndOf(outcome, run, continuation);
+      return { pair: pairs[0] ?? null, settlement: direct[0] ?? null, good, bad: badEndOf(outcome, run) };
+    });
+    await aftermath.settle(ends);
   }
 
-  /** A delivery whose result is final already. After a bad end what follows it may be missing: the worker that stored it may have died. */
-  finalAlready(headers: TaskHeaders, message: WireMessage, meta: string, settlement: Settlement): void {
-    if (!mayHaveCanvas(message)) return this.withoutResult(settlement);
-    void this.#tracked(() => this.#options.aftermath.settle(storedEndOf(headers, message, meta), [], [settlement]));
+  /** A delivery whose result is final already. */
+  finalAlready(delivery: FinalDelivery, meta: string, settlement: Settlement): void {
+    if (!mayHaveCanvas(delivery.message)) return this.withoutResult(settlement);
+    const { aftermath, continuation } = this.#options;
+    void this.#tracked(async () => {
+      await aftermath.settle([{ pair: null, settlement, ...finalEnd(delivery, meta, continuation) }]);
+    });
   }
 
   /** A delivery that ends without running and without a result. Those of one turn go together: a pile of them is put off in batches. */
@@ -127,7 +138,7 @@ export class Settler {
     if (claim) {
       try {
         const claimed = await store.claim(headers.id, { ttlMs: resultTtlMs ?? CLAIM_TTL_MS });
-        if ('final' in claimed) return this.finalAlready(headers, message, claimed.final, settlement);
+        if ('final' in claimed) return this.finalAlready({ headers, message, redelivered: true }, claimed.final, settlement);
         epoch = claimed.epoch;
       } catch (error) {
         logger.warn({ id: headers.id, error: toError(error).message }, 'could not be claimed; its result may be refused');
@@ -137,8 +148,8 @@ export class Settler {
     const outcoming = { state, resultJson: exceptionJson, traceback: null, children: [], epoch, ttlMs: resultTtlMs };
     const pair = { write: resultWrite(headers, outcoming, clock.nowMs()), settlement, event };
     if (!mayHaveCanvas(message)) return void this.#carryOut([pair], []);
-    const end = { headers, message, state, exceptionJson, traceback: null, isRepeated: claim };
-    void this.#tracked(() => this.#options.aftermath.settle(end, [pair], []));
+    const bad = { headers, message, state, exceptionJson, traceback: null, isRepeated: claim };
+    void this.#tracked(() => this.#options.aftermath.settle([{ pair, settlement: null, good: null, bad }]));
   }
 
   /** Something that a running task says of itself. */
