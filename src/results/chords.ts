@@ -35,7 +35,7 @@ export interface PartEnd {
 
 /**
  * `open`: parts are missing, or the chord is closed or was never opened. `complete`: the results in order, as JSON texts. `failed`: a
- * part did not succeed; which one.
+ * part did not succeed; which one. Told to the part by which it failed, however often that reports, and to no other.
  */
 export type ChordVerdict =
   | { readonly kind: 'open' }

@@ -81,9 +81,10 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     'CREATE INDEX send_keys_until ON send_keys(until)',
   ],
   [
-    // Chords that are counted (`results/chords.ts`). size: null until it is opened, -1 once it is closed; done: parts that have reported
+    // Chords that are counted (`results/chords.ts`). size: null until it is opened, -1 once it is closed; done: parts that have reported;
+    // failed: the part by which it failed
     `CREATE TABLE chords(group_id TEXT PRIMARY KEY, size INTEGER, done INTEGER NOT NULL, until INTEGER NOT NULL, deadline INTEGER,
-      body TEXT) WITHOUT ROWID`,
+      body TEXT, failed TEXT) WITHOUT ROWID`,
     'CREATE INDEX chords_deadline ON chords(deadline) WHERE deadline IS NOT NULL',
     'CREATE INDEX chords_until ON chords(until)',
     `CREATE TABLE chord_parts(group_id TEXT, task_id TEXT, place INTEGER, state TEXT NOT NULL, result TEXT NOT NULL,

@@ -7,13 +7,20 @@ import { type ChordVerdict, OPEN, type OpenChord, type OverdueChord, type PartEn
 const CLOSED = -1;
 const SWEEP_STEP = 100;
 
+interface ChordRow {
+  readonly size: number | null;
+  readonly done: number;
+  readonly failed: string | null;
+}
+
 export function chordOperations(connection: SqliteConnection, { nowMs }: OperationContext) {
-  const find = connection.prepare('SELECT size, done, until FROM chords WHERE group_id = ?');
+  const find = connection.prepare('SELECT size, done, until, failed FROM chords WHERE group_id = ?');
   const touch = connection.prepare(
     `INSERT INTO chords(group_id, size, done, until) VALUES(?, NULL, 0, ?)
       ON CONFLICT DO UPDATE SET until = max(until, excluded.until)`,
   );
   const opening = connection.prepare('UPDATE chords SET size = ?, deadline = ?, body = ? WHERE group_id = ? AND size IS NULL');
+  const failing = connection.prepare('UPDATE chords SET failed = ? WHERE group_id = ?');
   const addPart = connection.prepare('INSERT OR IGNORE INTO chord_parts VALUES(?, ?, ?, ?, ?) RETURNING 1');
   const count = connection.prepare('UPDATE chords SET done = done + 1 WHERE group_id = ?');
   const noted = connection.prepare('SELECT state, result FROM chord_parts WHERE group_id = ? AND task_id = ?');
@@ -37,22 +44,25 @@ export function chordOperations(connection: SqliteConnection, { nowMs }: Operati
   };
 
   /** Its row, made or kept for longer. */
-  const rowOf = (groupId: string, ttlMs: number): { readonly size: number | null; readonly done: number } => {
-    const known = find.get([groupId]) as { size: number | null; done: number; until: number } | undefined;
+  const rowOf = (groupId: string, ttlMs: number): ChordRow => {
+    const known = find.get([groupId]) as (ChordRow & { readonly until: number }) | undefined;
     const isExpired = known !== undefined && known.until <= nowMs();
     if (isExpired) forget(groupId);
     touch.run([groupId, nowMs() + ttlMs]);
-    return known === undefined || isExpired ? { size: null, done: 0 } : known;
+    return known === undefined || isExpired ? { size: null, done: 0, failed: null } : known;
   };
 
   const report = ({ groupId, index, taskId, state, resultJson, ttlMs }: PartEnd): ChordVerdict => {
-    const { size, done } = rowOf(groupId, ttlMs);
+    const { size, done, failed } = rowOf(groupId, ttlMs);
     if (size === CLOSED) return OPEN;
     const isNew = addPart.get([groupId, taskId, index, state, resultJson]) !== undefined;
     if (isNew) count.run([groupId]);
-    if (size === null) return OPEN;
+    if (size === null || (failed !== null && failed !== taskId)) return OPEN;
     const own = isNew ? { state, result: resultJson } : (noted.get([groupId, taskId]) as { state: string; result: string });
-    if (own.state !== 'SUCCESS') return { kind: 'failed', part: { taskId, state: own.state, resultJson: own.result } };
+    if (own.state !== 'SUCCESS') {
+      failing.run([taskId, groupId]);
+      return { kind: 'failed', part: { taskId, state: own.state, resultJson: own.result } };
+    }
     if (Number(done) + (isNew ? 1 : 0) < size) return OPEN;
     const parts = all.all([groupId]).map(({ task_id, state: how, result }) => ({
       ...{ taskId: String(task_id), state: String(how), resultJson: String(result) },

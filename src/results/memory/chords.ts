@@ -7,6 +7,8 @@ interface Counted {
   /** `null`: never opened here; closed ones stay so for their time. */
   opened: OpenChord | null;
   isClosed: boolean;
+  /** The part by which it failed. */
+  failedBy: string | null;
   untilMs: number;
 }
 
@@ -32,8 +34,12 @@ export class MemoryChords {
     if (counted.isClosed) return OPEN;
     const first = counted.parts.get(part.taskId);
     if (!first) counted.parts.set(part.taskId, part);
-    if (counted.opened === null) return OPEN;
-    if ((first ?? part).state !== 'SUCCESS') return { kind: 'failed', part: first ?? part };
+    if (counted.opened === null || (counted.failedBy !== null && counted.failedBy !== part.taskId)) return OPEN;
+    const own = first ?? part;
+    if (own.state !== 'SUCCESS') {
+      counted.failedBy = own.taskId;
+      return { kind: 'failed', part: own };
+    }
     if (counted.parts.size < counted.opened.size) return OPEN;
     const parts = [...counted.parts.values()];
     return verdictOf(parts.sort((a, b) => (a.index ?? Infinity) - (b.index ?? Infinity) || 0));
@@ -64,7 +70,7 @@ export class MemoryChords {
     this.#sweepSome(nowMs);
     let counted = this.#chords.get(groupId);
     if (!counted || counted.untilMs <= nowMs) {
-      counted = { parts: new Map(), opened: null, isClosed: false, untilMs: 0 };
+      counted = { parts: new Map(), opened: null, isClosed: false, failedBy: null, untilMs: 0 };
       this.#chords.set(groupId, counted);
     }
     counted.untilMs = nowMs + ttlMs;

@@ -54,16 +54,25 @@ export function chordsSuite({ can }: ResultSuite): void {
       expect(await chords.report([end(group, 1, { resultJson: '"again"' })])).toEqual([complete]);
     });
 
-    can('chords', 'fail with the first part that does, and say which', async ({ store }) => {
+    can('chords', 'fail by the first part that does, which is told however often it reports, and no other', async ({ store }) => {
       const chords = chordsOf(store);
       const group = randomUUID();
       await chords.open([opened(group, 3)]);
       await chords.report([end(group, 0)]);
       const part = { state: 'FAILURE', resultJson: ERROR };
-      expect(await chords.report([end(group, 2, part)])).toMatchObject([
-        { kind: 'failed', part: { ...part, taskId: `${group}:2` } },
-      ]);
-      expect(await chords.report([end(group, 1)])).toMatchObject([{ kind: 'failed', part: { taskId: `${group}:2` } }]);
+      const failed = { kind: 'failed', part: { ...part, taskId: `${group}:2` } };
+      expect(await chords.report([end(group, 2, part)])).toMatchObject([failed]);
+      expect(await chords.report([end(group, 1, part), end(group, 0)])).toEqual([{ kind: 'open' }, { kind: 'open' }]);
+      expect(await chords.report([end(group, 2, part)])).toMatchObject([failed]);
+    });
+
+    can('chords', 'fail with their last part if an earlier one failed before they were opened', async ({ store }) => {
+      const chords = chordsOf(store);
+      const group = randomUUID();
+      const part = { state: 'FAILURE', resultJson: ERROR };
+      expect(await chords.report([end(group, 1, part)])).toEqual([{ kind: 'open' }]);
+      await chords.open([opened(group, 2)]);
+      expect(await chords.report([end(group, 0)])).toMatchObject([{ kind: 'failed', part: { taskId: `${group}:1` } }]);
     });
 
     can('chords', 'that are closed stay closed: later reports and openings change nothing', async ({ store }) => {

@@ -5,7 +5,10 @@ import { defineScript } from '../../../clients/redis.js';
  *
  * KEYS  1 .j (ends, by their place), 2 .t (parts that were added later), 3 .s (size), 4 .d (ids that have reported), 5 .c (closed)
  * ARGV  1 place or '+inf', 2 the end as Celery writes it, 3 the task's id, 4 '1' if it did not succeed, 5 how long it is kept (ms)
- * Reply 0 (open, closed or unknown), 1 (this part has failed, and the chord is open), or all ends in order
+ * Reply 0 (open, closed or unknown), 1 (the chord has failed by this part), or all ends in order
+ *
+ * With the first failure .s goes: then no other part ends the chord, Python's neither, which look for .s. That part is marked in .d, so
+ * that its next delivery goes on if its worker dies over it.
  *
  * A part whose worker died before it was acknowledged comes again, perhaps with another result: its first one counts. Python's parts
  * report once and without .d.
@@ -14,9 +17,15 @@ export const chordReport = defineScript(`
 if redis.call('EXISTS', KEYS[5]) == 1 then return 0 end
 if redis.call('HSETNX', KEYS[4], ARGV[3], ARGV[4]) == 1 then redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2]) end
 for i = 1, 4 do redis.call('PEXPIRE', KEYS[i], ARGV[5]) end
+local mark = redis.call('HGET', KEYS[4], ARGV[3])
+if mark == 'failed' then return 1 end
 local size = redis.call('GET', KEYS[3])
 if not size then return 0 end
-if redis.call('HGET', KEYS[4], ARGV[3]) == '1' then return 1 end
+if mark == '1' then
+  redis.call('DEL', KEYS[3])
+  redis.call('HSET', KEYS[4], ARGV[3], 'failed')
+  return 1
+end
 local added = redis.call('GET', KEYS[2])
 if redis.call('ZCARD', KEYS[1]) < tonumber(size) + tonumber(added or 0) then return 0 end
 return redis.call('ZRANGE', KEYS[1], 0, -1)
