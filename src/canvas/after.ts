@@ -10,7 +10,7 @@ import { decodeTaskBody, type TaskBody } from '../wire/task-body.js';
 import type { TaskHeaders } from '../wire/task-headers.js';
 import { type FreezeContext, finalIdOf, freeze } from './freeze.js';
 import { type CanvasPlan, emptyPlan, start } from './plan.js';
-import { kindOf, makeGroup, partsOf, tasksOf } from './shapes.js';
+import { kindOf, makeGroup, partsOf, tasksOf, unfolded } from './shapes.js';
 
 export type Embed = TaskBody['embed'];
 
@@ -90,7 +90,8 @@ export interface Unreachable {
 export function unreachable(signatures: unknown): Unreachable {
   const ids: string[] = [];
   const parts: ChordPart[] = [];
-  const visit = (signature: WireSignature): void => {
+  const visit = (given: WireSignature): void => {
+    const signature = unfolded(given);
     switch (kindOf(signature)) {
       case 'chain':
         for (const step of tasksOf(signature)) visit(step);

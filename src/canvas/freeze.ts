@@ -7,7 +7,7 @@
  */
 import type { ResultChild } from '../wire/result-meta.js';
 import { makeSignature, parseSignatures, type SignatureOptions, type WireSignature } from '../wire/signature.js';
-import { chunksAsGroup, kindOf, makeChain, makeChord, makeGroup, partsOf, tasksOf, withTasks } from './shapes.js';
+import { chunksAsGroup, kindOf, makeChain, makeChord, makeGroup, partsOf, tasksOf, unfolded, withTasks } from './shapes.js';
 
 export interface FreezeContext {
   /** A new id at each call. */
@@ -26,7 +26,8 @@ export interface Tail {
 }
 
 /** @throws WireError `E_DECODE` when a part is no signature */
-export function freeze(signature: WireSignature, context: FreezeContext): WireSignature {
+export function freeze(given: WireSignature, context: FreezeContext): WireSignature {
+  const signature = unfolded(given);
   const kind = kindOf(signature);
   if (kind === 'chunks') return freeze(chunksAsGroup(signature), context);
   if (kind === 'task') return withOptions(signature, idsFor(signature.options, context));
@@ -134,7 +135,8 @@ function withErrbacks(signature: WireSignature, errbacks: readonly WireSignature
 }
 
 /** The id under which the result of a frozen canvas is stored; of a group, that of the group. */
-export function finalIdOf(signature: WireSignature): string {
+export function finalIdOf(given: WireSignature): string {
+  const signature = unfolded(given);
   switch (kindOf(signature)) {
     case 'chain': {
       const last = tasksOf(signature).at(-1);

@@ -69,3 +69,14 @@ export const withTasks = (signature: WireSignature, tasks: readonly WireSignatur
   ...signature,
   kwargs: { ...signature.kwargs, tasks },
 });
+
+/**
+ * Celery writes a chord's body with steps behind it as one task whose options hold them, reversed (`chain`): here they are a chain.
+ * Everything else stays as it is.
+ */
+export function unfolded(signature: WireSignature): WireSignature {
+  const { chain, ...options } = signature.options;
+  if (kindOf(signature) !== 'task' || !Array.isArray(chain)) return signature;
+  const first = { ...signature, options };
+  return chain.length === 0 ? first : makeChain([first, ...parseSignatures(chain, 'options.chain').reverse()]);
+}

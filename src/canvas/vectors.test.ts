@@ -4,8 +4,8 @@ import { expect, test } from 'vitest';
 import { decodeJson } from '../wire/serializers/json.js';
 import { makeSignature, type WireSignature } from '../wire/signature.js';
 import { decodeTaskBody } from '../wire/task-message.js';
-import { afterSuccess, type Embed, errbacksOf } from './after.js';
-import { type FreezeContext, freeze } from './freeze.js';
+import { afterSuccess, type Embed, errbacksOf, unreachable } from './after.js';
+import { type FreezeContext, finalIdOf, freeze } from './freeze.js';
 import { outgoingOf } from './outgoing.js';
 import { type CanvasPlan, emptyPlan, start, startBody } from './plan.js';
 import { kindOf, makeChain, makeChord, makeGroup, partsOf, tasksOf } from './shapes.js';
@@ -272,3 +272,13 @@ test.each(['e-redis-map', 'e-redis-starmap', 'e-redis-link', 'e-redis-link-two-l
     expect(sent(planOf(signature, context([]))).map(shape)).toEqual([shape(message)]);
   },
 );
+
+test('steps that Celery puts into the options of a chord’s body are the rest of a chain', () => {
+  const last = makeSignature('wire.ident', { options: { task_id: 'last' } });
+  const then = makeSignature('wire.add', { args: [1], options: { task_id: 'then' } });
+  const body = makeSignature('wire.xsum', { options: { task_id: 'sum', chain: [last, then], group_id: 'header' } });
+  const [planned] = sent(startBody(body, [2, 4], context([])));
+  expect(planned).toMatchObject({ args: [[2, 4]], headers: { id: 'sum', group: null }, embed: { chain: [last, then] } });
+  expect(finalIdOf(body)).toBe('last');
+  expect(unreachable([body]).ids).toEqual(['sum', 'then', 'last']);
+});
