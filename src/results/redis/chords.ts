@@ -15,6 +15,8 @@ import { chordReport } from './scripts/chord-report.js';
 
 /** How long it is remembered that a chord was closed; what reports later than that was long dead. */
 const CLOSED_MS = 86_400_000;
+/** How long the results of the parts are kept beyond that. */
+const READ_MS = 60_000;
 
 /** @param untilAnswered through outages: every step here may be repeated */
 export class RedisChords implements ChordStore {
@@ -73,7 +75,9 @@ export class RedisChords implements ChordStore {
         const base = this.#prefix + groupId;
         const parts = [
           ['set', `${base}.c`, '1', 'PX', String(CLOSED_MS)],
-          ['unlink', ...['.j', '.t', '.s', '.d', '.b'].map((end) => base + end)],
+          ['unlink', ...['.t', '.s', '.d', '.b'].map((end) => base + end)],
+          // a Python worker that has just counted the last part reads it after that
+          ['pexpire', `${base}.j`, String(READ_MS)],
           ['zrem', this.#index, groupId],
         ] as const;
         return this.#untilAnswered(base, () => Promise.all(parts.map(([name, ...args]) => this.#connection.call(name, args))));
