@@ -1,6 +1,6 @@
 /**
- * The tasks of examples/interop/app.ts, and one that leaves a trace: for callbacks and errbacks, whose results it may be that
- * nobody can read.
+ * The tasks of examples/interop/app.ts, one that leaves a trace (for callbacks and errbacks, whose results it may be that
+ * nobody can read), and one that is a body of chords.
  */
 import { appendFileSync } from 'node:fs';
 import { taskContext, type WireValue } from 'lovage';
@@ -13,5 +13,8 @@ app.fn('interop.note', (...args: WireValue[]) => {
   if (ledger) appendFileSync(ledger, `${JSON.stringify({ id, args, parentId, rootId })}\n`);
   return args;
 });
+
+/** The body of chords. */
+app.fn('interop.sum', (numbers: number[]) => numbers.reduce((total, number) => total + number, 0));
 
 export { app };

@@ -6,8 +6,11 @@ Request: {"task", "args", "kwargs", "options", "timeout"} -> {"id", "state", "re
          {"state": id} -> {"state", "info"}
          {"ping": seconds} -> {"nodes": [...]}             (who answers a ping within that time)
          {"watch": request} -> {"states": [...], "result"}  (polls the states that a client sees)
+         {"group_of": [id, ...]} -> {"states", "result"}   (a group that somebody else sent, by the ids of its members)
          {"canvas": part, "timeout"} -> {"id", "steps", "result" | "error"}, of a group at its end {"members"} too
-Part:    {"chain": [part, ...]}, {"group": [part, ...]} or {"task", "args", "kwargs", "options", "immutable"},
+         of a chord {"header"} too: ids of its parts
+Part:    {"chain": [part, ...]}, {"group": [part, ...]}, {"chord": [part, ...], "body": part},
+         {"map" | "starmap" | "chunks": part, "it": [...], "n", "options"} or {"task", "args", "kwargs", "options", "immutable"},
          each with "link" and "link_error": [part, ...]
 """
 import json
@@ -16,9 +19,10 @@ import sys
 import time
 
 import celery
-from celery import Celery, chain, group
+from celery import Celery, chain, chord, group
+from celery.canvas import chunks, xmap, xstarmap
 from celery.exceptions import TimeoutError as CeleryTimeout
-from celery.result import ResultSet
+from celery.result import GroupResult, ResultSet
 
 app = Celery("interop-client", broker=sys.argv[1], backend=sys.argv[2])
 app.conf.task_default_queue = "interop"
@@ -44,6 +48,16 @@ def canvas(part):
         made = chain(*[canvas(each) for each in part["chain"]], app=app)
     elif "group" in part:
         made = group([canvas(each) for each in part["group"]], app=app)
+    elif "chord" in part:
+        made = chord([canvas(each) for each in part["chord"]], canvas(part["body"]), app=app)
+    elif "map" in part:
+        made = xmap(canvas(part["map"]), part["it"], app=app, **part.get("options", {}))
+    elif "starmap" in part:
+        made = xstarmap(canvas(part["starmap"]), part["it"], app=app, **part.get("options", {}))
+    elif "chunks" in part:
+        made = chunks(canvas(part["chunks"]), part["it"], part["n"], app=app).group()
+        for task in made.tasks:
+            task.set(**part.get("options", {}))
     else:
         made = app.signature(
             part["task"],
@@ -72,6 +86,9 @@ def answer(request):
     if "state" in request:
         result = app.AsyncResult(request["state"])
         return {"state": result.state, "info": plain(result.info)}
+    if "group_of" in request:
+        results = GroupResult("a group of ours", [app.AsyncResult(each) for each in request["group_of"]], app=app)
+        return {"result": results.get(timeout=20), "states": [each.state for each in results]}
     if "ping" in request:
         return {"nodes": sorted(node for answer in app.control.ping(timeout=request["ping"]) for node in answer)}
     if "send" in request:
@@ -94,6 +111,8 @@ def answer(request):
     reply = {"id": result.id}
     if "canvas" in request:
         reply["steps"] = steps_of(result)
+        if isinstance(result.parent, ResultSet):
+            reply["header"] = [member.id for member in result.parent]
     if isinstance(result, ResultSet):
         return {**reply, "members": [member.id for member in result], "result": result.get(timeout=request.get("timeout", 20))}
     try:

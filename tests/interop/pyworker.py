@@ -23,6 +23,11 @@ def add(x, y):
     return x + y
 
 
+@app.task(name="py.sum")
+def sum_of(numbers):
+    return sum(numbers)
+
+
 @app.task(name="py.echo")
 def echo(*args, **kwargs):
     return {"args": list(args), "kwargs": kwargs}
