@@ -55,7 +55,12 @@ export function outgoingOf({ signature, chain }: PlannedTask, settings: Outgoing
   const stampedHeaders = Array.isArray(options.stamped_headers) ? (options.stamped_headers as string[]) : null;
   const message = encodeTaskMessage(
     {
-      ...{ task, id, args, kwargs, chain, stampedHeaders },
+      task,
+      id,
+      args,
+      kwargs,
+      chain,
+      stampedHeaders,
       callbacks: listOf(options.link, 'link'),
       errbacks: listOf(options.link_error, 'link_error'),
       chord: options.chord ?? null,
@@ -73,7 +78,7 @@ export function outgoingOf({ signature, chain }: PlannedTask, settings: Outgoing
       origin: settings.origin,
       headers: userHeadersOf(options, settings.isRepeated),
       stamps: stampedHeaders === null ? null : Object.fromEntries(stampedHeaders.map((name) => [name, options[name] ?? null])),
-      ...(typeof options.replaced_task_nesting === 'number' && { replacedTaskNesting: options.replaced_task_nesting }),
+      replacedTaskNesting: typeof options.replaced_task_nesting === 'number' ? options.replaced_task_nesting : 0,
     },
     { nowMs, json: settings.json, maxMessageBytes: settings.maxMessageBytes },
   );
@@ -102,7 +107,8 @@ function listOf(value: unknown, where: string): unknown[] | null {
 
 /** Signatures come from anywhere, so names of the protocol among their headers are left out rather than refused. */
 function userHeadersOf({ headers }: SignatureOptions, isRepeated: boolean): Record<string, unknown> | null {
-  const own = Object.entries(headers ?? {}).filter(([name]) => !PROTOCOL_HEADERS.has(name) && name !== '__proto__');
+  if (headers == null) return isRepeated ? { [RESENT_HEADER]: true } : null;
+  const own = Object.entries(headers).filter(([name]) => !PROTOCOL_HEADERS.has(name) && name !== '__proto__');
   if (isRepeated) own.push([RESENT_HEADER, true]);
   return own.length === 0 ? null : Object.fromEntries(own);
 }
