@@ -1,5 +1,6 @@
-/** Steps of a chain that note when they begin and end, and kill their own worker when they are told to. */
+/** Tasks of workflows that note when they begin and end, and kill their own worker when they are told to. */
 import { appendFileSync, rmSync } from 'node:fs';
+import { setTimeout as wait } from 'node:timers/promises';
 import { createApp, taskContext } from 'lovage';
 
 const { LOVAGE_TEST_BROKER: broker, LOVAGE_TEST_LEDGER: ledger } = process.env;
@@ -10,6 +11,8 @@ const note = (line: string): void => {
   if (ledger) appendFileSync(ledger, `${line}\n`);
 };
 
+const die = (): void => void process.kill(process.pid, 'SIGKILL');
+
 /** The first who takes this order dies of it, as by `kill -9`. */
 function dieIfTold(when: string): void {
   try {
@@ -17,7 +20,7 @@ function dieIfTold(when: string): void {
   } catch {
     return; // no such order, or another has taken it
   }
-  process.kill(process.pid, 'SIGKILL');
+  die();
 }
 
 /** Adds its number in a place of its own, so that the sum tells which steps went into it. */
@@ -33,5 +36,37 @@ export const step = app.fn('p.step', (sum: number, nth: number): number => {
 /** The callback of the last step. */
 export const last = app.fn('p.last', (sum: number): null => {
   note(`last ${sum}`);
+  return null;
+});
+
+/** A part of a chord. */
+export const part = app.fn('p.part', async (nth: number, delayMs: number): Promise<number> => {
+  note(`part ${nth}`);
+  dieIfTold(`began-${nth}`);
+  await wait(delayMs);
+  dieIfTold(`ended-${nth}`);
+  return nth;
+});
+
+/** The body of a chord. */
+export const body = app.fn('p.body', (numbers: number[]): number => {
+  const sum = numbers.reduce((total, number) => total + number, 0);
+  note(`body ${sum}`);
+  dieIfTold('began-body');
+  dieIfTold('ended-body');
+  return sum;
+});
+
+/** A part that no worker survives; it gives the worker the time to say that it is ready. */
+export const poison = app.fn('p.poison', async (): Promise<number> => {
+  note('poison');
+  await wait(300);
+  die();
+  return 0;
+});
+
+/** The errback of a chord's body. */
+export const alert = app.fn('p.alert', (failedId: string): null => {
+  note(`alert ${failedId}`);
   return null;
 });
