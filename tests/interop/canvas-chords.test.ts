@@ -133,6 +133,17 @@ describe.each<FleetName>(['redis', 'rabbitmq with redis results'])('%s', (name) 
           expect(reply).toMatchObject({ state: 'SUCCESS', result: 107 });
         });
 
+        test.each(LANGUAGES)(
+          'what follows a group at the beginning of a chain runs; the last of the group is in %s',
+          async (lastIn) => {
+            const slow = step(`${lastIn}.sleep`, [0.5]);
+            const parallel: Part = { group: [step('interop.add', [1, 1]), step('py.add', [2, 2]), slow] };
+            const after: Part = { group: [step('interop.add', [10]), step('py.add', [20])] };
+            expect((await run({ chain: [parallel, body, after] })).result).toEqual([16.5, 26.5]);
+            expect((await run({ chain: [parallel, body, step('py.add', [1]), step('interop.add', [1])] })).result).toBe(8.5);
+          },
+        );
+
         test('the parts of a chord may be chains', async () => {
           const parts: Part[] = [
             { chain: [step('interop.add', [1, 1]), step('py.add', [10])] },
@@ -161,9 +172,9 @@ describe.each<FleetName>(['redis', 'rabbitmq with redis results'])('%s', (name) 
         });
 
         test.each([
-          ['interop', ['interop', 'interop']],
+          ['interop', ['interop', 'py']],
           ['py', ['interop', 'interop']],
-          ['py', ['interop', 'py']],
+          ['interop', ['py', 'py']],
         ] as const)(
           'a part in %s that fails, beside parts in %j, fails the body and calls its errback once',
           async (failsIn, others) => {
@@ -231,7 +242,7 @@ describe.each<FleetName>(['redis', 'rabbitmq with redis results'])('%s', (name) 
         test.each([
           ['py', 'interop'],
           ['py', 'py'],
-          ['interop', 'interop'],
+          ['interop', 'py'],
         ] as const)(
           'a part in %s that fails, beside parts in %s, rejects the handle and calls the errback once',
           async (failsIn, othersIn) => {
