@@ -1,4 +1,5 @@
 /** What a group gives when it was sent: the handles of its members in order, and ways to all their results. Holds no connection. */
+import { setMaxListeners } from 'node:events';
 import { ConfigError } from '../core/errors.js';
 import { FINAL_STATES } from '../results/result-store.js';
 import { decodeResultMeta, type ResultChild } from '../wire/result-meta.js';
@@ -76,19 +77,27 @@ class SentGroup implements GroupHandle<readonly unknown[]> {
 
   async *results(options: ResultOptions): AsyncIterableIterator<MemberResult<unknown>> {
     if (options?.timeout === undefined) throw new ConfigError('E_CONFIG_TYPE', 'results() needs a timeout');
+    // a loop that is left early waits for nothing more
+    const left = new AbortController();
+    const signal = options.signal ? AbortSignal.any([options.signal, left.signal]) : left.signal;
+    setMaxListeners(0, signal);
     const pending = new Map<number, Promise<MemberResult<unknown>>>(
       this.#members.map((member, index) => [
         index,
-        member.result(options).then(
+        member.result({ ...options, signal }).then(
           (value) => ({ index, status: 'fulfilled', value }),
           (reason: unknown) => ({ index, status: 'rejected', reason }),
         ),
       ]),
     );
-    while (pending.size > 0) {
-      const next = await Promise.race(pending.values());
-      pending.delete(next.index);
-      yield next;
+    try {
+      while (pending.size > 0) {
+        const next = await Promise.race(pending.values());
+        pending.delete(next.index);
+        yield next;
+      }
+    } finally {
+      left.abort();
     }
   }
 

@@ -41,8 +41,11 @@ export interface Signature<Missing extends readonly unknown[], R, N extends stri
   pipe<M extends readonly unknown[], R2, N2 extends string, H2>(
     next: Signature<M, R2, N2, H2> & Joint<R, N, M, N2>,
   ): Signature<Missing, R2, N2, H2>;
-  /** Sent after its success, with its result as the first argument unless it is immutable. @remarks Source: Celery's `link`. */
-  link(callback: Follower<R>): Signature<Missing, R, N, H>;
+  /**
+   * Sent after its success, with its result as the first argument unless it is immutable; behind a group, with the results of all.
+   * @remarks Source: Celery's `link`.
+   */
+  link(callback: Follower<R>): Signature<Missing, R, N>;
   /**
    * Sent after its failure, with the id of the task that failed; of a chain, whichever of its tasks fails.
    * @remarks Source: Celery's `link_error`.

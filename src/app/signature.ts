@@ -99,7 +99,13 @@ export class CanvasSignature {
   }
 
   with(options: SignatureOptions): CanvasSignature {
-    const given = carriedOptions(options, `signature of ${this.name}: with()`, this.#host.canvasFacts().lowerIsSooner);
+    const what = `signature of ${this.name}: with()`;
+    const given = carriedOptions(options, what, this.#host.canvasFacts().lowerIsSooner);
+    if (given.task_id !== undefined && kindOf(this.#wire) !== 'task')
+      throw new ConfigError(
+        'E_CONFIG_CONFLICT',
+        `${what}: an id is that of one task: give it to a task of the ${kindOf(this.#wire)}`,
+      );
     return this.#changed(overFirst(this.#wire, given));
   }
 

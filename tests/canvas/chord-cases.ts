@@ -74,6 +74,18 @@ export function chordSuite(name: string, open: () => Promise<CanvasBroker>): voi
       expect(await handle.children[1].result(SOON)).toBe(4);
     });
 
+    test('a loop over members that is left early waits for none of the others', async () => {
+      const { add } = use;
+      const handle = await group([add.si(1, 1), add.with({ countdown: '1h' }).si(2, 2)]).send();
+      for await (const member of handle.results({ timeout: '1h' })) {
+        expect(member).toEqual({ index: 0, status: 'fulfilled', value: 2 });
+        break;
+      }
+      await handle.revoke();
+      await expect(handle.result(SOON)).rejects.toMatchObject({ code: 'E_TASK_REVOKED' });
+      expect(() => group([add.si(1, 1)]).with({ id: 'one' })).toThrow(/an id is that of one task/);
+    });
+
     test('a group with a failure tells it, and how far it has come', async () => {
       const { add, fail } = use;
       const handle = await group([add.si(1, 1), fail.si(1)]).send();

@@ -121,6 +121,8 @@ export function chordsSuite({ can }: ResultSuite): void {
       await chords.close([closed]);
       expect((await chords.overdue(nowMs, 10)).chords).toEqual([]);
       await chords.hasten([open, closed, unknown], nowMs);
+      // whoever opens them again does not know
+      await chords.open([opened(open, 2), opened(closed, 2)]);
       expect((await chords.overdue(nowMs, 10)).chords.map(({ groupId }) => groupId)).toEqual([open]);
       await chords.close([open]);
     });

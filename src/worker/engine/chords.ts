@@ -78,12 +78,20 @@ export class Chords {
 
   /** Reports parts, and does what follows, however far it reaches: the failed body of one chord may be a part of another. */
   async report(parts: readonly EndedPart[]): Promise<void> {
+    const failed: string[] = [];
     for (let left = parts; left.length > 0; ) {
       const verdicts = await this.#verdicts(left);
       const next: EndedPart[] = [];
-      for (const [index, part] of left.entries()) next.push(...(await this.#carryOut(part, verdicts[index] as ChordVerdict)));
+      for (const [index, part] of left.entries()) {
+        const outer = await this.#carryOut(part, verdicts[index] as ChordVerdict);
+        if (outer === null) continue;
+        next.push(...outer);
+        failed.push(part.groupId);
+      }
       left = next;
     }
+    // only now, or a worker that dies before the outer ones are told leaves them waiting
+    for (const groupId of failed) await this.#close(groupId);
   }
 
   /** Looks for chords that will never end, from now on; seldom, because each look costs the store a command. */
@@ -140,6 +148,7 @@ export class Chords {
     const text = 'deadline: not all parts of the header have succeeded in time, or one was revoked';
     const error = pythonError('ChordError', [text], 'celery.exceptions');
     await this.report(await this.#fail({ groupId, body: () => body, parent: { id, rootId: id } }, error));
+    await this.#close(groupId);
   }
 
   async #verdicts(parts: readonly EndedPart[]): Promise<readonly ChordVerdict[]> {
@@ -150,10 +159,11 @@ export class Chords {
     return parts.map(({ taskId }) => ({ kind: 'failed', part: { taskId, state: 'FAILURE', resultJson } }));
   }
 
-  async #carryOut(part: EndedPart, verdict: ChordVerdict): Promise<EndedPart[]> {
-    if (verdict.kind === 'open') return [];
+  /** What a failed chord was a part of; `null` when it goes on, or somebody else sees to it. */
+  async #carryOut(part: EndedPart, verdict: ChordVerdict): Promise<EndedPart[] | null> {
+    if (verdict.kind === 'open') return null;
     const claim = await this.#claim(part);
-    if (claim === 'taken') return [];
+    if (claim === 'taken') return null;
     switch (verdict.kind) {
       case 'complete':
         return this.#begin(part, verdict.results, claim === 'again');
@@ -179,7 +189,7 @@ export class Chords {
   }
 
   /** Sends the body with the results of the header. */
-  async #begin(part: EndedPart, results: readonly string[], isRepeated: boolean): Promise<EndedPart[]> {
+  async #begin(part: EndedPart, results: readonly string[], isRepeated: boolean): Promise<EndedPart[] | null> {
     const { messagesOf, logger } = this.#options;
     const { groupId, body, parent } = part;
     let refusal: Error | null;
@@ -201,7 +211,7 @@ export class Chords {
       return this.#fail(part, pythonError('ChordError', [`the body could not be sent: ${refusal.message}`], 'celery.exceptions'));
     }
     await this.#close(groupId);
-    return [];
+    return null;
   }
 
   /** Ends the body and all behind it, calls its errbacks, and tells the chords that it was a part of. */
@@ -230,7 +240,6 @@ export class Chords {
       logger.error({ group: groupId, error: toError(error).message }, 'the errbacks of a chord cannot be sent');
     }
     await this.#sendAll(errbacks, `chord:${groupId}:failed`);
-    await this.#close(groupId);
     return parts.map(({ body: outer, ...part }) => ({
       ...{ ...part, parent, state: 'FAILURE', resultJson: exceptionJson, body: () => outer },
     }));

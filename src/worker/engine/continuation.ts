@@ -144,10 +144,16 @@ export class Continuation {
   goodEnd(headers: TaskHeaders, message: WireMessage, result: unknown): GoodEnd | null {
     const embed = this.#embedOf(message, headers);
     if (embed === null) return null;
-    const part = embed.chord === null ? null : this.succeededPart(headers, message, encodeJson(result));
-    const { plan } = afterSuccess(embed, result, { newId: idsFrom(headers.id, 'success'), replyTo: null });
-    const chords = plan.chords.map(({ body, ...chord }) => ({ ...chord, body: encodeJson(body) }));
-    return { headers, message, follow: this.messagesOf(plan, headers, true), chords, part, isRepeated: true };
+    try {
+      const part = embed.chord === null ? null : this.succeededPart(headers, message, encodeJson(result));
+      const { plan } = afterSuccess(embed, result, { newId: idsFrom(headers.id, 'success'), replyTo: null });
+      const chords = plan.chords.map(({ body, ...chord }) => ({ ...chord, body: encodeJson(body) }));
+      return { headers, message, follow: this.messagesOf(plan, headers, true), chords, part, isRepeated: true };
+    } catch (error) {
+      const { id, task } = headers;
+      this.#options.logger.error({ id, task, error: toError(error).message }, 'what follows a task cannot be sent again');
+      return null;
+    }
   }
 
   /** The part of a chord that a task is which succeeded. Its body is read when it is needed: by the last part of all. */
