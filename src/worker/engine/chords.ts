@@ -7,7 +7,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { OutgoingMessage } from '../../brokers/broker.js';
-import { type ChordPart, errbacksOf, firstErrbacks, unreachable } from '../../canvas/after.js';
+import { type ChordPart, errbacksOf, firstErrbacks, type Unreachable, unreachable } from '../../canvas/after.js';
 import { finalIdOf } from '../../canvas/freeze.js';
 import { idsFrom } from '../../canvas/ids.js';
 import { type CanvasPlan, startBody } from '../../canvas/plan.js';
@@ -220,8 +220,17 @@ export class Chords {
     exceptionJson: string,
   ): Promise<EndedPart[]> {
     const { clock, resultTtlMs, write, messagesOf, logger } = this.#options;
-    const body = read();
-    const { ids, parts } = unreachable([body]);
+    let body: WireSignature;
+    let behind: Unreachable;
+    try {
+      body = read();
+      behind = unreachable([body]);
+    } catch (error) {
+      // nobody could: it is closed, and its part is settled
+      logger.error({ group: groupId, error: toError(error).message }, 'the body of a chord cannot be read');
+      return [];
+    }
+    const { ids, parts } = behind;
     const id = finalIdOf(body);
     const dateDone = clock.nowMs();
     await write(
