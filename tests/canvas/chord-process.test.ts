@@ -104,8 +104,50 @@ describe.each(['file', 'redis'])('on %s', (broker) => {
     await expect(handle.result(SOON)).rejects.toMatchObject({ code: 'E_TASK_FAILED', type: 'ChordError' });
     await until(() => noted('alert').length > 0, 'the errback has run', 30_000);
     await Promise.all(workers.map((worker) => worker.stop()));
-    expect(noted('alert')).toEqual([`alert ${handle.id}`]);
+    expect(noted('alert')).toEqual([expect.stringContaining(handle.id)]);
     expect(noted('body')).toEqual([]);
+  });
+
+  /** With a chord around it, a part that fails, and errbacks of both. */
+  async function sendFailing(): Promise<TaskHandle<number>> {
+    const { part, fail, body, alert } = tasks;
+    const parts = Array.from({ length: PARTS }, (_, nth) => (nth === 40 ? fail.si(nth) : part.si(nth, 20)));
+    const inner = chord(group(parts), body.s()).onError(alert.s());
+    return await chord(group(inner, part.si(PARTS, 20)), body.s())
+      .onError(alert.s())
+      .send();
+  }
+
+  /** The handle rejects, no body ran, and each of the two errbacks was sent once; it ran so often. */
+  async function failed(handle: TaskHandle<number>, runs: number): Promise<void> {
+    await expect(handle.result(SOON)).rejects.toMatchObject({ code: 'E_TASK_FAILED', type: 'ChordError' });
+    await until(() => new Set(noted('alert')).size === 2, 'both errbacks have run', 30_000);
+    await Promise.all(workers.map((worker) => worker.stop()));
+    expect(new Set(noted('alert')).size).toBe(2);
+    expect(noted('alert')).toHaveLength(runs);
+    expect(noted('alert').filter((line) => line.includes(handle.id)).length).toBeGreaterThan(0);
+    expect(noted('body')).toEqual([]);
+  }
+
+  test('chords within each other fail with one errback each when the worker is killed at the failure', {
+    timeout: 60_000,
+  }, async () => {
+    const first = await start();
+    const handle = await sendFailing();
+    await first.until(() => noted('failed').length > 0);
+    first.child.kill('SIGKILL');
+    await first.exit(5_000);
+    await start();
+    await failed(handle, 2);
+  });
+
+  test('an errback whose worker is killed runs again, as the same task', { timeout: 60_000 }, async () => {
+    writeFileSync(`${ledger}.began-alert`, '');
+    const first = await start();
+    const handle = await sendFailing();
+    expect(await first.exit(20_000)).toBe('SIGKILL');
+    await start();
+    await failed(handle, 3);
   });
 
   if (broker === 'redis') {

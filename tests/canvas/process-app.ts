@@ -1,7 +1,7 @@
 /** Tasks of workflows that note when they begin and end, and kill their own worker when they are told to. */
 import { appendFileSync, rmSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
-import { createApp, taskContext } from 'lovage';
+import { createApp, NonRetryableError, taskContext } from 'lovage';
 
 const { LOVAGE_TEST_BROKER: broker, LOVAGE_TEST_LEDGER: ledger } = process.env;
 
@@ -48,6 +48,12 @@ export const part = app.fn('p.part', async (nth: number, delayMs: number): Promi
   return nth;
 });
 
+/** A part that fails. */
+export const fail = app.fn('p.fail', (nth: number): number => {
+  note(`failed ${nth}`);
+  throw new NonRetryableError('as told');
+});
+
 /** The body of a chord. */
 export const body = app.fn('p.body', (numbers: number[]): number => {
   const sum = numbers.reduce((total, number) => total + number, 0);
@@ -67,6 +73,7 @@ export const poison = app.fn('p.poison', async (): Promise<number> => {
 
 /** The errback of a chord's body. */
 export const alert = app.fn('p.alert', (failedId: string): null => {
-  note(`alert ${failedId}`);
+  note(`alert ${failedId} ${taskContext().id}`);
+  dieIfTold('began-alert');
   return null;
 });
