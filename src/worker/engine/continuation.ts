@@ -82,7 +82,9 @@ export class Continuation {
   async send(messages: readonly OutgoingMessage[]): Promise<readonly (PublishError | null)[]> {
     const { broker, store, signal, logger } = this.#options;
     const refusals: (PublishError | null)[] = messages.map(() => null);
-    let left = messages.map((message, index) => ({ message, index }));
+    // where neither broker nor store keeps keys, what is sent twice is told apart by its id alone
+    const keepsKeys = broker.capabilities.dedupe === true || store.capabilities.sendKeys === true;
+    let left = messages.map((message, index) => ({ message: keepsKeys ? message : withoutKey(message), index }));
     for (let tries = 0; left.length > 0; tries++) {
       const batch = left.map(({ message }) => message);
       const results = await publishOnce(broker, async () => store, batch, { timeoutMs: SEND_MS });
@@ -193,6 +195,8 @@ const PASSING: ReadonlySet<ErrorCode> = new Set([
   'E_BROKER_FULL',
 ]);
 const isPassing = ({ outcome, code }: PublishError): boolean => outcome === 'unknown' || PASSING.has(code);
+
+const withoutKey = ({ dedupe: _key, ...message }: OutgoingMessage): OutgoingMessage => message;
 
 /** It may be there already: whoever gets it a second time looks at its result first. */
 const resent = (outgoing: OutgoingMessage): OutgoingMessage => ({
