@@ -3,8 +3,9 @@
  * of workflows that do not are printed by fast-check.
  */
 
+import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
-import { type AnySignature, chain, chord, createApp, group, NonRetryableError, type Worker } from 'lovage';
+import { type AnySignature, chain, chord, createApp, group, NonRetryableError, taskContext, type Worker } from 'lovage';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
 const silent = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent };
@@ -73,7 +74,13 @@ function all(members: readonly Flow[], value: Value): Value | null {
 }
 
 const app = createApp({ broker: 'memory:random-workflows', results: 'memory:random-workflows', logger: silent });
-const add = app.fn('add', (value: unknown, amount: number) => total(value as Value) + amount);
+/** The tasks that ran, of each workflow: parts of one that has failed may still run beside the next. */
+const ran = new Map<string, string[]>();
+const add = app.fn('add', (value: unknown, amount: number) => {
+  const { id, rootId } = taskContext();
+  ran.get(rootId)?.push(id);
+  return total(value as Value) + amount;
+});
 const fail = app.fn('fail', (_value: unknown): number => {
   throw new NonRetryableError('as told');
 });
@@ -107,7 +114,10 @@ afterAll(async () => {
 test('workflows of any shape end as their model says', { timeout: 60_000 }, async () => {
   await fc.assert(
     fc.asyncProperty(flows, async (flow) => {
-      const start = add.si(0, 0);
+      const rootId = randomUUID();
+      const ids: string[] = [];
+      ran.set(rootId, ids);
+      const start = add.with({ id: rootId }).si(0, 0);
       const handle = (await chain(start, signature(flow)).send()) as { result(options: object): Promise<unknown> };
       const end = await handle.result({ timeout: '20s' }).then(
         (value) => ({ value }),
@@ -116,6 +126,8 @@ test('workflows of any shape end as their model says', { timeout: 60_000 }, asyn
       const value = expected(flow, 0);
       if (value === null) expect(['E_TASK_FAILED', 'E_TASK_REVOKED', 'E_TASK_EXPIRED']).toContain('code' in end ? end.code : end);
       else expect(end).toEqual({ value });
+      expect(new Set(ids).size).toBe(ids.length);
+      if (value !== null) expect(ids).toHaveLength(1 + size(flow));
     }),
     { numRuns: RUNS, endOnFailure: false },
   );
