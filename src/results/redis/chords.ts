@@ -103,9 +103,12 @@ export class RedisChords implements ChordStore {
       const groupId = String(range[at]);
       const deadlineMs = Number(range[at + 1]);
       if (deadlineMs > nowMs || chords.length === most) return { chords, nextMs: deadlineMs };
-      const body = (await call('get', `${this.#prefix}${groupId}.b`)) as Buffer | null;
-      if (body) chords.push({ groupId, body: body.toString() });
-      else await call('zrem', this.#index, groupId);
+      const base = this.#prefix + groupId;
+      const body = (await call('get', `${base}.b`)) as Buffer | null;
+      // without a size and without a failure it was a Python worker that ended it, and took the size away
+      const isOpen = (await call('exists', `${base}.s`)) === 1 || (await call('hget', `${base}.d`, '')) !== null;
+      if (body && isOpen) chords.push({ groupId, body: body.toString() });
+      else await this.close([groupId]);
     }
     return { chords, nextMs: null };
   }

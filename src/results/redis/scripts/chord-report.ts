@@ -8,7 +8,7 @@ import { defineScript } from '../../../clients/redis.js';
  * Reply 0 (open, closed or unknown), 1 (the chord has failed by this part), or all ends in order
  *
  * With the first failure .s goes: then no other part ends the chord, Python's neither, which look for .s. That part is marked in .d, so
- * that its next delivery goes on if its worker dies over it.
+ * that its next delivery goes on if its worker dies over it; the field without a name says that some part is.
  *
  * A part whose worker died before it was acknowledged comes again, perhaps with another result: its first one counts. Python's parts
  * report once and without .d.
@@ -23,7 +23,7 @@ local size = redis.call('GET', KEYS[3])
 if not size then return 0 end
 if mark == '1' then
   redis.call('DEL', KEYS[3])
-  redis.call('HSET', KEYS[4], ARGV[3], 'failed')
+  redis.call('HSET', KEYS[4], ARGV[3], 'failed', '', '1')
   return 1
 end
 local added = redis.call('GET', KEYS[2])
