@@ -81,6 +81,8 @@ const protocol1 =
     body: Buffer.from(JSON.stringify({ task: 't.look', id, args: [1], kwargs: {}, retries: 0, utc: true, ...more })),
   });
 const signature = { task: 't.look', args: [], kwargs: {}, options: {}, subtask_type: null, immutable: false };
+const badArgs = { ...signature, args: 'x' };
+const noGroup = { ...signature, task: 'celery.group', kwargs: { tasks: 'x' }, subtask_type: 'group' };
 const embed = (more: Readonly<Record<string, unknown>>): string => JSON.stringify([[1], {}, more]);
 
 // protocol 4 pickle of ([], {}, None)
@@ -222,10 +224,25 @@ export const CASES: readonly BadCase[] = [
   { name: 'embed with empty lists', fate: ran, make: body(embed({ callbacks: [], errbacks: [], chain: [], chord: null })) },
   { name: 'embed that is an array', fate: parked('E_DECODE', /embed/), make: body('[[1],{},[]]') },
   { name: 'embed whose chain is an object', fate: parked('E_DECODE', /embed.chain/), make: body(embed({ chain: {} })) },
-  { name: 'embed with a chain', fate: parked('E_NOT_SUPPORTED', /chain/), make: body(embed({ chain: [signature] })) },
-  { name: 'embed with callbacks', fate: parked('E_NOT_SUPPORTED', /callbacks/), make: body(embed({ callbacks: [signature] })) },
-  { name: 'embed with errbacks', fate: parked('E_NOT_SUPPORTED', /errbacks/), make: body(embed({ errbacks: [signature] })) },
-  { name: 'embed with a chord', fate: parked('E_NOT_SUPPORTED', /chord/), make: body(embed({ chord: signature })) },
+  { name: 'embed whose chain holds no signature', fate: failed(/no object/), make: body(embed({ chain: [7] })) },
+  { name: 'embed whose chain names no task', fate: failed(/no task name/), make: body(embed({ chain: [{ args: [1] }] })) },
+  {
+    name: 'embed whose callback has args of text',
+    fate: failed(/args is no array/),
+    make: body(embed({ callbacks: [badArgs] })),
+  },
+  {
+    name: 'embed whose chain is a group of nothing known',
+    fate: failed(/no array of tasks/),
+    make: body(embed({ chain: [noGroup] })),
+  },
+  { name: 'embed with errbacks that nobody needs', fate: ran, make: body(embed({ errbacks: [7] })) },
+  { name: 'embed with a chord and no group', fate: ran, make: body(embed({ chord: signature })) },
+  {
+    name: 'embed with a chord that nobody opened',
+    fate: ran,
+    make: (id) => message(id, { headers: { group: 'g', group_index: 0 }, body: Buffer.from(embed({ chord: { task: 7 } })) }),
+  },
 
   // content types and compression
   ...(
@@ -436,7 +453,7 @@ export const CASES: readonly BadCase[] = [
   },
   { name: 'protocol 1 with args that are text', fate: parkedUntold('E_DECODE', /args/), make: protocol1({ args: 'x' }) },
   { name: 'protocol 1 without an id', fate: parkedUntold('E_DECODE', /header id/), make: protocol1({ id: undefined }) },
-  { name: 'protocol 1 with a chord', fate: parked('E_NOT_SUPPORTED', /chord/), make: protocol1({ chord: signature }) },
+  { name: 'protocol 1 with a chord', fate: ran, make: protocol1({ chord: signature }) },
   {
     name: 'protocol 1 with an eta that is no time',
     fate: parkedUntold('E_DECODE', /header eta/),
