@@ -10,9 +10,9 @@ export interface CanvasBroker {
   close(): Promise<void>;
 }
 
-const silent = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent };
-const SOON = { timeout: '30s' } as const;
-const SOON_POLL = { timeout: 20_000, interval: 20 } as const;
+export const silent = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent };
+export const SOON = { timeout: '30s' } as const;
+export const SOON_POLL = { timeout: 20_000, interval: 20 } as const;
 
 interface Ran {
   readonly name: string;

@@ -1,11 +1,7 @@
 /** What groups and chords promise on any broker with a result store: one suite, run by a file for each. */
 import { chain, chord, createApp, group, NonRetryableError, type TaskContext, taskContext, type Worker } from 'lovage';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { CanvasBroker } from './chain-cases.js';
-
-const silent = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent };
-const SOON = { timeout: '30s' } as const;
-const SOON_POLL = { timeout: 20_000, interval: 20 } as const;
+import { type CanvasBroker, SOON, SOON_POLL, silent } from './chain-cases.js';
 
 interface Ran {
   readonly name: string;
