@@ -1,7 +1,7 @@
 /**
  * Pauses: the part of the broker seam that remembers which queues and tasks people have paused. It is kept beside the
  * messages, so that it outlives workers and, where messages do, the broker. What a pause does is the worker's
- * (`worker/engine/pauses.ts`); who tells running workers of a change is `control/pauses.ts`.
+ * (`worker/engine/control/pauses.ts`); who tells running workers of a change is `control/pauses.ts`.
  *
  * Pauses are made by people and stay until people end them, so they do not expire. Their number is bounded here.
  */

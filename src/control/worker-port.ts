@@ -1,6 +1,6 @@
 /**
  * What remote commands may ask of a worker, and do to it. The commands (`commands/`) know nothing else of workers; the worker
- * implements it in `worker/engine/worker-port.ts` and knows nothing of how a command is spelt.
+ * implements it in `worker/engine/control/worker-port.ts` and knows nothing of how a command is spelt.
  *
  * Everything here answers at once from what the engine has in memory, or starts something and says that it has begun.
  */

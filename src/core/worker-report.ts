@@ -1,4 +1,4 @@
-/** The form of what a worker says of itself: `worker.report()`, `/report`, `lovage report`. Types only; made in `worker/engine/vitals.ts`. */
+/** The form of what a worker says of itself: `worker.report()`, `/report`, `lovage report`. Types only; made in `worker/engine/health/vitals.ts`. */
 
 /** Why a worker cannot take tasks now. */
 export interface NotReady {

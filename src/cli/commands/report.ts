@@ -1,4 +1,4 @@
-/** `lovage report`: what a running worker knows of itself, asked over its health port. The worker makes it (`worker/engine/vitals.ts`). */
+/** `lovage report`: what a running worker knows of itself, asked over its health port. The worker makes it (`worker/engine/health/vitals.ts`). */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type Duration, durationMs, formatMs } from '../../core/duration.js';
 import { LovageError, toError } from '../../core/errors.js';

@@ -8,9 +8,9 @@ import { encodeTaskMessage } from '../../wire/task-message.js';
 import type { TaskFacts } from '../port.js';
 import { withHeader } from './admission.js';
 import { Intake, type IntakeOptions } from './consumer.js';
-import { PauseWatch } from './pauses.js';
-import { RateLimits } from './rate-limits.js';
-import { Revoked } from './revoked.js';
+import { PauseWatch } from './control/pauses.js';
+import { RateLimits } from './control/rate-limits.js';
+import { Revoked } from './control/revoked.js';
 import { newCounters } from './state.js';
 
 const FACTS: TaskFacts = {

@@ -11,15 +11,15 @@ import { pythonError } from '../../wire/exception-info.js';
 import type { TaskHeaders } from '../../wire/task-message.js';
 import type { TaskFacts } from '../port.js';
 import { type AdmissionContext, admit, lossesOf, type Verdict, wasClaimed } from './admission.js';
-import type { Executors } from './executors.js';
-import type { PauseWatch } from './pauses.js';
-import type { RateLimits } from './rate-limits.js';
-import { REVOKED_UNBEGUN, type Revoked } from './revoked.js';
+import type { PauseWatch } from './control/pauses.js';
+import type { RateLimits } from './control/rate-limits.js';
+import { REVOKED_UNBEGUN, type Revoked } from './control/revoked.js';
+import type { Executors } from './executors/executors.js';
+import { Suspects } from './executors/suspects.js';
+import type { TaskEvents } from './reporting/task-events.js';
+import type { TaskLog } from './reporting/task-log.js';
 import type { Settler } from './settle.js';
 import type { ActiveRun, EngineCounters } from './state.js';
-import { Suspects } from './suspects.js';
-import type { TaskEvents } from './task-events.js';
-import type { TaskLog } from './task-log.js';
 
 export interface IntakeOptions {
   readonly broker: Broker;

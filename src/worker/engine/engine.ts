@@ -1,6 +1,6 @@
 /**
  * The engine: every connection of a worker and its whole life. It never runs user code. It owns the start and stop
- * order of its parts; deliveries flow through `consumer.ts`, executors through `executors.ts`, outcomes through `settle.ts`.
+ * order of its parts; deliveries flow through `consumer.ts`, executors through `executors/`, outcomes through `settle.ts`.
  *
  * Life: starting → running → the states of `shutdown.ts` → closed.
  */
@@ -15,24 +15,24 @@ import type { EngineOptions } from '../options.js';
 import type { StopReport, WorkerStats } from '../pools/pool.js';
 import { logFromPort } from '../pools/port-log.js';
 import type { EngineEnd, FromExecutor, TaskFacts } from '../port.js';
-import { announceReady } from './announce.js';
 import type { Calls } from './calls.js';
 import { openConnections, patiently } from './connect.js';
+import { Remote } from './control/remote.js';
 import { Credit } from './credit.js';
-import { Executors } from './executors.js';
-import { giveBackLost, type OverrunOptions } from './overrun.js';
+import { Executors } from './executors/executors.js';
+import { giveBackLost, type OverrunOptions } from './executors/overrun.js';
+import { type EngineHost, Roster } from './executors/roster.js';
+import { watchExecutors } from './executors/watch.js';
+import type { Watchdog } from './executors/watchdog.js';
+import { Vitals } from './health/vitals.js';
 import { layPath } from './path.js';
 import { Patience } from './patience.js';
-import { Remote } from './remote.js';
-import { type EngineHost, Roster } from './roster.js';
+import { announceReady } from './reporting/announce.js';
+import type { TaskEvents } from './reporting/task-events.js';
+import { TaskLog } from './reporting/task-log.js';
 import type { Settler } from './settle.js';
 import { shutDown } from './shutdown.js';
 import { type ActiveRun, type EngineCounters, newCounters } from './state.js';
-import type { TaskEvents } from './task-events.js';
-import { TaskLog } from './task-log.js';
-import { Vitals } from './vitals.js';
-import { watchExecutors } from './watch.js';
-import type { Watchdog } from './watchdog.js';
 
 export class Engine {
   readonly counters: EngineCounters = newCounters();

@@ -28,13 +28,13 @@ import {
   goodEndOf,
   mayEndBadly,
   type Pair,
-} from './aftermath.js';
-import type { Continuation } from './continuation.js';
+} from './following/aftermath.js';
+import type { Continuation } from './following/continuation.js';
+import type { TaskEvents } from './reporting/task-events.js';
+import type { TaskLog } from './reporting/task-log.js';
 import { resultWrite } from './result-write.js';
 import type { ActiveRun, EngineCounters } from './state.js';
 import { storePatiently } from './store-patiently.js';
-import type { TaskEvents } from './task-events.js';
-import type { TaskLog } from './task-log.js';
 
 /** How long an epoch is remembered when results are kept for ever. */
 export const CLAIM_TTL_MS = 86_400_000;

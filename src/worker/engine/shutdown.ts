@@ -8,7 +8,7 @@ import { toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { ResultStore } from '../../results/result-store.js';
 import type { StopReport } from '../pools/pool.js';
-import type { Executors } from './executors.js';
+import type { Executors } from './executors/executors.js';
 import type { Patience } from './patience.js';
 import type { Settler } from './settle.js';
 import type { ActiveRun, EngineCounters } from './state.js';

@@ -1,4 +1,4 @@
-/** Runs the app's own remote commands, asked by the engine (`engine/custom-commands.ts`). Whatever happens, there is an answer. */
+/** Runs the app's own remote commands, asked by the engine (`engine/control/custom-commands.ts`). Whatever happens, there is an answer. */
 import type { ControlCommands } from '../../app/control-commands.js';
 import { toError } from '../../core/errors.js';
 import { decodeJson, encodeJson } from '../../wire/serializers/json.js';

@@ -1,6 +1,6 @@
 /**
  * What a task that succeeded leads to, as messages: its callbacks and the next step of its chain. Made here, where the body is decoded
- * and the result at hand; the engine sends them before it stores the result. Next stop: `worker/engine/continuation.ts`.
+ * and the result at hand; the engine sends them before it stores the result. Next stop: `worker/engine/following/continuation.ts`.
  */
 import { hostname } from 'node:os';
 import { afterSuccess, type Embed, hasFollowing } from '../../canvas/after.js';

@@ -1,7 +1,7 @@
 /**
  * Time limits of one run. Soft: the signal aborts. Hard: a run that yields is failed and abandoned; what it still does is
  * fenced off, because its outcome is already in. Time for which somebody kept the loop is not charged: a neighbour's block must
- * cost nobody an attempt. An executor that does not yield at all cannot be helped from within: `engine/watchdog.ts` sees that.
+ * cost nobody an attempt. An executor that does not yield at all cannot be helped from within: `engine/executors/watchdog.ts` sees that.
  */
 import { systemClock } from '../../core/clock.js';
 import { formatMs } from '../../core/duration.js';

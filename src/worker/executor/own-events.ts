@@ -1,4 +1,4 @@
-/** Events that tasks send themselves: what they may be called, and how large they may be. Their way goes on in `engine/task-events.ts`. */
+/** Events that tasks send themselves: what they may be called, and how large they may be. Their way goes on in `engine/reporting/task-events.ts`. */
 import { ArgumentError, ConfigError } from '../../core/errors.js';
 import { EVENT_TYPES } from '../../wire/event-types.js';
 import { encodeJson, type JsonMode } from '../../wire/serializers/json.js';

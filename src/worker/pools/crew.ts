@@ -8,7 +8,7 @@ import { sleep } from '../../core/clock.js';
 import { TaskError, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { Engine } from '../engine/engine.js';
-import type { ExecutorCrew } from '../engine/roster.js';
+import type { ExecutorCrew } from '../engine/executors/roster.js';
 import type { EngineEnd } from '../port.js';
 import type { PoolSetup, RunningPool } from './pool.js';
 

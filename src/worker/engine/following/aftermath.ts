@@ -1,0 +1,227 @@
+/**
+ * The settlement of tasks that have something behind them: the result is stored, what follows is sent, what never will run is ended, and
+ * only then the delivery goes. `settle.ts` does the rest and calls this. Next stop: `continuation.ts`.
+ */
+import type { Broker, Consumer, OutgoingMessage, Settlement } from '../../../brokers/broker.js';
+import { codeOf, toError } from '../../../core/errors.js';
+import type { Logger } from '../../../core/logger.js';
+import type { ResultStore, ResultWrite, WriteResult } from '../../../results/result-store.js';
+import type { WireEvent } from '../../../wire/event-message.js';
+import { pythonError } from '../../../wire/exception-info.js';
+import type { WireMessage } from '../../../wire/message.js';
+import { decodeResultMeta } from '../../../wire/result-meta.js';
+import { encodeJson } from '../../../wire/serializers/json.js';
+import type { TaskHeaders } from '../../../wire/task-message.js';
+import type { NewChord, Outcome } from '../../port.js';
+import type { TaskEvents } from '../reporting/task-events.js';
+import type { ActiveRun, EngineCounters } from '../state.js';
+import { storePatiently } from '../store-patiently.js';
+import type { Chords, EndedPart } from './chords.js';
+import type { BadEnd, Continuation } from './continuation.js';
+
+/** How long the next try of an early-acked task may take to reach the broker. */
+const SUCCESSOR_MS = 30_000;
+
+/** For how long what follows a repeated task is not sent again. */
+const ONCE_MS = 3_600_000;
+
+/** A settlement that waits for its result to be stored first. */
+export interface Pair {
+  readonly write: ResultWrite;
+  readonly settlement: Settlement | null;
+  /** Told after the result is stored, because who hears it may read the result at once. */
+  readonly event: WireEvent | null;
+}
+
+/** A run and how it ended. */
+export interface EndedRun {
+  readonly outcome: Outcome;
+  readonly run: ActiveRun;
+}
+
+/** What follows a success. */
+export interface GoodEnd {
+  readonly headers: TaskHeaders;
+  readonly message: WireMessage;
+  readonly follow: readonly OutgoingMessage[];
+  /** Whose parts are among them. */
+  readonly chords: readonly NewChord[];
+  /** The part of a chord that the task itself is. */
+  readonly part: EndedPart | null;
+  /** Somebody else may send the same. */
+  readonly isRepeated: boolean;
+}
+
+/** A delivery to end: with its own result, if it has one, and with what stands behind its task. */
+export interface End {
+  readonly pair: Pair | null;
+  readonly settlement: Settlement | null;
+  readonly good: GoodEnd | null;
+  readonly bad: BadEnd | null;
+}
+
+export interface AftermathOptions {
+  readonly broker: Broker;
+  readonly store: ResultStore;
+  readonly counters: EngineCounters;
+  readonly continuation: Continuation;
+  readonly chords: Chords;
+  readonly consumer: () => Consumer;
+  readonly events: TaskEvents;
+  readonly logger: Logger;
+  /** Aborts when the engine gives up waiting for the store. */
+  readonly signal: AbortSignal;
+}
+
+export class Aftermath {
+  readonly #options: AftermathOptions;
+
+  constructor(options: AftermathOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Results first: of two runs of one task the store takes one, and what follows goes out once. Then what follows, which the next
+   * delivery makes up for if this worker dies before it is settled (`finalEnd`). Then the deliveries.
+   */
+  async settle(ends: readonly End[]): Promise<void> {
+    const { continuation, chords, consumer } = this.#options;
+    const settlements: Settlement[] = [];
+    const standing: End[] = [];
+    const stored = await this.#store(ends);
+    for (const [index, end] of ends.entries()) {
+      const refusal = stored[index];
+      const settlement = end.settlement ?? end.pair?.settlement ?? null;
+      if (settlement !== null) settlements.push(refusal instanceof Error ? this.#parked(settlement, refusal) : settlement);
+      if (refusal === null) standing.push(end);
+    }
+    const good = standing.flatMap((end) => end.good ?? []);
+    const failed = await this.#follow(good);
+    const consequences = [...standing.flatMap((end) => end.bad ?? []), ...failed].map((bad) => continuation.consequences(bad));
+    await this.#write(consequences.flatMap(({ writes }) => writes));
+    await continuation.send(consequences.flatMap(({ errbacks }) => errbacks));
+    await chords.report([...good.flatMap(({ part }) => part ?? []), ...consequences.flatMap(({ parts }) => parts)]);
+    if (settlements.length > 0) await consumer().settle(settlements);
+  }
+
+  /** For each: `null` = it stands, or there was none; why it never can be stored; or that another run's stands. */
+  async #store(ends: readonly End[]): Promise<readonly (Error | 'other' | null)[]> {
+    const { events } = this.#options;
+    const pairs = ends.flatMap(({ pair }) => pair ?? []);
+    const answers = await this.#write(pairs.map(({ write }) => write));
+    let at = 0;
+    return ends.map(({ pair }) => {
+      if (pair === null) return null;
+      const answer = answers[at++] as Error | WriteResult;
+      if (answer instanceof Error) return answer;
+      if (answer !== 'fenced') events.send(pair.event);
+      return answer === 'stored' ? null : 'other';
+    });
+  }
+
+  /** If one of them is refused each goes alone. */
+  async #write(writes: readonly ResultWrite[]): Promise<readonly (Error | WriteResult)[]> {
+    if (writes.length === 0) return [];
+    const stored = await storePatiently(writes, this.#options);
+    if (!(stored instanceof Error)) return stored;
+    if (writes.length === 1) return [stored];
+    return (await Promise.all(writes.map((write) => this.#write([write])))).flat();
+  }
+
+  /** Sends what follows. What never can be sent ends all that stands behind, or whoever waits for the end of the chain waits for ever. */
+  async #follow(ends: readonly GoodEnd[]): Promise<BadEnd[]> {
+    const { chords, continuation } = this.#options;
+    const messages = ends.flatMap(({ follow, isRepeated }) => (isRepeated ? onceEach(follow) : follow));
+    if (messages.length === 0) return [];
+    const uncounted = await chords.open(ends.flatMap(({ chords: opened }) => opened));
+    const refusals = uncounted === null ? await continuation.send(messages) : messages.map(() => uncounted);
+    let at = 0;
+    return ends.flatMap(({ headers, message, follow }) => {
+      const refusal = refusals.slice(at, at + follow.length).find((each) => each !== null);
+      at += follow.length;
+      if (!refusal) return [];
+      const text = `the task succeeded, but what follows it could not be sent: ${refusal.message}`;
+      const exceptionJson = pythonError('OperationalError', [text], 'kombu.exceptions');
+      return [{ headers, message, state: 'FAILURE' as const, exceptionJson, traceback: null, isRepeated: true }];
+    });
+  }
+
+  /** The next try of a task that was acked before it ran: nothing is held any more that could be deferred, so it is sent anew. */
+  async sendSuccessor(write: ResultWrite | null, event: WireEvent | null, run: ActiveRun, next: OutgoingMessage): Promise<void> {
+    const { broker, events, logger } = this.#options;
+    const tell = (error: Error): void => {
+      const { id, task } = run.headers;
+      logger.error({ id, task, error: error.message }, 'the next try could not be sent; acked early, the task ends here');
+    };
+    try {
+      if (write !== null) await storePatiently([write], this.#options);
+      events.send(event);
+      const [failure] = await broker.publish([next], { timeoutMs: SUCCESSOR_MS });
+      if (failure) tell(failure);
+    } catch (error) {
+      tell(toError(error));
+    }
+  }
+
+  /** A result that no patience gets stored: acknowledged, it would be lost. */
+  #parked({ arrival }: Settlement, refusal: Error): Settlement {
+    const { counters, logger } = this.#options;
+    counters.parked += 1;
+    logger.error({ error: refusal.message }, 'a result cannot be stored; its message is parked');
+    return { kind: 'park', arrival, reason: { code: codeOf(refusal) ?? 'E_INTERNAL', reason: refusal.message } };
+  }
+}
+
+/** Of two workers that may send the same at once, one does. */
+const onceEach = (messages: readonly OutgoingMessage[]): OutgoingMessage[] =>
+  messages.map((message) => ({ ...message, dedupe: { key: `follow:${String(message.message.headers['id'])}`, ttlMs: ONCE_MS } }));
+
+/** The engine itself ends runs so, and does not know what stands behind them. */
+export const mayEndBadly = ({ kind }: Outcome): boolean => kind === 'failure' || kind === 'revoked';
+
+/** What else has to end with this run; `null` when it succeeded or goes on. */
+export function badEndOf(outcome: Outcome, { headers, message, delivery }: ActiveRun): BadEnd | null {
+  const base = { headers, message, traceback: null, isRepeated: delivery.redelivered };
+  switch (outcome.kind) {
+    case 'failure':
+      return { ...base, state: 'FAILURE', exceptionJson: outcome.exceptionJson, traceback: outcome.traceback };
+    case 'revoked':
+      return { ...base, state: 'REVOKED', exceptionJson: revokedError(outcome.begun ? 'terminated' : 'revoked') };
+    // They store nothing of their own. What stands behind them never runs.
+    case 'ignored':
+      return { ...base, state: 'REVOKED', exceptionJson: revokedError('ignored') };
+    case 'rejected':
+      return outcome.requeue ? null : { ...base, state: 'REVOKED', exceptionJson: revokedError('rejected') };
+    default:
+      return null;
+  }
+}
+
+const revokedError = (why: string): string => pythonError('TaskRevokedError', [why], 'celery.exceptions');
+
+/** What follows this run; `null` when it did not succeed. */
+export function goodEndOf(outcome: Outcome, { headers, message, epoch }: ActiveRun, continuation: Continuation): GoodEnd | null {
+  if (outcome.kind !== 'success') return null;
+  const part = outcome.isPart ? continuation.succeededPart(headers, message, outcome.resultJson) : null;
+  return { headers, message, follow: outcome.follow ?? [], chords: outcome.chords ?? [], part, isRepeated: epoch > 0 };
+}
+
+/**
+ * The end of a delivery whose result is final already: the worker that stored it may have died before it saw to what stands behind. A
+ * second message of the task is nobody's that died, so it leaves that to the first.
+ */
+export function finalEnd(delivery: FinalDelivery, meta: string, continuation: Continuation): Pick<End, 'good' | 'bad'> {
+  const { headers, message, redelivered } = delivery;
+  const { status: state, result, traceback } = decodeResultMeta(meta);
+  if (!redelivered) return { good: null, bad: null };
+  if (state === 'SUCCESS') return { good: continuation.goodEnd(headers, message, result), bad: null };
+  if (state !== 'FAILURE' && state !== 'REVOKED') return { good: null, bad: null };
+  return { good: null, bad: { headers, message, state, exceptionJson: encodeJson(result), traceback, isRepeated: true } };
+}
+
+export interface FinalDelivery {
+  readonly headers: TaskHeaders;
+  readonly message: WireMessage;
+  /** Somebody held this very delivery before. */
+  readonly redelivered: boolean;
+}

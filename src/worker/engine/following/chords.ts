@@ -1,0 +1,272 @@
+/**
+ * Chords as a worker sees them: it opens those whose parts it sends, reports the ends of their parts, sends the body with the last one,
+ * and ends a chord whose part failed, was revoked, expired, was poison, or never reported by its deadline. The counter is the store's;
+ * whatever is done here may be done twice, by a worker that takes over. Next stop: `results/chords.ts`.
+ *
+ * Bodies and errbacks of a chord are sent with a dedupe key each besides, for the worker that dies after it has sent them.
+ */
+import { randomUUID } from 'node:crypto';
+import type { OutgoingMessage } from '../../../brokers/broker.js';
+import { type ChordPart, errbacksOf, firstErrbacks, type Unreachable, unreachable } from '../../../canvas/after.js';
+import { finalIdOf } from '../../../canvas/freeze.js';
+import { idsFrom } from '../../../canvas/ids.js';
+import { type CanvasPlan, startBody } from '../../../canvas/plan.js';
+import { type Clock, systemClock } from '../../../core/clock.js';
+import { codeOf, toError } from '../../../core/errors.js';
+import type { Logger } from '../../../core/logger.js';
+import { type ChordVerdict, chordsOf, keptMs, opening } from '../../../results/chords.js';
+import { FINAL_STATES, type ResultStore, type ResultWrite } from '../../../results/result-store.js';
+import { exceptionRepr, pythonError } from '../../../wire/exception-info.js';
+import { decodeResultMeta, encodeResultMeta } from '../../../wire/result-meta.js';
+import { decodeJson, encodeJson } from '../../../wire/serializers/json.js';
+import { parseSignature, type WireSignature } from '../../../wire/signature.js';
+import type { NewChord } from '../../port.js';
+
+/** How often an idle worker looks for overdue chords, and how soon at the soonest. */
+const LOOK_MS = 20_000;
+const LEAST_LOOK_MS = 1_000;
+
+/** A part, and how it ended. */
+export interface EndedPart extends Omit<ChordPart, 'body'> {
+  readonly body: () => WireSignature;
+  readonly state: string;
+  readonly resultJson: string;
+  /** The task whose end this is, or is part of; its workflow's first. */
+  readonly parent: { readonly id: string; readonly rootId: string };
+}
+
+export interface ChordsOptions {
+  readonly store: ResultStore;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly resultTtlMs: number | null;
+  /** Turns a plan into messages. */
+  readonly messagesOf: (plan: CanvasPlan, parent: EndedPart['parent'] | null, isRepeated: boolean) => OutgoingMessage[];
+  /** Sends for as long as it takes; resolves with why one never will be, in order. */
+  readonly send: (messages: readonly OutgoingMessage[]) => Promise<readonly (Error | null)[]>;
+  /** Asks the store for as long as it takes. */
+  readonly ask: <T>(step: () => Promise<T>) => Promise<T>;
+  /** Stores for as long as it takes. */
+  readonly write: (writes: readonly ResultWrite[]) => Promise<unknown>;
+}
+
+export class Chords {
+  readonly #options: ChordsOptions;
+  readonly #keptMs: number;
+  #cancel: (() => void) | null = null;
+  #isClosed = false;
+
+  constructor(options: ChordsOptions) {
+    this.#options = options;
+    this.#keptMs = keptMs(options.resultTtlMs);
+  }
+
+  /** Before their parts are sent. Resolves with why they cannot be counted, or `null`. */
+  async open(chords: readonly NewChord[]): Promise<Error | null> {
+    const { store, clock, ask } = this.#options;
+    if (chords.length === 0) return null;
+    const { resultTtlMs } = this.#options;
+    try {
+      const counter = chordsOf(store);
+      await ask(() => counter.open(chords.map((chord) => opening(chord, resultTtlMs, clock.nowMs()))));
+      return null;
+    } catch (error) {
+      if (codeOf(error) === 'E_CHORD_NEEDS_STORE') return toError(error);
+      throw error;
+    }
+  }
+
+  /** Reports parts, and does what follows, however far it reaches: the failed body of one chord may be a part of another. */
+  async report(parts: readonly EndedPart[]): Promise<void> {
+    const failed: string[] = [];
+    for (let left = parts; left.length > 0; ) {
+      const verdicts = await this.#verdicts(left);
+      const next: EndedPart[] = [];
+      for (const [index, part] of left.entries()) {
+        const outer = await this.#carryOut(part, verdicts[index] as ChordVerdict);
+        if (outer === null) continue;
+        next.push(...outer);
+        failed.push(part.groupId);
+      }
+      left = next;
+    }
+    // only now, or a worker that dies before the outer ones are told leaves them waiting
+    for (const groupId of failed) await this.#close(groupId);
+  }
+
+  /** Looks for chords that will never end, from now on; seldom, because each look costs the store a command. */
+  watch(): void {
+    const look = async (): Promise<void> => {
+      let nextMs: number | null = null;
+      try {
+        nextMs = await this.#endOverdue();
+      } catch (error) {
+        if (!this.#isClosed)
+          this.#options.logger.warn({ error: toError(error).message }, 'overdue chords could not be looked up');
+      }
+      if (this.#isClosed) return;
+      const dueMs = nextMs === null ? LOOK_MS : nextMs - this.#options.clock.nowMs();
+      const waitMs = Math.min(Math.max(dueMs, LEAST_LOOK_MS), LOOK_MS);
+      // not all workers at once
+      this.#cancel = systemClock.after(waitMs * (1 + Math.random() / 10), () => void look());
+    };
+    if (this.#options.store.chords) this.#cancel = systemClock.after(LEAST_LOOK_MS, () => void look());
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#cancel?.();
+  }
+
+  /** Ends chords whose deadline has passed; resolves with when the next is due, as far as known. */
+  async #endOverdue(): Promise<number | null> {
+    const { store, clock, logger } = this.#options;
+    if (!store.chords) return null;
+    const { chords, nextMs } = await store.chords.overdue(clock.nowMs(), 100);
+    for (const { groupId, body } of chords) {
+      try {
+        await this.#endOne(groupId, parseSignature(decodeJson(body), 'the body of a chord'));
+      } catch (error) {
+        if (codeOf(error) !== 'E_DECODE') throw error;
+        logger.error({ group: groupId, error: toError(error).message }, 'an overdue chord cannot be read: forgotten');
+        await store.chords.close([groupId]);
+      }
+    }
+    return nextMs;
+  }
+
+  async #endOne(groupId: string, body: WireSignature): Promise<void> {
+    const { store, logger } = this.#options;
+    const id = finalIdOf(body);
+    const [meta] = await store.get([id]);
+    // Closing it was all that was missing.
+    if (meta != null && FINAL_STATES.has(decodeResultMeta(meta).status)) return this.#close(groupId);
+    // one worker at a time; whoever dies over it leaves it to the next look of another
+    const claim = { key: `chord-overdue:${groupId}`, expected: null, value: randomUUID(), ttlMs: LOOK_MS };
+    if (store.swapSendKey && (await store.swapSendKey(claim)) !== null) return;
+    logger.warn({ group: groupId, id }, 'a chord has not ended by its deadline: its body fails');
+    const text = 'deadline: not all parts of the header have succeeded in time, or one was revoked';
+    const error = pythonError('ChordError', [text], 'celery.exceptions');
+    await this.report(await this.#fail({ groupId, body: () => body, parent: { id, rootId: id } }, error));
+    await this.#close(groupId);
+  }
+
+  async #verdicts(parts: readonly EndedPart[]): Promise<readonly ChordVerdict[]> {
+    const { store, ask } = this.#options;
+    const { chords } = store;
+    if (chords) return ask(() => chords.report(parts.map((part) => ({ ...part, ttlMs: this.#keptMs }))));
+    const resultJson = pythonError('ChordError', [String(store.capabilities.chords)], 'celery.exceptions');
+    return parts.map(({ taskId }) => ({ kind: 'failed', part: { taskId, state: 'FAILURE', resultJson } }));
+  }
+
+  /** What a failed chord was a part of; `null` when it goes on, or somebody else sees to it. */
+  async #carryOut(part: EndedPart, verdict: ChordVerdict): Promise<EndedPart[] | null> {
+    if (verdict.kind === 'open') return null;
+    const claim = await this.#claim(part);
+    if (claim === 'taken') return null;
+    switch (verdict.kind) {
+      case 'complete':
+        return this.#begin(part, verdict.results, claim === 'again');
+      case 'failed': {
+        const { taskId, resultJson } = verdict.part;
+        const text = `Dependency ${taskId} raised ${exceptionRepr(decodeJson(resultJson))}`;
+        return this.#fail(part, pythonError('ChordError', [text], 'celery.exceptions'));
+      }
+    }
+  }
+
+  /**
+   * Two parts may learn at once that their chord is complete or failed. The one that comes first carries it out, and its own next
+   * delivery goes on with it if its worker dies: nothing else can know how far that had come.
+   */
+  async #claim({ groupId, taskId }: EndedPart): Promise<'first' | 'again' | 'taken'> {
+    const { store, ask } = this.#options;
+    if (!store.swapSendKey) return 'first';
+    const change = { key: `chord-end:${groupId}`, expected: null, value: taskId, ttlMs: this.#keptMs };
+    const holder = await ask(async () => store.swapSendKey?.(change) ?? null);
+    if (holder === null) return 'first';
+    return holder === taskId ? 'again' : 'taken';
+  }
+
+  /** Sends the body with the results of the header. */
+  async #begin(part: EndedPart, results: readonly string[], isRepeated: boolean): Promise<EndedPart[] | null> {
+    const { messagesOf, logger } = this.#options;
+    const { groupId, body, parent } = part;
+    let refusal: Error | null;
+    try {
+      const context = { newId: idsFrom(groupId, 'body'), replyTo: null };
+      const plan = startBody(
+        body(),
+        results.map((text) => decodeJson(text)),
+        context,
+      );
+      const chords = plan.chords.map(({ body: inner, ...chord }) => ({ ...chord, body: encodeJson(inner) }));
+      refusal = (await this.open(chords)) ?? (await this.#sendAll(messagesOf(plan, parent, isRepeated), `chord:${groupId}`));
+    } catch (error) {
+      if (isStopping(error)) throw error;
+      refusal = toError(error);
+    }
+    if (refusal !== null) {
+      logger.error({ group: groupId, error: refusal.message }, 'the body of a chord cannot be sent: it fails');
+      return this.#fail(part, pythonError('ChordError', [`the body could not be sent: ${refusal.message}`], 'celery.exceptions'));
+    }
+    await this.#close(groupId);
+    return null;
+  }
+
+  /** Ends the body and all behind it, calls its errbacks, and tells the chords that it was a part of. */
+  async #fail(
+    { groupId, body: read, parent }: Pick<EndedPart, 'groupId' | 'body' | 'parent'>,
+    exceptionJson: string,
+  ): Promise<EndedPart[]> {
+    const { clock, resultTtlMs, write, messagesOf, logger } = this.#options;
+    let body: WireSignature;
+    let behind: Unreachable;
+    try {
+      body = read();
+      behind = unreachable([body]);
+    } catch (error) {
+      // nobody could: it is closed, and its part is settled
+      logger.error({ group: groupId, error: toError(error).message }, 'the body of a chord cannot be read');
+      return [];
+    }
+    const { ids, parts } = behind;
+    const id = finalIdOf(body);
+    const dateDone = clock.nowMs();
+    await write(
+      ids.map((taskId) => {
+        const meta = encodeResultMeta({ ...FAILED, resultJson: exceptionJson, dateDone, taskId });
+        const replyTo = body.options.reply_to ?? null;
+        return { id: taskId, state: 'FAILURE', meta, epoch: 0, ttlMs: resultTtlMs, replyTo, correlationId: taskId };
+      }),
+    );
+    const first = ids.includes(id) ? id : (ids[0] ?? id);
+    let errbacks: OutgoingMessage[] = [];
+    try {
+      const plan = errbacksOf(firstErrbacks(body), first, { newId: idsFrom(groupId, 'failure'), replyTo: null });
+      errbacks = messagesOf(plan, { id: first, rootId: parent.rootId }, false);
+    } catch (error) {
+      logger.error({ group: groupId, error: toError(error).message }, 'the errbacks of a chord cannot be sent');
+    }
+    await this.#sendAll(errbacks, `chord:${groupId}:failed`);
+    return parts.map(({ body: outer, ...part }) => ({
+      ...{ ...part, parent, state: 'FAILURE', resultJson: exceptionJson, body: () => outer },
+    }));
+  }
+
+  async #close(groupId: string): Promise<void> {
+    const { store, ask } = this.#options;
+    await ask(async () => store.chords?.close([groupId]));
+  }
+
+  /** Each once, under a key of its own. Resolves with why one never will be sent. */
+  async #sendAll(messages: readonly OutgoingMessage[], key: string): Promise<Error | null> {
+    const ttlMs = this.#keptMs;
+    const keyed = messages.map((message, index) => ({ ...message, dedupe: { key: `${key}:${index}`, ttlMs } }));
+    return (await this.#options.send(keyed)).find((refusal) => refusal !== null) ?? null;
+  }
+}
+
+const FAILED = { status: 'FAILURE', traceback: null, children: [] } as const;
+
+const isStopping = (error: unknown): boolean => codeOf(error) === 'E_CLOSED';
