@@ -2,7 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import { durationMs } from '../core/duration.js';
 import type { Logger } from '../core/logger.js';
+import type { JsonMode } from '../wire/serializers/json.js';
 import { type ActiveRun, activeRun, RetrySignal, type TaskContext } from './task-context.js';
+import { localSteps, type TaskSteps } from './task-steps.js';
 
 /** What a context needs of the app and the task. */
 export interface InlineRunSetup {
@@ -10,6 +12,7 @@ export interface InlineRunSetup {
   readonly queue: string;
   readonly maxAttempts: number;
   readonly logger: () => Logger;
+  readonly json: JsonMode;
 }
 
 /** Runs `work` with a context; inside a running task it goes on as a part of that task. */
@@ -25,18 +28,29 @@ export function runInline(
   return activeRun.run(run, work, context);
 }
 
-/** Same id, signal and logger as the task that calls; only what it was called with differs. */
+/** Same id, signal and logger as the task that calls; what it was called with differs, and its steps are not those of the caller. */
 function within(
   outer: TaskContext,
   setup: InlineRunSetup,
   args: readonly unknown[],
   kwargs: Readonly<Record<string, unknown>>,
 ): TaskContext {
-  return Object.create(outer, {
-    name: { value: setup.name, enumerable: true },
-    args: { value: args, enumerable: true },
-    kwargs: { value: kwargs, enumerable: true },
-  }) as TaskContext;
+  return {
+    ...{ id: outer.id, name: setup.name, args, kwargs, queue: outer.queue, attempt: outer.attempt },
+    ...{ maxAttempts: outer.maxAttempts, rootId: outer.rootId, parentId: outer.parentId, groupId: outer.groupId },
+    ...{ headers: outer.headers, eta: outer.eta, expires: outer.expires, redelivered: outer.redelivered },
+    get signal(): AbortSignal {
+      return outer.signal;
+    },
+    get log(): Logger {
+      return outer.log;
+    },
+    progress: (...told) => outer.progress(...told),
+    updateState: (...told) => outer.updateState(...told),
+    sendEvent: (...told) => outer.sendEvent(...told),
+    retry: (...told) => outer.retry(...told),
+    step: stepsOf(setup),
+  };
 }
 
 function alone(setup: InlineRunSetup, args: readonly unknown[], kwargs: Readonly<Record<string, unknown>>): TaskContext {
@@ -65,7 +79,17 @@ function alone(setup: InlineRunSetup, args: readonly unknown[], kwargs: Readonly
     progress() {},
     updateState() {},
     sendEvent() {},
+    step: stepsOf(setup),
     retry: (options = {}) =>
       new RetrySignal(options.in === undefined ? null : durationMs(options.in, 'retry in'), options.because),
+  };
+}
+
+/** Kept for this call. */
+function stepsOf({ json }: InlineRunSetup): TaskContext['step'] {
+  let steps: TaskSteps | null = null;
+  return (name, work) => {
+    steps ??= localSteps(json);
+    return steps.run(name, work, () => {});
   };
 }

@@ -44,6 +44,18 @@ export interface TaskContext {
    * @remarks Source: Celery's `Task.send_event`.
    */
   sendEvent(type: string, fields?: Readonly<Record<string, unknown>>): void;
+  /**
+   * Runs `work` unless a step of this name has finished in an earlier try of the task, and gives what it gave. So a task that is retried,
+   * or delivered again after its worker died, goes on behind its last finished step. A step that was not finished runs again.
+   *
+   * What a step gives has to travel as JSON, and comes back as it does from the store (a function or a class is gone). Kept for the
+   * `resultTtl` of the task after its last step, 24 h where results are kept for ever, and removed when the task has succeeded.
+   * In `task.run()` steps are kept for that call alone.
+   * @param name one of its own for each step of the task, and the same in each try; 1 to 200 characters
+   * @throws ResultError `E_STEP_NEEDS_STORE` with `rpc:` results; ArgumentError `E_NOT_SERIALISABLE`, and `E_STEP_LIMIT` beyond 1,000
+   * steps or 256 KiB of JSON; TaskError `E_STEP_BUSY`, and `E_LEASE_LOST` when another worker has the task; ConfigError `E_CONFIG_RANGE`
+   */
+  step<T>(name: string, work: () => T | PromiseLike<T>): Promise<T>;
   /** Makes the value to throw for another try: `throw ctx.retry({ in: '60s' })`. Counts as a retry of the policy (3 without one). */
   retry(options?: { readonly in?: Duration; readonly because?: unknown }): RetrySignal;
 }

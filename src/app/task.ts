@@ -195,6 +195,7 @@ function made(core: TaskCore, options: ResolvedTaskOptions, hooks: AnyTaskOption
     queue: prepare(core, NO_CALL_OPTIONS).to.queue,
     maxAttempts: (options.retry?.max ?? 0) + 1,
     logger: () => config.logger,
+    json: config.json,
   };
   const run = async (...args: Args): Promise<unknown> =>
     runInline(setup, args, NO_KWARGS, (context) => execute(args, NO_KWARGS, context));

@@ -48,6 +48,9 @@ export const ERROR_CODES = {
   E_RESULT_NOT_KEPT: 'There is no result to wait for: the task or call ignores results, or the store keeps none.',
   E_WAIT_INSIDE_TASK: 'A task tried to wait for the result of another task.',
   // running
+  E_STEP_NEEDS_STORE: 'Steps of a task need a result store that the next try can read.',
+  E_STEP_LIMIT: 'A task has too many steps, or a step gave too much.',
+  E_STEP_BUSY: 'Two steps of one name were under way at once.',
   E_OUTPUT: 'What a task returned does not fit its output schema.',
   E_NOT_REGISTERED: 'No task of that name is registered on this worker.',
   E_MAX_RETRIES: 'The task failed and its retry policy is used up.',

@@ -6,6 +6,7 @@ import type { Logger } from '../core/logger.js';
 import type { SendKeyStore } from '../core/send-keys.js';
 import type { TimedSet } from '../core/timed-set.js';
 import type { ChordStore } from './chords.js';
+import type { StepStore } from './steps.js';
 
 /** `true`, or the reason why not. */
 export interface ResultStoreCapabilities {
@@ -17,6 +18,8 @@ export interface ResultStoreCapabilities {
   readonly sendKeys: true | string;
   /** It counts the parts of chords. */
   readonly chords: true | string;
+  /** It keeps finished steps of tasks. */
+  readonly steps: true | string;
 }
 
 export interface ResultWrite {
@@ -52,6 +55,8 @@ export interface ResultStore extends SendKeyStore {
   readonly revocations?: TimedSet;
   /** Counts the parts of chords; absent where only the sender reads results, so that nobody could. */
   readonly chords?: ChordStore;
+  /** Keeps what finished steps of tasks gave; absent where there is no place that the next worker could read. */
+  readonly steps?: StepStore;
   connect(options: { readonly timeoutMs: number }): Promise<void>;
   /** Writes a batch; results in order. SUCCESS is never overwritten; another final state only by a higher epoch, by SUCCESS, or as `givesWay` says. */
   set(writes: readonly ResultWrite[]): Promise<readonly WriteResult[]>;

@@ -8,6 +8,7 @@ import { chordsSuite } from './conformance/chords.js';
 import { rememberingSuite } from './conformance/remembering.js';
 import { defineResultSuite, type ResultStoreConformanceOptions, type ResultStoreFixture } from './conformance/result-fixture.js';
 import { sendKeysSuite } from './conformance/send-keys.js';
+import { stepsSuite } from './conformance/steps.js';
 import { storingSuite } from './conformance/storing.js';
 import { waitingSuite } from './conformance/waiting.js';
 
@@ -28,6 +29,7 @@ export function resultStoreConformance(
     waitingSuite(suite);
     sendKeysSuite(suite);
     chordsSuite(suite);
+    stepsSuite(suite);
     rememberingSuite(suite);
   });
 }

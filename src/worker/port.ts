@@ -166,6 +166,9 @@ export type EngineCall =
   | { readonly method: 'openChords'; readonly chords: readonly OpenChord[] }
   | { readonly method: 'hastenChords'; readonly groupIds: readonly string[] }
   | { readonly method: 'recordRevoked'; readonly ids: readonly string[]; readonly ttlMs: number }
+  /** A step of the task of this run. */
+  | { readonly method: 'getStep'; readonly run: number; readonly name: string }
+  | { readonly method: 'putStep'; readonly run: number; readonly name: string; readonly resultJson: string }
   /** Remote control: with answers, or without. */
   | { readonly method: 'ask' | 'tell'; readonly question: ControlQuestion };
 

@@ -118,6 +118,7 @@ describe.skipIf(missing !== null)(`on a private node${missing ? ` [skipped: ${mi
       { capability: 'fence', why: 'there is no store that could refuse one' },
       { capability: 'sendKeys', why: 'nothing is kept' },
       { capability: 'chords', why: 'nobody but the sender gets results' },
+      { capability: 'steps', why: 'nothing is kept that the next try could read' },
       { capability: 'ttl', why: 'the sender keeps what arrived for a day, whatever the worker says' },
     ],
   });

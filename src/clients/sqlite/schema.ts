@@ -90,6 +90,12 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     `CREATE TABLE chord_parts(group_id TEXT, task_id TEXT, place INTEGER, state TEXT NOT NULL, result TEXT NOT NULL,
       PRIMARY KEY(group_id, task_id)) WITHOUT ROWID`,
   ],
+  [
+    // Finished steps of tasks (`results/steps.ts`). count: how many a task has
+    'CREATE TABLE step_tasks(task TEXT PRIMARY KEY, count INTEGER NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID',
+    'CREATE INDEX step_tasks_until ON step_tasks(until)',
+    'CREATE TABLE steps(task TEXT, name TEXT, result TEXT NOT NULL, PRIMARY KEY(task, name))',
+  ],
 ];
 
 /** A file of a higher version is refused. */

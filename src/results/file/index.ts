@@ -18,6 +18,7 @@ import type {
   WaitOptions,
   WriteResult,
 } from '../result-store.js';
+import type { StepStore } from '../steps.js';
 import { resultsOperations } from './operations.js';
 import { type Waiter, Waiters } from './waiters.js';
 
@@ -37,9 +38,12 @@ export function fileResultWaits(store: ResultStore): number {
 
 class FileResults implements ResultStore {
   readonly name = 'file';
-  readonly capabilities: ResultStoreCapabilities = { readableByAnyone: true, fence: true, sendKeys: true, chords: true };
+  readonly capabilities: ResultStoreCapabilities = {
+    ...{ readableByAnyone: true, fence: true, sendKeys: true, chords: true, steps: true },
+  };
   readonly revocations: TimedSet;
   readonly chords: ChordStore;
+  readonly steps: StepStore;
   readonly #session: FileSession;
   readonly #waiters: Waiters;
   #closed = false;
@@ -57,6 +61,11 @@ class FileResults implements ResultStore {
           groupIds.map((groupId) => ({ groupId, nowMs })),
         )),
       overdue: (nowMs, most) => this.#session.call('overdueChords', { nowMs, most }, { mode: 'read' }),
+    };
+    this.steps = {
+      get: (taskId, name) => this.#session.call<string | null>('getStep', { taskId, name }, { mode: 'read' }),
+      put: (write) => this.#session.call('putStep', write, { mode: 'durable' }),
+      forget: async (taskIds) => void (await this.#inChunks(taskIds, (chunk) => this.#forgetSteps(chunk))),
     };
     this.revocations = sqliteTimedSet(this.#session, MOST_REVOCATIONS, () => this.#assertOpen());
   }
@@ -142,6 +151,11 @@ class FileResults implements ResultStore {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  async #forgetSteps(taskIds: readonly string[]): Promise<readonly never[]> {
+    await this.#session.call<null>('forgetSteps', taskIds, { mode: 'relaxed', weight: taskIds.length });
+    return [];
   }
 
   async #chords<Item, Answer>(name: string, items: readonly Item[]): Promise<readonly Answer[]> {

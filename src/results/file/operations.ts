@@ -10,6 +10,7 @@ import { timedSetOperations } from '../../clients/sqlite/timed-set.js';
 import { type Claim, FINAL_STATES, givesWay, type ResultWrite, type WriteResult } from '../result-store.js';
 import { chordOperations } from './chord-operations.js';
 import { hashOf, ResultTable } from './result-table.js';
+import { stepOperations } from './step-operations.js';
 
 /** A result that is news to somebody. */
 export interface FreshResult {
@@ -42,6 +43,10 @@ export const prepareOperations: PrepareOperations = (connection, context) => {
   const table = new ResultTable(connection, context);
   const sendKeys = sendKeyRows(connection, context);
   const chords = chordOperations(connection, context);
+  const steps = stepOperations(connection, context, (taskId) => {
+    table.flush();
+    return table.find(hashOf(taskId), taskId, context.nowMs())?.epoch ?? 0;
+  });
   let sweptAtMs = 0;
   const marks = timedSetOperations(connection, context);
   let written = 0;
@@ -53,6 +58,7 @@ export const prepareOperations: PrepareOperations = (connection, context) => {
       }),
       ...readOperations(connection, table),
       ...chords.calls,
+      ...steps.calls,
       swapSendKey: sendKeys.swap,
     },
     beforeCommit() {
@@ -61,6 +67,7 @@ export const prepareOperations: PrepareOperations = (connection, context) => {
       if (written === 0 || (Math.abs(nowMs - sweptAtMs) < SWEEP_EVERY_MS && written < SWEEP_STEP)) return;
       table.sweep(nowMs, SWEEP_STEP + written);
       chords.sweep(nowMs);
+      steps.sweep(nowMs);
       sweptAtMs = nowMs;
       written = 0;
     },

@@ -14,6 +14,7 @@ import type {
   WaitOptions,
   WriteResult,
 } from '../result-store.js';
+import type { StepStore } from '../steps.js';
 import { MemoryResultsSpace, type MemoryResultsSpaceOptions, type Waiter } from './space.js';
 
 export type { MemoryResultsSpaceOptions } from './space.js';
@@ -73,8 +74,10 @@ class MemoryResults implements ResultStore {
     fence: true,
     sendKeys: 'the memory store lives in one process, and others send to the same queues: use results: redis:// or file:PATH',
     chords: true,
+    steps: true,
   };
   readonly chords: ChordStore;
+  readonly steps: StepStore;
   readonly #use: SharedUse<MemoryResultsSpace>;
   readonly #space: MemoryResultsSpace;
   #closed = false;
@@ -82,13 +85,18 @@ class MemoryResults implements ResultStore {
   constructor(use: SharedUse<MemoryResultsSpace>) {
     this.#use = use;
     this.#space = use.value;
-    const { chords } = this.#space;
+    const { chords, steps } = this.#space;
     this.chords = {
       open: async (opened) => opened.forEach((chord) => chords.open(chord)),
       report: async (parts) => parts.map((part) => chords.report(part)),
       close: async (groupIds) => groupIds.forEach((groupId) => chords.close(groupId)),
       hasten: async (groupIds, nowMs) => groupIds.forEach((groupId) => chords.hasten(groupId, nowMs)),
       overdue: async (nowMs, most) => chords.overdue(nowMs, most),
+    };
+    this.steps = {
+      get: async (taskId, step) => steps.get(taskId, step),
+      put: async (write) => steps.put(write),
+      forget: async (taskIds) => taskIds.forEach((taskId) => steps.forget(taskId)),
     };
   }
 

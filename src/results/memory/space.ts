@@ -6,6 +6,7 @@ import { type Clock, systemClock } from '../../core/clock.js';
 import { BrokerError } from '../../core/errors.js';
 import { type Claim, FINAL_STATES, givesWay, type ResultWrite, type WriteResult } from '../result-store.js';
 import { MemoryChords } from './chords.js';
+import { MemorySteps } from './steps.js';
 
 export interface MemoryResultsSpaceOptions {
   readonly clock?: Clock;
@@ -38,6 +39,7 @@ const SWEEP_STEP = 2;
 export class MemoryResultsSpace {
   readonly clock: Clock;
   readonly chords: MemoryChords;
+  readonly steps: MemorySteps;
   readonly #maxResults: number;
   readonly #stored = new Map<string, Stored>();
   readonly #waiters = new Map<string, Set<Waiter>>();
@@ -46,6 +48,7 @@ export class MemoryResultsSpace {
   constructor(options: MemoryResultsSpaceOptions = {}) {
     this.clock = options.clock ?? systemClock;
     this.chords = new MemoryChords(this.clock);
+    this.steps = new MemorySteps(this.clock, (id) => this.#live(id, this.clock.monotonicMs())?.epoch ?? 0);
     this.#maxResults = options.maxResults ?? 1_000_000;
   }
 

@@ -19,10 +19,12 @@ import type {
   WaitOptions,
   WriteResult,
 } from '../result-store.js';
+import type { StepStore } from '../steps.js';
 import { RedisChords } from './chords.js';
 import { claim } from './scripts/claim.js';
 import { swap } from './scripts/swap.js';
 import { type WriteGroup, write } from './scripts/write.js';
+import { RedisSteps } from './steps.js';
 import { ResultWaiters } from './waiters.js';
 
 /** Results in one script: longer ones would keep other clients waiting. */
@@ -44,9 +46,12 @@ function resultPrefix(prefix: string): string {
 
 class RedisResults implements ResultStore {
   readonly name = 'redis';
-  readonly capabilities: ResultStoreCapabilities = { readableByAnyone: true, fence: true, sendKeys: true, chords: true };
+  readonly capabilities: ResultStoreCapabilities = {
+    ...{ readableByAnyone: true, fence: true, sendKeys: true, chords: true, steps: true },
+  };
   readonly revocations: TimedSet;
   readonly chords: ChordStore;
+  readonly steps: StepStore;
   readonly #commands: RedisConnection;
   readonly #waiters: ResultWaiters;
   readonly #names: { readonly metas: string; readonly epochs: string; readonly claims: string; readonly sendKeys: string };
@@ -62,10 +67,12 @@ class RedisResults implements ResultStore {
       sendKeys: `${prefix}lovage:dedupe:`,
     };
     this.#commands = new RedisConnection({ target, logger: options.logger, name: 'lovage:results' });
-    this.chords = new RedisChords(this.#commands, prefix, (key, step) => {
+    const untilAnswered = <T>(key: string, step: () => Promise<T>): Promise<T> => {
       this.#assertOpen();
       return this.#untilAnswered(key, step);
-    });
+    };
+    this.chords = new RedisChords(this.#commands, prefix, untilAnswered);
+    this.steps = new RedisSteps(this.#commands, prefix, untilAnswered);
     this.#waiters = new ResultWaiters(target, options.logger, this.#commands);
     this.revocations = redisTimedSet({
       ...{ connection: this.#commands, most: MOST_REVOCATIONS, timeoutMs: REACH_MS, assertOpen: () => this.#assertOpen() },

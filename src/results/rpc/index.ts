@@ -28,6 +28,7 @@ const CAPABILITIES: ResultStoreCapabilities = {
   sendKeys: 'rpc: keeps nothing: use results: redis:// or file:PATH',
   chords:
     'rpc: sends results to their sender only, so nobody could count the parts of a chord: use results: redis:// or file:PATH',
+  steps: 'rpc: keeps nothing that the next try of a task could read: use results: redis:// or file:PATH',
 };
 
 /** Writing and preparing wait this long for the broker, reconnects included. */

@@ -13,6 +13,7 @@ import type { Logger } from '../../core/logger.js';
 import { chordsOf } from '../../results/chords.js';
 import type { ResultStore } from '../../results/result-store.js';
 import type { EngineCall, PortError, ToExecutor } from '../port.js';
+import { Steps, type StepsOptions } from './steps.js';
 
 /** An error in the form that crosses a port. */
 export function toPortError(error: unknown): PortError {
@@ -28,13 +29,19 @@ export function toPortError(error: unknown): PortError {
 export class Calls {
   readonly #broker: Broker;
   readonly #store: ResultStore;
+  readonly #steps: Steps;
   readonly #asker: Asker;
   /** Waits that can be cancelled, by executor and call; an entry lives until its answer. */
   readonly #waits = new Map<string, AbortController>();
 
-  constructor(broker: Broker, store: ResultStore, node: { readonly lamport: LamportClock; readonly logger: Logger }) {
+  constructor(
+    broker: Broker,
+    store: ResultStore,
+    node: { readonly lamport: LamportClock; readonly logger: Logger } & Omit<StepsOptions, 'store'>,
+  ) {
     this.#broker = broker;
     this.#store = store;
+    this.#steps = new Steps({ ...node, store });
     // Plain JSON is what every worker reads, those of Celery 5.2 too.
     this.#asker = {
       broker,
@@ -49,7 +56,7 @@ export class Calls {
   /** Answers one call; `post` reaches the executor that asked. */
   async answer(executor: number, call: number, request: EngineCall, post: (message: ToExecutor) => void): Promise<void> {
     try {
-      const value = await this.#carryOut(`${executor}:${call}`, call, request, post);
+      const value = await this.#carryOut(executor, call, request, post);
       post({ type: 'answer', call, value });
     } catch (error) {
       post({ type: 'refusal', call, error: toPortError(error) });
@@ -65,7 +72,8 @@ export class Calls {
     for (const controller of this.#waits.values()) controller.abort(new Error('the worker is stopping'));
   }
 
-  async #carryOut(key: string, call: number, request: EngineCall, post: (message: ToExecutor) => void): Promise<unknown> {
+  async #carryOut(executor: number, call: number, request: EngineCall, post: (message: ToExecutor) => void): Promise<unknown> {
+    const key = `${executor}:${call}`;
     switch (request.method) {
       case 'publish': {
         const results = await publishOnce(this.#broker, async () => this.#store, request.messages, request.options);
@@ -91,6 +99,10 @@ export class Calls {
         const kept = this.#broker.revocations.records ?? this.#store.revocations;
         return kept ? kept.add(request.ids, request.ttlMs) : request.ids.map(() => false);
       }
+      case 'getStep':
+        return this.#steps.get(executor, request);
+      case 'putStep':
+        return this.#steps.put(executor, request);
       case 'waitResult':
         return this.#cancellable(key, (signal) =>
           this.#store.wait(request.id, { signal }, (meta) => post({ type: 'update', call, meta })),

@@ -81,7 +81,7 @@ export class Settler {
         taskLog.refused(run);
         continue;
       }
-      if (outcome.canvas || (mayEndBadly(outcome) && mayHaveCanvas(run.message))) inCanvas.push({ outcome, run });
+      if (outcome.canvas || run.hasSteps || (mayEndBadly(outcome) && mayHaveCanvas(run.message))) inCanvas.push({ outcome, run });
       else this.#settleOne(outcome, run, pairs, direct);
     }
     void this.#carryOut(pairs, direct);
@@ -96,7 +96,8 @@ export class Settler {
       const direct: Settlement[] = [];
       this.#settleOne(outcome, run, pairs, direct);
       const good = goodEndOf(outcome, run, continuation);
-      return { pair: pairs[0] ?? null, settlement: direct[0] ?? null, good, bad: badEndOf(outcome, run) };
+      const stepsOf = run.hasSteps && outcome.kind === 'success' ? run.headers.id : null;
+      return { pair: pairs[0] ?? null, settlement: direct[0] ?? null, good, bad: badEndOf(outcome, run), stepsOf };
     });
     await aftermath.settle(ends);
   }
@@ -106,7 +107,7 @@ export class Settler {
     if (!mayHaveCanvas(delivery.message)) return this.withoutResult(settlement);
     const { aftermath, continuation } = this.#options;
     void this.#tracked(async () => {
-      await aftermath.settle([{ pair: null, settlement, ...finalEnd(delivery, meta, continuation) }]);
+      await aftermath.settle([{ pair: null, settlement, stepsOf: null, ...finalEnd(delivery, meta, continuation) }]);
     });
   }
 
@@ -149,7 +150,7 @@ export class Settler {
     const pair = { write: resultWrite(headers, outcoming, clock.nowMs()), settlement, event };
     if (!mayHaveCanvas(message)) return void this.#carryOut([pair], []);
     const bad = { headers, message, state, exceptionJson, traceback: null, isRepeated: claim };
-    void this.#tracked(() => this.#options.aftermath.settle([{ pair, settlement: null, good: null, bad }]));
+    void this.#tracked(() => this.#options.aftermath.settle([{ pair, settlement: null, good: null, bad, stepsOf: null }]));
   }
 
   /** Something that a running task says of itself. */

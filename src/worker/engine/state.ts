@@ -29,6 +29,8 @@ export interface ActiveRun {
   /** Monotonic milliseconds when it was given there, and how long that executor had been blocked in all by then. */
   startedMs: number;
   blockedBeforeMs: number;
+  /** It has asked for steps, so they have to go when it has succeeded. */
+  hasSteps?: true;
 }
 
 /** Counters for `stats()`, the last log line and tests. They are totals since the start. */

@@ -3,6 +3,7 @@
  */
 import type { TaskDefinition } from '../../app/definition.js';
 import { RetrySignal, type TaskContext } from '../../app/task-context.js';
+import { type StepPlace, TaskSteps } from '../../app/task-steps.js';
 import { type Duration, durationMs } from '../../core/duration.js';
 import type { ErrorCode } from '../../core/error-codes.js';
 import { TaskError } from '../../core/errors.js';
@@ -37,6 +38,8 @@ export interface ContextOptions {
   readonly json: JsonMode;
   readonly postState: PostState;
   readonly postEvent: PostEvent;
+  /** Where finished steps of a run are kept. */
+  readonly stepsOf: (run: number) => StepPlace;
 }
 
 export class RunContext implements TaskContext {
@@ -52,6 +55,7 @@ export class RunContext implements TaskContext {
   readonly #options: ContextOptions;
   #controller: AbortController | null = null;
   #log: Logger | null = null;
+  #steps: TaskSteps | null = null;
 
   constructor(
     request: RunRequest,
@@ -127,6 +131,14 @@ export class RunContext implements TaskContext {
 
   sendEvent(type: string, fields: Readonly<Record<string, unknown>> = {}): void {
     this.#options.postEvent(this.#request.run, checkEventType(type), encodeEventFields(fields, this.#options.json));
+  }
+
+  step<T>(name: string, work: () => T | PromiseLike<T>): Promise<T> {
+    this.#steps ??= new TaskSteps(this.#options.stepsOf(this.#request.run), this.#options.json);
+    return this.#steps.run(name, work, () => {
+      // past its soft limit a task may still tidy up
+      if (this.aborted !== null && this.aborted !== 'soft-time-limit') throw abortError(this.aborted);
+    });
   }
 
   retry(options: { readonly in?: Duration; readonly because?: unknown } = {}): RetrySignal {

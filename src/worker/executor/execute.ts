@@ -6,6 +6,7 @@
 import type { TaskDefinition } from '../../app/definition.js';
 import type { ExecuteMiddleware } from '../../app/middleware.js';
 import { type ActiveRun, activeRun } from '../../app/task-context.js';
+import type { StepPlace } from '../../app/task-steps.js';
 import { type Embed, hasCanvas } from '../../canvas/after.js';
 import type { CanvasFacts } from '../../canvas/routes.js';
 import { codeOf, TaskError, toError } from '../../core/errors.js';
@@ -29,6 +30,7 @@ export interface ExecuteOptions {
   readonly canvas: () => CanvasFacts;
   readonly postState: PostState;
   readonly postEvent: PostEvent;
+  readonly stepsOf: (run: number) => StepPlace;
   /** Hands in the outcome; called exactly once a run. */
   readonly finish: (outcome: Outcome) => void;
   /** Memory shared with the engine; says which run keeps the loop, if one does. */

@@ -76,6 +76,7 @@ export class Executor {
       canvas: () => (this.#canvas ??= canvasFactsOf(app.config, app.registry)),
       postState: (run, state, resultJson) => end.post({ type: 'state', run, state, resultJson }),
       postEvent: (run, event, fieldsJson) => end.post({ type: 'event', run, event, fieldsJson }),
+      stepsOf: (run) => this.#gateway.stepsOf(run),
       finish: (outcome) => this.#finish(outcome),
       entered: options.entered ?? null,
     };

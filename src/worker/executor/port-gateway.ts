@@ -1,11 +1,13 @@
 /** The gateway inside an executor: each call becomes a message to the engine, which holds the connections. */
 import type { ControlAnswers } from '../../app/control-types.js';
 import type { ControlQuestion, Gateway } from '../../app/gateway.js';
+import type { StepPlace } from '../../app/task-steps.js';
 import type { Broadcast, OutgoingMessage, PublishOptions, PublishResult } from '../../brokers/broker.js';
 import type { ErrorCode } from '../../core/error-codes.js';
 import { BrokerError, DuplicateSendError, LovageError, PublishError } from '../../core/errors.js';
 import type { OpenChord } from '../../results/chords.js';
 import type { ResultWrite } from '../../results/result-store.js';
+import type { StepAnswer } from '../../results/steps.js';
 import type { WireMessage } from '../../wire/message.js';
 import type { EngineCall, ExecutorEnd, PortError, ToExecutor } from '../port.js';
 
@@ -81,6 +83,14 @@ export class PortGateway implements Gateway {
 
   async storeResults(writes: readonly ResultWrite[]): Promise<void> {
     await this.#call({ method: 'storeResults', writes });
+  }
+
+  /** Finished steps of the task that this run is a try of. */
+  stepsOf(run: number): StepPlace {
+    return {
+      read: (name) => this.#call({ method: 'getStep', run, name }) as Promise<string | null>,
+      write: (name, resultJson) => this.#call({ method: 'putStep', run, name, resultJson }) as Promise<StepAnswer>,
+    };
   }
 
   async withdraw(ids: readonly string[]): Promise<ReadonlyMap<string, WireMessage>> {

@@ -58,6 +58,8 @@ export interface End {
   readonly settlement: Settlement | null;
   readonly good: GoodEnd | null;
   readonly bad: BadEnd | null;
+  /** The task whose steps nobody needs any more. */
+  readonly stepsOf: string | null;
 }
 
 export interface AftermathOptions {
@@ -102,6 +104,18 @@ export class Aftermath {
     await continuation.send(consequences.flatMap(({ errbacks }) => errbacks));
     await chords.report([...good.flatMap(({ part }) => part ?? []), ...consequences.flatMap(({ parts }) => parts)]);
     if (settlements.length > 0) await consumer().settle(settlements);
+    await this.#forgetSteps(standing.flatMap(({ stepsOf }) => stepsOf ?? []));
+  }
+
+  /** After the delivery is gone, or its next one would begin anew; what stays expires. */
+  async #forgetSteps(ids: readonly string[]): Promise<void> {
+    const { store, logger } = this.#options;
+    if (ids.length === 0) return;
+    try {
+      await store.steps?.forget(ids);
+    } catch (error) {
+      logger.debug({ tasks: ids.length, error: toError(error).message }, 'steps could not be removed; they expire');
+    }
   }
 
   /** For each: `null` = it stands, or there was none; why it never can be stored; or that another run's stands. */
