@@ -38,7 +38,17 @@ export type {
 export { Ignore, Reject, type RetrySignal, type TaskContext, taskContext } from './app/task-context.js';
 export type { ResultOptions, TaskHandle, TaskStatus } from './app/task-handle.js';
 export type { RemoteTaskOptions, TaskOptions } from './app/task-options.js';
-export type { BoundTask, CheckedObjectTask, FnOptions, ObjectTask, RemoteTask, SendRow, Task } from './app/task-types.js';
+export type {
+  BoundTask,
+  CheckedObjectTask,
+  FnOptions,
+  MapRows,
+  NeedsOneArgument,
+  ObjectTask,
+  RemoteTask,
+  SendRow,
+  Task,
+} from './app/task-types.js';
 export type { ArgumentsAreNotWireSafe, IsWireSafe, ResultIsNotWireSafe, WireScalar, WireValue } from './app/wire-safe.js';
 export type { Worker, WorkerOptions, WorkerStats } from './app/worker-types.js';
 export type { QueueArguments, QueueExchangeType, QueueType } from './brokers/queue-table.js';

@@ -141,3 +141,17 @@ export function bindObject(task: string, args: Args, kwargs: Kwargs): Kwargs {
   }
   return isEmpty(kwargs) ? first : { ...first, ...kwargs };
 }
+
+/** Trailing `undefined`s are arguments that were left out: sent as null they would hide a default. */
+export function trimmed(args: Args): Args {
+  let length = args.length;
+  while (length > 0 && args[length - 1] === undefined) length -= 1;
+  return length === args.length ? args : args.slice(0, length);
+}
+
+/** @throws ArgumentError `E_ARGUMENTS` */
+export function oneObject(name: string, args: Args): object {
+  const [input] = args;
+  if (args.length === 1 && typeof input === 'object' && input !== null && !Array.isArray(input)) return input;
+  throw new ArgumentError('E_ARGUMENTS', `task ${name} takes one object: its fields travel as keywords`);
+}

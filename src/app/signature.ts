@@ -6,20 +6,19 @@ import { randomUUID } from 'node:crypto';
 import { freeze, resultsOf } from '../canvas/freeze.js';
 import { type CanvasMessage, outgoingOf } from '../canvas/outgoing.js';
 import { emptyPlan, start } from '../canvas/plan.js';
-import { type CanvasFacts, canvasSettings, ownPriority } from '../canvas/routes.js';
-import { kindOf, makeChain, makeChord, makeGroup, partsOf, tasksOf, withTasks } from '../canvas/shapes.js';
+import { type CanvasFacts, canvasSettings } from '../canvas/routes.js';
+import { kindOf, makeChain, makeChord, makeGroup } from '../canvas/shapes.js';
 import { durationMs } from '../core/duration.js';
 import { ArgumentError, ConfigError } from '../core/errors.js';
 import { type OpenChord, opening } from '../results/chords.js';
-import { isoFromMs } from '../wire/iso-time.js';
 import type { ResultChild } from '../wire/result-meta.js';
 import { encodeJson } from '../wire/serializers/json.js';
-import { parseSignatures, type SignatureOptions as WireOptions, type WireSignature } from '../wire/signature.js';
-import { type ResolvedCallOptions, resolveCallOptions } from './call-options.js';
+import { makeSignature, parseSignatures, type WireSignature } from '../wire/signature.js';
 import { checkKeys, checkObject } from './config-schema.js';
 import type { GroupHandle } from './group-handle.js';
 import { ORIGIN, type PreparedCall, type Publisher } from './publish.js';
 import { sendPlanned } from './send-planned.js';
+import { callOnWire, carriedOptions, overFirst, withOptions } from './signature-options.js';
 import type {
   AnySignature,
   ChainOf,
@@ -47,10 +46,9 @@ export interface SignatureHost {
 }
 
 const SEND_KEYS: ReadonlySet<string> = new Set(['timeout', 'signal']);
-const NEVER_CARRIED = ['timeout', 'signal', 'dedupe'] as const;
 
 /** Arguments that can be checked before they are sent; what it returns is only awaited. */
-type Check = () => Eventually<unknown>;
+export type Check = () => Eventually<unknown>;
 
 export class CanvasSignature {
   readonly name: string;
@@ -171,85 +169,9 @@ export function taskSignature(
   bound: { readonly args: readonly unknown[]; readonly kwargs: Readonly<Record<string, unknown>>; readonly immutable: boolean },
   check: Check | null,
 ): CanvasSignature {
-  const { lowerIsSooner } = host.canvasFacts();
-  const { to, priority, headers, ignoreResult, options } = call;
-  const wire: WireSignature = {
-    task: call.task,
-    args: bound.args,
-    kwargs: bound.kwargs,
-    options: {
-      // named even where it is the default: who sends it later may be a worker with other routes
-      ...(to.exchange === undefined ? { queue: to.queue } : { exchange: to.exchange, routing_key: to.routingKey ?? to.queue }),
-      ...optionsOnWire({ ...options, priority, headers }, lowerIsSooner),
-      ...(ignoreResult && { ignore_result: true }),
-    },
-    subtask_type: null,
-    immutable: bound.immutable,
-  };
+  const options = callOnWire(call, host.canvasFacts().lowerIsSooner);
+  const wire = makeSignature(call.task, { ...bound, options });
   return new CanvasSignature(host, call.task, wire, check === null ? [] : [check], check === null);
-}
-
-/** @throws ConfigError `E_CONFIG_CONFLICT` for options that belong to the moment of sending */
-export function refuseNotCarried(given: object, what: string): void {
-  checkObject(given, what);
-  for (const name of NEVER_CARRIED) {
-    if (!(name in given)) continue;
-    const instead = name === 'dedupe' ? 'it is for single sends' : 'give it to send()';
-    throw new ConfigError('E_CONFIG_CONFLICT', `${what}: a signature does not carry ${name}: ${instead}`);
-  }
-}
-
-/** @throws ConfigError `E_CONFIG_*` */
-function carriedOptions(given: SignatureOptions, what: string, lowerIsSooner: boolean): WireOptions {
-  refuseNotCarried(given, what);
-  const options = resolveCallOptions(given, what);
-  return {
-    ...(options.queue !== null && { queue: options.queue, exchange: undefined, routing_key: undefined }),
-    ...optionsOnWire(options, lowerIsSooner),
-    ...(options.ignoreResult !== null && { ignore_result: options.ignoreResult }),
-  };
-}
-
-/** Celery's names and units. */
-function optionsOnWire(options: Omit<ResolvedCallOptions, 'ignoreResult'>, lowerIsSooner: boolean): WireOptions {
-  const { id, priority, countdownMs, eta, expiresMs, expiresAt, headers, timeLimitMs, softTimeLimitMs } = options;
-  return {
-    ...(id !== null && { task_id: id }),
-    ...(priority !== undefined && { priority: ownPriority(priority, lowerIsSooner) }),
-    ...(countdownMs !== null && { countdown: countdownMs / 1_000 }),
-    ...(eta !== null && { eta: isoFromMs(eta.getTime()) }),
-    ...(expiresMs !== null && { expires: expiresMs / 1_000 }),
-    ...(expiresAt !== null && { expires: isoFromMs(expiresAt.getTime()) }),
-    ...(timeLimitMs !== null && { time_limit: timeLimitMs / 1_000 }),
-    ...(softTimeLimitMs !== null && { soft_time_limit: softTimeLimitMs / 1_000 }),
-    ...(headers !== null && { headers }),
-  };
-}
-
-const withOptions = (wire: WireSignature, options: WireOptions): WireSignature => ({
-  ...wire,
-  options: Object.fromEntries(Object.entries({ ...wire.options, ...options }).filter(([, value]) => value !== undefined)),
-});
-
-/** Options of a chain are those of its first task, of a group those of each member, of a chord those of its body, as in Celery. */
-function overFirst(wire: WireSignature, options: WireOptions): WireSignature {
-  switch (kindOf(wire)) {
-    case 'chain': {
-      const [first, ...others] = tasksOf(wire);
-      return first === undefined ? wire : withTasks(wire, [overFirst(first, options), ...others]);
-    }
-    case 'group':
-      return withTasks(
-        wire,
-        tasksOf(wire).map((member) => overFirst(member, options)),
-      );
-    case 'chord': {
-      const { header, body } = partsOf(wire);
-      return makeChord(header, overFirst(body, options));
-    }
-    default:
-      return withOptions(wire, options);
-  }
 }
 
 function checkSignature(value: unknown, what: string): void {

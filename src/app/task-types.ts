@@ -1,6 +1,7 @@
 /** Types only: what a task looks like to its callers. Made by `task.ts`; the constructors are on `app.ts`. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { CallOptions } from './call-options.js';
+import type { GroupHandle } from './group-handle.js';
 import type { Behind, By, Signature } from './signature-types.js';
 import type { TaskContext } from './task-context.js';
 import type { TaskHandle } from './task-handle.js';
@@ -38,6 +39,39 @@ export interface BoundTask<A extends readonly unknown[], R, N extends string = s
    * @remarks Source: Celery's `Task.si`.
    */
   si(...args: A): Signature<[], R, N>;
+  /**
+   * One task that calls this one for each row, one after the other, and gives the list of what they return. Each row is the first
+   * argument. Limits and retries of this task do not count in it: those of the whole are given by `with()`.
+   * @throws ArgumentError `E_ARGUMENTS` for what is no list; ConfigError `E_CONFIG_CONFLICT`
+   * @remarks Source: Celery's `Task.map` (`xmap`).
+   */
+  map(rows: MapRows<A>): Signature<[], R[], 'celery.map'>;
+  /**
+   * As `map`, with all arguments in each row.
+   * @throws ArgumentError `E_ARGUMENTS` for what is no list of lists; ConfigError `E_CONFIG_CONFLICT`
+   * @remarks Source: Celery's `Task.starmap` (`xstarmap`).
+   */
+  starmap(rows: readonly A[]): Signature<[], R[], 'celery.starmap'>;
+  /**
+   * A group of `starmap` tasks with so many rows each: a message for each chunk instead of one for each row. Gives a list of results
+   * for each chunk.
+   * @param size 1 or more
+   * @throws ArgumentError `E_ARGUMENTS`; ConfigError `E_CONFIG_RANGE`, `E_CONFIG_CONFLICT`
+   * @remarks Source: Celery's `Task.chunks`.
+   */
+  chunks(rows: readonly A[], size: number): Signature<[], R[][], 'celery.group', GroupHandle<R[][]>>;
+}
+
+/** What `map` goes through: first arguments, of a task that needs no second one. */
+export type MapRows<A extends readonly unknown[]> = A extends readonly []
+  ? NeedsOneArgument
+  : [A[0]] extends A
+    ? readonly A[0][]
+    : NeedsOneArgument;
+
+/** Shown by the compiler. */
+export interface NeedsOneArgument {
+  readonly error: 'map() gives one argument a row, and this task takes none or needs more: use starmap()';
 }
 
 /** A task that can be sent. Not callable, so a forgotten `send` does not compile. */

@@ -5,7 +5,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { destinationOf } from '../canvas/routes.js';
 import { ArgumentError, ConfigError, TaskError } from '../core/errors.js';
-import { type Args, bindObject, type Kwargs, positionalBinder } from './bind.js';
+import { type Args, bindObject, type Kwargs, oneObject, positionalBinder, trimmed } from './bind.js';
 import { type CallOptions, NO_CALL_OPTIONS, type ResolvedCallOptions, resolveCallOptions } from './call-options.js';
 import type { AppConfig } from './config.js';
 import { checkObject } from './config-schema.js';
@@ -13,7 +13,7 @@ import type { ResolvedTaskOptions, TaskDefinition } from './definition.js';
 import { runInline } from './inline-context.js';
 import type { PreparedCall, Publisher } from './publish.js';
 import { SendManyError, type SendManyResult } from './send-many-error.js';
-import { refuseNotCarried, type SignatureHost, taskSignature } from './signature.js';
+import type { SignatureHost } from './signature.js';
 import type { TaskContext } from './task-context.js';
 import type { TaskHandle } from './task-handle.js';
 import {
@@ -25,6 +25,7 @@ import {
   resolveTaskOptions,
   type TaskOptions,
 } from './task-options.js';
+import { signaturesOf } from './task-signatures.js';
 import type { BoundTask, RemoteTask, SendRow, Task } from './task-types.js';
 import { type Eventually, isSchema, isThenable, validate } from './validate.js';
 
@@ -86,13 +87,6 @@ function etaOf({ eta, countdownMs }: ResolvedCallOptions): number | null {
   return eta === null ? null : eta.getTime();
 }
 
-/** Trailing `undefined`s are arguments that were left out: sent as null they would hide a default. */
-function trimmed(args: Args): Args {
-  let length = args.length;
-  while (length > 0 && args[length - 1] === undefined) length -= 1;
-  return length === args.length ? args : args.slice(0, length);
-}
-
 function sendOne(core: TaskCore, call: PreparedCall, given: Args): Promise<TaskHandle<unknown>> {
   const { publisher } = core.host;
   try {
@@ -144,24 +138,13 @@ async function sendRows(
   return results as TaskHandle<unknown>[];
 }
 
-/** Of all arguments, or of those behind the one that the link before gives; for an object task, of fields over what it gives. */
-function signatureOf(core: TaskCore, call: PreparedCall, given: CallOptions, bound: Args, immutable: boolean): never {
-  refuseNotCarried(given, `task ${core.name}: with()`);
-  const args = trimmed(bound);
-  if (core.byKeyword && args.length > 0) oneObject(core.name, args);
-  const parts = core.byKeyword ? { args: NO_ARGS, kwargs: (args[0] ?? NO_KWARGS) as Kwargs } : { args, kwargs: NO_KWARGS };
-  const check = immutable ? () => core.check(args) : null;
-  return taskSignature(core.host.signatures, call, { ...parts, immutable }, check) as never;
-}
-
 /** The sending half. Closures and no `this`, so that `const { send } = task` works. */
 function bound(core: TaskCore, given: CallOptions): BoundTask<Args, unknown> {
   const call = prepare(core, given === NO_OPTIONS ? NO_CALL_OPTIONS : resolveCallOptions(given, `task ${core.name}: with()`));
   return {
     send: (...args) => sendOne(core, call, args),
     sendMany: (rows) => sendRows(core, call, given, rows),
-    s: (...tail) => signatureOf(core, call, given, tail, false),
-    si: (...args) => signatureOf(core, call, given, args, true),
+    ...signaturesOf(core, call, given),
   };
 }
 
@@ -274,12 +257,6 @@ export function makeObjectTask(host: TaskHost, given: AnyObjectTask): MadeTask {
     if (outputSchema === undefined) return returned;
     return isThenable(returned) ? returned.then(checkOutput) : checkOutput(returned);
   });
-}
-
-function oneObject(name: string, args: Args): object {
-  const [input] = args;
-  if (args.length === 1 && typeof input === 'object' && input !== null && !Array.isArray(input)) return input;
-  throw new ArgumentError('E_ARGUMENTS', `task ${name} takes one object: its fields travel as keywords`);
 }
 
 /** `app.remote`: a task that lives elsewhere. */

@@ -59,7 +59,9 @@ export function chunksAsGroup(chunks: WireSignature): WireSignature {
     throw new WireError('E_DECODE', 'a celery.chunks has no whole number of at least 1 as n');
   const members: WireSignature[] = [];
   for (let start = 0; start < it.length; start += n) {
-    members.push(makeSignature('celery.starmap', { kwargs: { task, it: it.slice(start, start + n) }, subtask_type: 'xstarmap' }));
+    const kwargs = { task, it: it.slice(start, start + n) };
+    // immutable as Celery's: a result before it would be an argument too many for a Python worker
+    members.push(makeSignature('celery.starmap', { kwargs, subtask_type: 'xstarmap', immutable: true }));
   }
   return { ...makeGroup(members), options: chunks.options };
 }
