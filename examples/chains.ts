@@ -35,6 +35,10 @@ const quote = chain(price.si('lovage'), discount.s(10), label.s());
 const handle = await quote.send(); // the handle of the last task
 console.log('quote:', await handle.result({ timeout: '10s' }));
 
+const stored = JSON.stringify(quote); // a database row, a configuration file, a message to Python
+const restored = app.signature<string>(stored);
+console.log('restored:', await (await restored.send()).result({ timeout: '10s' }));
+
 const invoice = await chain(reserve.si({ order: 7 }), bill.s({ currency: 'EUR' })).send();
 console.log(await invoice.result({ timeout: '10s' }));
 
@@ -62,6 +66,7 @@ await app.close();
 
 /* Output:
 quote: 5.40 EUR
+restored: 5.40 EUR
 order 7: 42 EUR
 half of it: 300
 three discounts: 202

@@ -26,6 +26,7 @@ export type {
   ChainOf,
   Follower,
   GroupOf,
+  HandleOfAny,
   Joined,
   Joint,
   MissingArgument,

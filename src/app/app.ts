@@ -19,6 +19,8 @@ import { handlesOf } from './group-handle.js';
 import type { ResolvedMiddleware } from './middleware.js';
 import { Publisher } from './publish.js';
 import { checkTaskName, Registry } from './registry.js';
+import { CanvasSignature } from './signature.js';
+import type { HandleOfAny, Signature } from './signature-types.js';
 import { type AnyObjectTask, makeFn, makeObjectTask, makeRemote, type TaskHost } from './task.js';
 import { activeRun } from './task-context.js';
 import { type HandleOwner, ResultHandle, type TaskHandle } from './task-handle.js';
@@ -164,6 +166,16 @@ export class App {
   remote<A extends object, R>(name: string, ...rest: RemoteRest<A>): RemoteTask<RemoteArguments<A>, R, string, RemoteBy<A>> {
     checkTaskName(name);
     return makeRemote(this.#host, name, rest[0] ?? {}) as unknown as RemoteTask<RemoteArguments<A>, R, string, RemoteBy<A>>;
+  }
+
+  /**
+   * A signature from Celery's dict form: an object or JSON text, from `signature.toJSON()` or from Python. What it misses and gives
+   * is not checked, so say it: `app.signature<number, [previous: string]>(json)`. One that names no queue goes where the routes say.
+   * @throws WireError `E_DECODE` for what is no signature or has a part that is none; ArgumentError `E_NOT_SERIALISABLE`
+   * @remarks Source: Celery's `app.signature()`.
+   */
+  signature<R = unknown, M extends readonly unknown[] = []>(given: unknown): Signature<M, R, string, HandleOfAny<R>> {
+    return CanvasSignature.read(this.#host.signatures, given) as unknown as Signature<M, R, string, HandleOfAny<R>>;
   }
 
   /** The handle of a task that was sent before, by its id. */

@@ -57,7 +57,12 @@ export interface Signature<Missing extends readonly unknown[], R, N extends stri
    * @throws PublishError `E_PUBLISH_FAILED`, `E_PUBLISH_TIMEOUT`, … with `outcome`
    */
   send(...options: Missing extends readonly [] ? [options?: SendOptions] : [missing: MissingArgument<N>]): Promise<H>;
-  /** As Celery writes it. */
+  /** An equal one. A signature never changes, so nothing needs it but code that comes from Celery. */
+  clone(): Signature<Missing, R, N, H>;
+  /**
+   * As Celery writes it: plain JSON, from which `app.signature()` and Python's `app.signature()` make it again.
+   * @throws ArgumentError `E_NOT_SERIALISABLE`
+   */
   toJSON(): WireSignature;
 }
 
@@ -143,3 +148,10 @@ export type GroupOf<T extends readonly unknown[]> = Signature<
   'celery.group',
   GroupHandle<ResultsOf<T>>
 >;
+
+/** What the handle of a signature is whose kind only the data tells. */
+export type HandleOfAny<R> = unknown extends R
+  ? TaskHandle<unknown> | GroupHandle<readonly unknown[]>
+  : R extends readonly unknown[]
+    ? TaskHandle<R> | GroupHandle<R>
+    : TaskHandle<R>;

@@ -17,6 +17,7 @@ import { makeSignature, parseSignatures, type WireSignature } from '../wire/sign
 import { checkKeys, checkObject } from './config-schema.js';
 import type { GroupHandle } from './group-handle.js';
 import { ORIGIN, type PreparedCall, type Publisher } from './publish.js';
+import { nameOf, readSignature, writeSignature } from './read-signature.js';
 import { sendPlanned } from './send-planned.js';
 import { callOnWire, carriedOptions, overFirst, withOptions } from './signature-options.js';
 import type {
@@ -83,6 +84,13 @@ export class CanvasSignature {
     return new CanvasSignature(header.#host, body.name, makeChord(header.#wire, body.#wire), checks, header.#isOpen);
   }
 
+  /** From Celery's dict form, or another signature. @throws WireError `E_DECODE`; ArgumentError `E_NOT_SERIALISABLE` */
+  static read(host: SignatureHost, given: unknown): CanvasSignature {
+    if (given instanceof CanvasSignature) return new CanvasSignature(host, given.name, given.#wire, given.#checks, given.#isOpen);
+    const wire = readSignature(given);
+    return new CanvasSignature(host, nameOf(wire), wire, [], false);
+  }
+
   static hostOf(signature: CanvasSignature): SignatureHost {
     return signature.#host;
   }
@@ -124,8 +132,12 @@ export class CanvasSignature {
     return this.#changed(withOptions(this.#wire, { link_error }), errback.#checks);
   }
 
+  clone(): CanvasSignature {
+    return this.#changed(this.#wire);
+  }
+
   toJSON(): WireSignature {
-    return this.#wire;
+    return writeSignature(this.#wire);
   }
 
   async send(options: SendOptions = {}): Promise<unknown> {

@@ -1,7 +1,7 @@
-/** Workflows that this side makes, beside real Celery: rows that Python runs. */
-import { chain, chord, createApp } from 'lovage';
+/** Workflows that this side makes, beside real Celery: rows that Python runs, and signatures that cross as dicts. */
+import { chain, chord, createApp, group } from 'lovage';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { hasCelery, startPythonWorker } from '../support/celery.js';
+import { hasCelery, PythonClient, startPythonWorker } from '../support/celery.js';
 import { type Fleet, type OurWorker, openFleet, startOurWorker } from './fleet.js';
 
 const VERSIONS = (['5.2', '5.6'] as const).filter((version) => hasCelery(version) || process.env.CI);
@@ -11,6 +11,14 @@ const PAIRS: [number, number][] = [
   [3, 4],
   [5, 6],
 ];
+
+interface Answer {
+  readonly id: string;
+  readonly result: unknown;
+  readonly members: readonly string[];
+  readonly parents: readonly string[];
+  readonly dict: Readonly<Record<string, unknown>>;
+}
 
 let fleet: Fleet;
 let ours: OurWorker;
@@ -26,12 +34,16 @@ afterAll(async () => {
 describe.each(VERSIONS)('Celery %s', (version) => {
   let theirs: Awaited<ReturnType<typeof startPythonWorker>>;
   let app: ReturnType<typeof createApp>;
+  let client: PythonClient;
   beforeAll(async () => {
     theirs = await startPythonWorker(version, fleet.broker, fleet.results);
+    client = new PythonClient(version, fleet.broker, fleet.results, 'canvas_client.py');
+    expect(await client.start()).toContain(version);
     app = createApp({ name: 'client', broker: fleet.broker, results: fleet.results });
   }, 90_000);
   afterAll(async () => {
     await app?.close();
+    await client?.close();
     await theirs?.stop();
   });
 
@@ -55,5 +67,27 @@ describe.each(VERSIONS)('Celery %s', (version) => {
     const lengths = app.remote<[lists: readonly (readonly number[])[]], { args: unknown[] }>('py.echo', { queue: 'python' });
     const { args } = await (await chord(add().chunks(PAIRS, 2), lengths.s()).send()).result(SOON);
     expect(args).toEqual([[[3, 7], [11]]]);
+  });
+
+  const ask = (request: object): Promise<Answer> => client.ask(request as never) as Promise<unknown> as Promise<Answer>;
+
+  test('Python sends what we write as a dict: a task, a chain, a group, a chord, rows', async () => {
+    const run = async (signature: { toJSON(): unknown }): Promise<unknown> => (await ask({ run: signature.toJSON() })).result;
+    expect(await run(add().si(1, 2))).toBe(3);
+    expect(await run(chain(add().si(1, 2), addInPython().s(10), add().s(100)))).toBe(113);
+    expect(await run(group(add().si(1, 1), addInPython().si(2, 2)))).toEqual([2, 4]);
+    expect(await run(chord(group([add().si(1, 1), addInPython().si(2, 2)]), sum().s()))).toBe(6);
+    expect(await run(chain(addInPython().starmap(PAIRS), sum().s()))).toBe(21);
+    expect(await run(addInPython().chunks(PAIRS, 2))).toEqual([[3, 7], [11]]);
+  });
+
+  test('we send what Python writes as a dict', async () => {
+    const run = async (kind: string): Promise<unknown> => {
+      const { dict } = await ask({ dict: kind });
+      return (await app.signature(dict).send()).result(SOON);
+    };
+    expect(await run('chain')).toBe(113);
+    expect(await run('group')).toEqual([2, 4]);
+    expect(await run('chord')).toBe(6);
   });
 });
