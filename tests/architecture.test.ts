@@ -61,7 +61,7 @@ const OWNED: Readonly<Record<string, string>> = {
 };
 
 /** What code without I/O, clock and chance must not mention. */
-const PURE = ['wire/', 'canvas/'];
+const PURE = ['wire/', 'canvas/', 'beat/schedules/'];
 const IMPURE =
   /\bDate\.now\(|\bnew Date\(\)|\bMath\.random\(|\brandomUUID\b|\bperformance\.now\(|\bsetTimeout\(|\bsetInterval\(|\bprocess\.(?!env\b)|\bfetch\(/;
 const PURE_MODULES = /^node:(zlib|buffer|util|crypto)$/;
@@ -225,7 +225,7 @@ describe('the libraries', () => {
     expect(eager).toEqual([]);
   });
 
-  test('wire and canvas do no I/O, read no clock and draw no random numbers', () => {
+  test('wire, canvas and schedules do no I/O, read no clock and draw no random numbers', () => {
     const wrong = sources
       .map((file) => file.replace(/^src\//, ''))
       .filter((file) => PURE.some((folder) => file.startsWith(folder)))

@@ -15,6 +15,8 @@ export const ERROR_CODES = {
   E_HEALTH: 'The health server cannot listen on its address, or the heartbeat file cannot be written.',
   E_WORKER_UNREACHABLE: 'No worker answers: at this health address, or to this request.',
   E_TASK_NAME_TAKEN: 'Two tasks were defined under one name.',
+  E_SCHEDULE: 'A schedule cannot be read: its crontab, its time zone, or what was imported from Celery.',
+  E_SCHEDULE_NEVER: 'A schedule names a time that never comes.',
   // arguments and serialisation
   E_ARGUMENTS: 'The arguments do not fit the task.',
   E_NOT_SERIALISABLE: 'A value cannot travel over the wire; the message names its path.',

@@ -14,7 +14,7 @@ export class LovageError extends Error {
   }
 }
 
-/** Wrong options, URLs or app files. Codes `E_CONFIG_*`, `E_DRIVER_MISSING`, `E_APP_FILE`, `E_TASK_NAME_TAKEN`. */
+/** Wrong options, URLs or app files. Codes `E_CONFIG_*`, `E_DRIVER_MISSING`, `E_APP_FILE`, `E_TASK_NAME_TAKEN`, `E_SCHEDULE*`. */
 export class ConfigError extends LovageError {}
 
 /** Arguments or values that cannot travel. Codes `E_ARGUMENTS`, `E_NOT_SERIALISABLE`, `E_MESSAGE_TOO_LARGE`. */
