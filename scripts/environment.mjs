@@ -4,7 +4,7 @@
  * It only looks; `setup-servers.mjs` and `setup-nodes.mjs` install. Tests that start Python or another Node import it too.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -39,6 +39,27 @@ export function findProgram(name) {
   return FOLDERS.map((folder) => join(folder, name)).find((path) => existsSync(path)) ?? null;
 }
 
+/** Distributions keep the servers of several PostgreSQL versions side by side, out of everybody's PATH. */
+const POSTGRES_FOLDERS = ['/usr/lib/postgresql', '/opt/homebrew/opt', '/usr/local/opt'];
+
+/**
+ * The full path of a program of the newest PostgreSQL server that is installed, or null.
+ * @param {'postgres' | 'initdb'} name
+ */
+export function findPostgres(name) {
+  for (const folder of POSTGRES_FOLDERS) {
+    if (!existsSync(folder)) continue;
+    const versions = readdirSync(folder).flatMap((entry) => {
+      const version = /^(?:postgresql@)?(\d+)$/.exec(entry)?.[1];
+      return version ? [{ version: Number(version), path: join(folder, entry, 'bin', name) }] : [];
+    });
+    versions.sort((a, b) => b.version - a.version);
+    const found = versions.find(({ path }) => existsSync(path));
+    if (found) return found.path;
+  }
+  return findProgram(name);
+}
+
 /**
  * A Node binary of that line: the one that runs this, one brought by `setup-nodes.mjs`, or null.
  * @param {string} line for example `'22'`
@@ -71,12 +92,13 @@ export function celeryVenvIsCurrent() {
   return existsSync(stamp) && readFileSync(stamp, 'utf8') === CELERY_PACKAGES.join('\n') && existsSync(CELERIES[1]?.python ?? '');
 }
 
-/** @typedef {'redis' | 'rabbitmq' | 'supervisord' | 'celery-system' | 'celery-5.6'} Need */
+/** @typedef {'redis' | 'rabbitmq' | 'postgres' | 'supervisord' | 'celery-system' | 'celery-5.6'} Need */
 
 /** @type {Record<Need, () => string | null>} */
 const PROBES = {
   redis: () => (findProgram('redis-server') ? null : 'redis-server is not installed'),
   rabbitmq: () => (findProgram('rabbitmq-server') ? null : 'rabbitmq-server is not installed'),
+  postgres: () => (findPostgres('postgres') && findPostgres('initdb') ? null : 'the server of postgresql is not installed'),
   supervisord: () => (findProgram('supervisord') ? null : 'supervisord is not installed'),
   'celery-system': () => {
     const fault = missingModules(SYSTEM_PYTHON, ['celery', 'redis', 'dateutil', 'tzlocal']);

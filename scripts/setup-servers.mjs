@@ -1,6 +1,7 @@
 // @ts-check
 /**
- * `npm run setup:servers`: installs what the whole test suite needs and this machine lacks: Redis, RabbitMQ, supervisord and Celery.
+ * `npm run setup:servers`: installs what the whole test suite needs and this machine lacks: Redis, RabbitMQ, PostgreSQL, supervisord
+ * and Celery.
  * On Debian and Ubuntu, as root, by apt, without starting any service; elsewhere it says what to install.
  * Quick when all is there; `--check` only prints what is missing.
  */
@@ -12,6 +13,7 @@ import { CELERY_PACKAGES, CELERY_VENV, celeryVenvIsCurrent, findProgram, missing
 const APT_PACKAGES = [
   'redis-server',
   'rabbitmq-server',
+  'postgresql',
   'supervisor',
   'python3-celery',
   'python3-redis',
@@ -85,11 +87,11 @@ function main() {
   const missing = missingNeeds();
   if (process.argv.includes('--check')) {
     for (const [need, why] of missing) console.log(`${need}: ${why}`);
-    if (missing.size === 0) console.log('Redis, RabbitMQ, supervisord and both Celery versions are here.');
+    if (missing.size === 0) console.log('Redis, RabbitMQ, PostgreSQL, supervisord and both Celery versions are here.');
     return missing.size === 0;
   }
   if (missing.size === 0) {
-    console.log('Redis, RabbitMQ, supervisord and both Celery versions are here.');
+    console.log('Redis, RabbitMQ, PostgreSQL, supervisord and both Celery versions are here.');
     return true;
   }
   if (findProgram('apt-get') && findProgram('dpkg-query')) {
@@ -99,9 +101,11 @@ function main() {
       return false;
     }
     if (packages.length > 0) installPackages(packages);
-  } else if (['redis', 'rabbitmq', 'supervisord', 'celery-system'].some((need) => missing.has(/** @type {any} */ (need)))) {
+  } else if (
+    ['redis', 'rabbitmq', 'postgres', 'supervisord', 'celery-system'].some((need) => missing.has(/** @type {any} */ (need)))
+  ) {
     console.error(
-      `This is no Debian or Ubuntu. Install by hand (macOS: brew install redis rabbitmq supervisor): ${[...missing.values()].join('; ')}`,
+      `This is no Debian or Ubuntu. Install by hand (macOS: brew install redis rabbitmq postgresql@17 supervisor): ${[...missing.values()].join('; ')}`,
     );
     console.error('compose.yaml starts the servers in containers for your own experiments; the tests start private ones.');
     return false;

@@ -27,7 +27,7 @@ export const SUITES = [
   { name: 'conformance', folders: ['tests/conformance/'], limitMinutes: 8, otherNodes: true, required: true },
   {
     name: 'drivers',
-    folders: ['tests/file/', 'tests/redis/', 'tests/rabbitmq/'],
+    folders: ['tests/file/', 'tests/redis/', 'tests/rabbitmq/', 'tests/postgres/'],
     limitMinutes: 10,
     otherNodes: false,
     required: true,
@@ -43,7 +43,7 @@ export const SUITES = [
 ];
 
 /**
- * What a test file needs of the machine, told by its path: `redis`, `rabbitmq`, `supervisord` or `interop` as a word in it.
+ * What a test file needs of the machine, told by its path: `redis`, `rabbitmq`, `postgres`, `supervisord` or `interop` as a word in it.
  * @param {string} file
  * @returns {readonly Need[]}
  */
@@ -55,6 +55,7 @@ export function needsOf(file) {
     ...(words.has('redis') ? /** @type {const} */ (['redis']) : []),
     ...(words.has('supervisord') ? /** @type {const} */ (['supervisord']) : []),
     ...(words.has('rabbitmq') ? /** @type {const} */ (['rabbitmq']) : []),
+    ...(words.has('postgres') ? /** @type {const} */ (['postgres']) : []),
   ];
 }
 

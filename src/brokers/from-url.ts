@@ -36,6 +36,12 @@ async function openDriver(options: BrokerOptions): Promise<Broker> {
     case 'amqp':
     case 'amqps':
       return (await import('./rabbitmq/index.js')).openRabbitmqBroker(options);
+    case 'postgresql':
+    case 'postgres':
+      throw new ConfigError(
+        'E_CONFIG_URL',
+        'postgresql: is no broker here, only a result store: a database that workers poll for tasks is one that melts under them. Use file:PATH, redis:// or amqp:// as the broker and give this URL as results (--results, LOVAGE_RESULT_URL)',
+      );
     default:
       throw new ConfigError(
         'E_CONFIG_URL',

@@ -23,12 +23,15 @@ export async function openResultStore(options: ResultStoreOptions): Promise<Resu
     case 'redis+cluster':
     case 'rediss+cluster':
       return (await import('./redis/index.js')).openRedisResults(options);
+    case 'postgresql':
+    case 'postgres':
+      return (await import('./postgres/index.js')).openPostgresResults(options);
     case 'rpc':
       return (await import('./rpc/index.js')).openRpcResults({ ...options, url: options.url.slice('rpc:'.length) });
     default:
       throw new ConfigError(
         'E_CONFIG_URL',
-        `result store URL ${JSON.stringify(options.url)} has ${scheme ? `the unknown scheme '${scheme}'` : 'no scheme'}: use memory:, file:PATH, redis://, rediss://, sentinel://, redis+cluster:// or rpc: (with an amqp broker)`,
+        `result store URL ${JSON.stringify(options.url)} has ${scheme ? `the unknown scheme '${scheme}'` : 'no scheme'}: use memory:, file:PATH, redis://, rediss://, sentinel://, redis+cluster://, postgresql:// or rpc: (with an amqp broker)`,
       );
   }
 }
