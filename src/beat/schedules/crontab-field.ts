@@ -92,6 +92,7 @@ function partValues(part: string, kind: FieldKind, what: string): number[] {
  */
 export function parseField(field: CronField, kind: FieldKind, what: string): number[] {
   let values: number[];
+  if (field === '*') return span(kind.min, kind.max, kind);
   if (typeof field === 'string') {
     if (field.length > LONGEST_FIELD) return refuse(kind, what, `is longer than ${LONGEST_FIELD} characters`);
     values = field.split(',').flatMap((part) => partValues(part.trim(), kind, what));

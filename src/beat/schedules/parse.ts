@@ -29,12 +29,11 @@ const KINDS = ['cron', 'every', 'solar', 'at'] as const;
 const TIMING = ['jitter', 'start', 'end'] as const;
 /** Keys that one kind alone understands. */
 const OWN: Readonly<Record<string, (typeof KINDS)[number]>> = { timezone: 'cron', dst: 'cron', anchor: 'every' };
-const KEYS: ReadonlySet<string> = new Set([
-  ...KINDS,
-  ...TIMING,
-  ...Object.keys(OWN),
-  ...['expires', 'priority', 'queue', 'headers', 'catchUp', 'overlap'],
-]);
+const TIMING_KEYS: ReadonlySet<string> = new Set([...KINDS, ...TIMING, ...Object.keys(OWN)]);
+const DST_KEYS: ReadonlySet<string> = new Set<keyof DstPolicy>(['skipped', 'repeated']);
+const SOLAR_KEYS: ReadonlySet<string> = new Set<keyof SolarOptions>(['event', 'lat', 'lon']);
+const CATCH_UP_KEYS: ReadonlySet<string> = new Set<keyof CatchUpOptions>(['slots', 'max', 'within']);
+const KEYS: ReadonlySet<string> = new Set([...TIMING_KEYS, ...['expires', 'priority', 'queue', 'headers', 'catchUp', 'overlap']]);
 /** Shorter intervals are a loop inside one task, not a schedule. */
 const SHORTEST_INTERVAL_MS = 100;
 const LONGEST_JITTER_MS = 86_400_000;
@@ -73,7 +72,7 @@ function degrees(value: unknown, most: number, name: string): number {
 
 function parseSolar(given: unknown, what: string): SolarOptions {
   checkObject(given, what);
-  checkKeys(given, new Set(['event', 'lat', 'lon']), what);
+  checkKeys(given, SOLAR_KEYS, what);
   const { event, lat, lon } = given as Given;
   const solar = {
     event: choice(event, SOLAR_EVENTS, `${what}.event`),
@@ -94,7 +93,7 @@ function parseCron(
   const fields = parseCrontab(given['cron'] as string, `${what}: cron`);
   const dst = given['dst'] ?? {};
   checkObject(dst, `${what}: dst`);
-  checkKeys(dst, new Set<keyof DstPolicy>(['skipped', 'repeated']), `${what}: dst`);
+  checkKeys(dst, DST_KEYS, `${what}: dst`);
   const { skipped, repeated } = dst as DstPolicy;
   const runsOn = isEveryHour(fields);
   return {
@@ -148,7 +147,7 @@ function parseTiming(given: Given, what: string): Schedule {
  */
 export function parseSchedule(options: TimingOptions, what = 'schedule'): Schedule {
   checkObject(options, what);
-  checkKeys(options, new Set([...KINDS, ...TIMING, ...Object.keys(OWN)]), what);
+  checkKeys(options, TIMING_KEYS, what);
   return checkedTiming(options as unknown as Given, what);
 }
 
@@ -166,7 +165,7 @@ function checkedTiming(given: Given, what: string): Schedule {
 function parseCatchUp(given: unknown, what: string): CatchUp {
   const options: unknown = given === undefined ? { slots: 'last' } : typeof given === 'string' ? { slots: given } : given;
   checkObject(options, what);
-  checkKeys(options, new Set<keyof CatchUpOptions>(['slots', 'max', 'within']), what);
+  checkKeys(options, CATCH_UP_KEYS, what);
   const { slots, max = DEFAULT_CATCH_UP_SLOTS, within } = options as CatchUpOptions;
   if (!Number.isInteger(max) || max < 1 || max > MOST_SLOTS)
     throw new ConfigError('E_CONFIG_RANGE', `${what}.max is ${String(max)}: it must be a whole number from 1 to ${MOST_SLOTS}`);
