@@ -98,7 +98,8 @@ function cron(fields: string | CronFieldOptions, { timezone = 'UTC' }: CeleryImp
 function timingOfText(text: string, relative: boolean, options: CeleryImportOptions): Timing {
   const every = /^<freq: (\d+(?:\.\d+)?) (second|minute|hour|day)s?>$/.exec(text);
   if (every) {
-    const seconds = Number(every[1]) * (SECONDS[`${every[2]}s`] as number);
+    // Two decimals at most are printed.
+    const seconds = Math.round(Number(every[1]) * (SECONDS[`${every[2]}s`] as number) * 100) / 100;
     return interval(seconds, relative, `${text} is rounded by Celery: check that the interval is ${seconds} seconds`);
   }
   const sun = /^<solar: (\w+) at latitude (-?[\d.]+), longitude: (-?[\d.]+)>$/.exec(text);
