@@ -1,6 +1,6 @@
 /** Tasks side by side, and one that gets all their results: groups and chords. Run it: npx tsx examples/chords.ts */
 import { setTimeout as wait } from 'node:timers/promises';
-import { chain, chord, createApp, group, NonRetryableError } from 'lovage';
+import { chain, chord, createApp, group, NonRetryableError, type Outcome } from 'lovage';
 
 const app = createApp({ name: 'library', broker: 'memory:' });
 
@@ -14,6 +14,9 @@ const title = app.fn('title', (text: string) => text.split(':')[0] ?? '');
 const sum = app.fn('sum', (numbers: number[]) => numbers.reduce((total, each) => total + each, 0));
 const card = app.fn('card', ([name, count]: readonly [string, number]) => `${name} has ${count} words`);
 const show = app.fn('show', (all: unknown[]) => JSON.stringify(all));
+const report = app.fn('report', (outcomes: readonly Outcome<number>[]) =>
+  outcomes.map((each) => (each.status === 'fulfilled' ? each.value : each.reason.message)),
+);
 const told = { failed: (_text: string) => {} };
 const alarm = app.fn('alarm', (failedId: string) => told.failed(failedId));
 
@@ -42,6 +45,9 @@ const handle = await broken.send();
 await handle.result(SOON).catch((error) => console.log(error.type, 'an empty page:', error.message.includes('an empty page')));
 console.log('alarm:', await alarmed);
 
+const all = chord(group(words.si('good'), words.si('')), report.s(), { settle: 'all' });
+console.log('settled:', await (await all.send()).result(SOON));
+
 await worker.close();
 await app.close();
 
@@ -55,4 +61,5 @@ lovage has 5 words
 nested: [[2,3],1]
 ChordError an empty page: true
 alarm: sum-1
+settled: [ 1, 'an empty page' ]
 */

@@ -24,6 +24,7 @@ export type {
   Behind,
   By,
   ChainOf,
+  ChordOptions,
   Follower,
   GroupOf,
   HandleOfAny,
@@ -53,6 +54,7 @@ export type {
 export type { ArgumentsAreNotWireSafe, IsWireSafe, ResultIsNotWireSafe, WireScalar, WireValue } from './app/wire-safe.js';
 export type { Worker, WorkerOptions, WorkerStats } from './app/worker-types.js';
 export type { QueueArguments, QueueExchangeType, QueueType } from './brokers/queue-table.js';
+export type { Outcome, Outcomes, PartFailure } from './canvas/outcomes.js';
 export type { ByteSize } from './core/byte-size.js';
 export type { Duration } from './core/duration.js';
 export type { ErrorCode } from './core/error-codes.js';

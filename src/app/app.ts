@@ -107,7 +107,11 @@ export class App {
         canvasFacts: () => canvasFactsOf(this.config, this.registry),
         nowMs: () => this.#clock.nowMs(),
         openChords: (chords) => this.#gateway().openChords(chords),
-        handles: (node) => handlesOf(node, { gateway: this.#gateway, handle: (id) => this.handle(id) }),
+        handles: (node, unkept) => {
+          const ignored = new Set(unkept);
+          const handle = (id: string): TaskHandle<unknown> => new ResultHandle(id, !ignored.has(id), this.#handleOwner);
+          return handlesOf(node, { gateway: this.#gateway, handle });
+        },
       },
       handle: (id, keepsResult, deduplicated, etaMs) => new ResultHandle(id, keepsResult, this.#handleOwner, deduplicated, etaMs),
     };

@@ -2,7 +2,7 @@
 import type { Broadcast, Broker, OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
 import { openBroker } from '../brokers/from-url.js';
 import { publishOnce } from '../brokers/send-once.js';
-import { chordsOf, type OpenChord } from '../results/chords.js';
+import { chordsOf, giveUp, type HopelessPart, type OpenChord } from '../results/chords.js';
 import { openResultStore } from '../results/from-url.js';
 import type { ResultStore, ResultWrite } from '../results/result-store.js';
 import type { WireMessage } from '../wire/message.js';
@@ -72,8 +72,8 @@ export class ClientGateway implements Gateway {
     await chordsOf(await this.#results.get()).open(chords);
   }
 
-  async hastenChords(groupIds: readonly string[]): Promise<void> {
-    await (await this.#results.get()).chords?.hasten(groupIds, Date.now());
+  async giveUpParts(parts: readonly HopelessPart[], resultTtlMs: number | null): Promise<void> {
+    await giveUp(await this.#results.get(), parts, resultTtlMs, Date.now());
   }
 
   async withdraw(ids: readonly string[]): Promise<ReadonlyMap<string, WireMessage>> {

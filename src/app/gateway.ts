@@ -3,7 +3,7 @@
  * inside an executor it is the message port to the engine, because executors hold no connection.
  */
 import type { Broadcast, Broker, OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
-import type { OpenChord } from '../results/chords.js';
+import type { HopelessPart, OpenChord } from '../results/chords.js';
 import type { ResultWrite } from '../results/result-store.js';
 import type { WireMessage } from '../wire/message.js';
 import type { ControlAnswers } from './control-types.js';
@@ -31,8 +31,8 @@ export interface Gateway {
   storeResults(writes: readonly ResultWrite[]): Promise<void>;
   /** Before the parts of chords are sent. Rejects with `E_CHORD_NEEDS_STORE` where nobody could count them. */
   openChords(chords: readonly OpenChord[]): Promise<void>;
-  /** These chords cannot be complete any more: a worker ends them. */
-  hastenChords(groupIds: readonly string[]): Promise<void>;
+  /** These parts of chords will never run: a worker ends the chords. */
+  giveUpParts(parts: readonly HopelessPart[], resultTtlMs: number | null): Promise<void>;
   /** Takes waiting messages of these tasks away, where the broker can; what it took, by task id. */
   withdraw(ids: readonly string[]): Promise<ReadonlyMap<string, WireMessage>>;
   /** Notes for so long that these tasks must not run; `false` each where there is no place for that. */

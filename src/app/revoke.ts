@@ -4,15 +4,18 @@
  * the gateway's, so it works inside tasks too. Next stop: `brokers/revocations.ts`.
  */
 import { KEPT_AFTER_ETA_MS, LEAST_KEPT_MS, REVOKE_STEP } from '../brokers/revocations.js';
-import { chordsWaitingFor, idsBehind } from '../canvas/after.js';
+import { idsBehind, partsIn } from '../canvas/after.js';
+import { takesOutcomes } from '../canvas/outcomes.js';
 import { ConfigError } from '../core/errors.js';
 import { LONGEST_NAME } from '../core/timed-set.js';
+import type { HopelessPart } from '../results/chords.js';
 import type { ResultWrite } from '../results/result-store.js';
 import { encodeControlRequest } from '../wire/control-message.js';
 import { pythonError } from '../wire/exception-info.js';
 import type { WireMessage } from '../wire/message.js';
 import { EPOCH_HEADER } from '../wire/own-headers.js';
 import { decodeResultMeta, encodeResultMeta } from '../wire/result-meta.js';
+import { encodeJson } from '../wire/serializers/json.js';
 import { checkKeys, checkObject } from './config-schema.js';
 import type { Gateway } from './gateway.js';
 
@@ -65,6 +68,7 @@ export interface RevokeFacts {
   readonly keepsResults: boolean;
 }
 
+const REVOKED = pythonError('TaskRevokedError', ['revoked'], 'celery.exceptions');
 const OPTION_KEYS: ReadonlySet<string> = new Set(['terminate', 'signal']);
 const IDS_OPTION_KEYS: ReadonlySet<string> = new Set([...OPTION_KEYS, 'eta']);
 /** States over which a revoke may write: the others are final, or the task runs and will say itself how it ended. */
@@ -131,8 +135,17 @@ async function revokeStep(
     idsBehind(message).map((id) => revokedResult(id, { ...message, headers: {} }, resultTtlMs, nowMs(), id)),
   );
   if (behind.length > 0) await gateway.storeResults(behind);
-  const chords = [...withdrawn.values()].flatMap(chordsWaitingFor);
-  if (chords.length > 0) await gateway.hastenChords(chords);
+  const parts = [...withdrawn.values()]
+    .flatMap(partsIn)
+    .map(
+      ({ body, ...part }): HopelessPart => ({
+        ...part,
+        resultJson: REVOKED,
+        body: encodeJson(body),
+        settlesAll: takesOutcomes(body),
+      }),
+    );
+  if (parts.length > 0) await gateway.giveUpParts(parts, resultTtlMs);
   if (!keepsResults) return;
   const metas = await gateway.getResults(ids);
   const writes = ids.flatMap((id, index): ResultWrite[] => {
@@ -159,7 +172,7 @@ function revokedResult(
   const epoch = headers[EPOCH_HEADER];
   const meta = encodeResultMeta({
     status: 'REVOKED',
-    resultJson: pythonError('TaskRevokedError', ['revoked'], 'celery.exceptions'),
+    resultJson: REVOKED,
     traceback: null,
     children: null,
     dateDone: nowMs,

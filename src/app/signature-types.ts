@@ -16,6 +16,12 @@ export type SignatureOptions = Omit<CallOptions, 'timeout' | 'signal' | 'dedupe'
 /** Options of `signature.send()`. */
 export type SendOptions = Pick<CallOptions, 'timeout' | 'signal'>;
 
+/** Options of `chord()`. */
+export interface ChordOptions {
+  /** The body runs when all parts have ended, whatever they came to, and gets their outcomes. */
+  readonly settle: 'all';
+}
+
 /** What may stand behind something that gives `R`: a signature that takes it, or one that takes nothing more. */
 export type Follower<R> = Signature<[previous: R], unknown, string, unknown> | Signature<[], unknown, string, unknown>;
 

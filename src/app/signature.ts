@@ -3,7 +3,8 @@
  * `canvas/`; how it gets out is `publish.ts`.
  */
 import { randomUUID } from 'node:crypto';
-import { freeze, resultsOf } from '../canvas/freeze.js';
+import { freeze, resultsOf, unkeptIn } from '../canvas/freeze.js';
+import { type Outcomes, settlingAll } from '../canvas/outcomes.js';
 import { type CanvasMessage, outgoingOf } from '../canvas/outgoing.js';
 import { emptyPlan, start } from '../canvas/plan.js';
 import { type CanvasFacts, canvasSettings } from '../canvas/routes.js';
@@ -23,6 +24,7 @@ import { callOnWire, carriedOptions, overFirst, withOptions } from './signature-
 import type {
   AnySignature,
   ChainOf,
+  ChordOptions,
   GroupOf,
   Joined,
   Joint,
@@ -42,10 +44,11 @@ export interface SignatureHost {
   nowMs(): number;
   readonly resultTtlMs: number | null;
   openChords(chords: readonly OpenChord[]): Promise<void>;
-  /** Of what was sent, or of a group of it. */
-  handles(node: ResultChild): unknown;
+  /** Of what was sent, or of a group of it. `unkept`: whose results nobody keeps. */
+  handles(node: ResultChild, unkept: readonly string[]): unknown;
 }
 
+const CHORD_KEYS: ReadonlySet<string> = new Set(['settle']);
 const SEND_KEYS: ReadonlySet<string> = new Set(['timeout', 'signal']);
 
 /** Arguments that can be checked before they are sent; what it returns is only awaited. */
@@ -79,9 +82,10 @@ export class CanvasSignature {
     );
   }
 
-  static chord(header: CanvasSignature, body: CanvasSignature): CanvasSignature {
+  static chord(header: CanvasSignature, body: CanvasSignature, settle: 'all' | undefined): CanvasSignature {
     const checks = [...header.#checks, ...body.#checks];
-    return new CanvasSignature(header.#host, body.name, makeChord(header.#wire, body.#wire), checks, header.#isOpen);
+    const wire = makeChord(header.#wire, body.#wire);
+    return new CanvasSignature(header.#host, body.name, settle ? settlingAll(wire) : wire, checks, header.#isOpen);
   }
 
   /** From Celery's dict form, or another signature. @throws WireError `E_DECODE`; ArgumentError `E_NOT_SERIALISABLE` */
@@ -166,7 +170,7 @@ export class CanvasSignature {
     );
     if (chords.length > 0) await this.#host.openChords(chords);
     await sendPlanned(publisher.outbox, messages, { timeoutMs, signal: options.signal });
-    return this.#host.handles(resultsOf(frozen));
+    return this.#host.handles(resultsOf(frozen), unkeptIn(frozen));
   }
 
   #changed(wire: WireSignature, checks: readonly Check[] = []): CanvasSignature {
@@ -238,8 +242,30 @@ export function chord<
 >(
   header: Signature<M, T, 'celery.group', unknown>,
   body: Signature<BM, R, N, H> & Joint<T, 'celery.group', BM, N>,
-): Signature<M, R, N, H> {
+): Signature<M, R, N, H>;
+/**
+ * The same, but that it goes on whatever its parts come to: the body gets an outcome for each, as `Promise.allSettled` gives them.
+ * @throws ConfigError `E_CONFIG_TYPE`, `E_CONFIG_UNKNOWN_KEY`, `E_CONFIG_RANGE`
+ */
+export function chord<
+  M extends readonly unknown[],
+  T extends readonly unknown[],
+  BM extends readonly unknown[],
+  R,
+  N extends string,
+  H,
+>(
+  header: Signature<M, T, 'celery.group', unknown>,
+  body: Signature<BM, R, N, H> & Joint<Outcomes<T>, 'celery.group', BM, N>,
+  options: ChordOptions,
+): Signature<M, R, N, H>;
+export function chord(header: { readonly name: string }, body: unknown, options: Partial<ChordOptions> = {}): never {
   for (const part of [header, body]) checkSignature(part, 'chord()');
   if (header.name !== 'celery.group') throw new ConfigError('E_CONFIG_TYPE', 'chord() takes a group as its header');
-  return CanvasSignature.chord(header as never, body as never) as never;
+  checkObject(options, 'chord()');
+  checkKeys(options, CHORD_KEYS, 'chord()');
+  const { settle } = options;
+  if (settle !== undefined && settle !== 'all')
+    throw new ConfigError('E_CONFIG_RANGE', `chord(): settle is ${JSON.stringify(settle)}, and 'all' is the only choice`);
+  return CanvasSignature.chord(header as never, body as never, settle) as never;
 }

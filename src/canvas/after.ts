@@ -121,22 +121,35 @@ export function unreachable(signatures: unknown): Unreachable {
   return { ids, parts };
 }
 
-/** The errbacks of what a canvas begins with; for a body that will never begin. */
-export function firstErrbacks(signature: WireSignature): WireSignature[] {
+/** Errbacks, and the task that they are told of. */
+export interface ErrbacksOf {
+  readonly failedId: string;
+  readonly errbacks: readonly WireSignature[];
+}
+
+/**
+ * The errbacks of what a canvas begins with; for a body that will never begin. Of a group those of all members, each told of its own
+ * member; what was given to the group, and so hangs on each, is told once.
+ */
+export function firstErrbacks(signature: WireSignature, failedId: string): ErrbacksOf[] {
   switch (kindOf(signature)) {
     case 'chain': {
       const [first] = tasksOf(signature);
-      return first === undefined ? [] : firstErrbacks(first);
+      return first === undefined ? [] : firstErrbacks(first, failedId);
     }
     case 'group': {
-      // one group, one failure: the errbacks of all its members are the same where they were given to the group
-      const [first] = tasksOf(signature);
-      return first === undefined ? [] : firstErrbacks(first);
+      const told = new Set<string>();
+      return tasksOf(signature).flatMap((member) =>
+        firstErrbacks(member, finalIdOf(member)).map(({ failedId: own, errbacks }) => ({
+          failedId: own,
+          errbacks: errbacks.filter((errback) => told.size < told.add(JSON.stringify(errback)).size),
+        })),
+      );
     }
     case 'chord':
-      return firstErrbacks(partsOf(signature).body);
+      return firstErrbacks(partsOf(signature).body, failedId);
     default:
-      return parseSignatures(signature.options.link_error, 'link_error');
+      return [{ failedId, errbacks: parseSignatures(signature.options.link_error, 'link_error') }];
   }
 }
 
@@ -177,19 +190,19 @@ export function mayHaveCanvas({ body, headers, contentType }: WireMessage): bool
 /** Ids of what will never run if this task does not; none for a body that cannot be read. */
 export const idsBehind = (message: WireMessage): readonly string[] => behind(message).ids;
 
-/** Ids of the groups of chords that wait for this task, or for the end of its chain. */
-export function chordsWaitingFor(message: WireMessage): readonly string[] {
-  const { parts, own } = behind(message);
-  return [...(own === null ? [] : [own]), ...parts.map(({ groupId }) => groupId)];
-}
+/** The parts of chords that this task is, or that stand at the end of its chain. */
+export const partsIn = (message: WireMessage): readonly ChordPart[] => behind(message).parts;
 
-function behind(message: WireMessage): Unreachable & { readonly own: string | null } {
-  const nothing = { ids: [], parts: [], own: null };
+function behind(message: WireMessage): Unreachable {
+  const nothing = { ids: [], parts: [] };
   if (!mayHaveCanvas(message)) return nothing;
   try {
     const { embed } = decodeTaskBody(message);
-    const { group } = message.headers;
-    return { ...unreachable(embed.chain), own: embed.chord !== null && typeof group === 'string' ? group : null };
+    const { id, group, group_index: index } = message.headers;
+    const { ids, parts } = unreachable(embed.chain);
+    const [groupId, groupIndex] = [typeof group === 'string' ? group : null, typeof index === 'number' ? index : null];
+    const own = ownPart(embed, { id: String(id), groupId, groupIndex });
+    return { ids, parts: own === null ? parts : [own, ...parts] };
   } catch {
     return nothing;
   }

@@ -7,6 +7,7 @@
  */
 import type { ResultChild } from '../wire/result-meta.js';
 import { makeSignature, parseSignatures, type SignatureOptions, type WireSignature } from '../wire/signature.js';
+import { isSettlingAll, settlingAll } from './outcomes.js';
 import { chunksAsGroup, kindOf, makeChain, makeChord, makeGroup, partsOf, tasksOf, unfolded, withTasks } from './shapes.js';
 
 export interface FreezeContext {
@@ -50,7 +51,8 @@ function frozenParts(signature: WireSignature, context: FreezeContext): WireSign
   const group = kindOf(header) === 'group' || kindOf(header) === 'chunks' ? header : makeGroup([header]);
   const named = group.options.task_id === undefined && task_id !== undefined ? withOptions(group, { task_id }) : group;
   const chord = makeChord(freeze(named, context), freeze(body, context));
-  return { ...chord, args: signature.args, immutable: signature.immutable };
+  const made = { ...chord, args: signature.args, immutable: signature.immutable };
+  return isSettlingAll(signature) ? settlingAll(made) : made;
 }
 
 function frozenChain(signature: WireSignature, context: FreezeContext): WireSignature {
@@ -163,6 +165,22 @@ const withOptions = (signature: WireSignature, options: SignatureOptions): WireS
 function idsFor(options: SignatureOptions, { newId, replyTo }: FreezeContext): SignatureOptions {
   const task_id = options.task_id ?? newId();
   return replyTo === null || options.reply_to !== undefined ? { task_id } : { task_id, reply_to: replyTo };
+}
+
+/** Whose results nobody keeps, of those that `resultsOf` gives. */
+export function unkeptIn(signature: WireSignature): readonly string[] {
+  switch (kindOf(signature)) {
+    case 'chain': {
+      const last = tasksOf(signature).at(-1);
+      return last === undefined ? [] : unkeptIn(last);
+    }
+    case 'chord':
+      return unkeptIn(partsOf(signature).body);
+    case 'group':
+      return tasksOf(signature).flatMap(unkeptIn);
+    default:
+      return signature.options.ignore_result === true ? [signature.options.task_id ?? ''] : [];
+  }
 }
 
 /** The results of a frozen canvas: one id, or a group with those of its members. */

@@ -5,6 +5,7 @@
  */
 import { mergeSignature, type WireSignature } from '../wire/signature.js';
 import { attach, chainOfFrozen, type FreezeContext, freeze, type Tail } from './freeze.js';
+import { isSettlingAll, takingOutcomes, withoutMark } from './outcomes.js';
 import { kindOf, partsOf, tasksOf } from './shapes.js';
 
 /** A task to send. Its options hold id, group, chord, callbacks and the rest. */
@@ -54,7 +55,7 @@ export function start(signature: WireSignature, options: StartOptions, context: 
     case 'chord': {
       const { header, body } = partsOf(signature);
       const whole = isLast ? body : chainOfFrozen([body, ...rest.toReversed()], context);
-      startChord(header, whole, [...args, ...header.args], context, plan);
+      startChord(header, isSettlingAll(signature) ? takingOutcomes(whole) : whole, [...args, ...header.args], context, plan);
       return;
     }
     default:
@@ -71,7 +72,7 @@ function startChord(
 ): void {
   const size = tasksOf(header).length;
   if (size === 0) {
-    start(body, { args: [[]], rest: null }, context, plan);
+    start(withoutMark(body), { args: [[]], rest: null }, context, plan);
     return;
   }
   plan.chords.push({ groupId: header.options.task_id as string, size, body });
@@ -93,7 +94,7 @@ function startMembers(
 /** What a chord's body sends first, once the results of its header are known. */
 export function startBody(body: WireSignature, results: readonly unknown[], context: FreezeContext): CanvasPlan {
   const plan = emptyPlan();
-  start(freeze(withoutHeaderGroup(body), context), { args: [results], rest: null }, context, plan);
+  start(freeze(withoutMark(withoutHeaderGroup(body)), context), { args: [results], rest: null }, context, plan);
   return plan;
 }
 

@@ -31,21 +31,37 @@ export interface PartEnd {
   /** Result or exception as JSON text. */
   readonly resultJson: string;
   readonly ttlMs: number;
+  /** Though it did not succeed it does not end the chord, which goes on when all parts have reported. */
+  readonly settlesAll?: boolean;
 }
 
+/** How a part ended. */
+export type KeptEnd = Pick<PartEnd, 'taskId' | 'state' | 'resultJson'>;
+
 /**
- * `open`: parts are missing, or the chord is closed or was never opened. `complete`: the results in order, as JSON texts. `failed`: a
- * part did not succeed; which one. Told to the part by which it failed, however often that reports, and to no other.
+ * `open`: parts are missing, or the chord is closed or was never opened (`isUnkept`: nobody keeps its deadline; see `adopt`). `complete`: the results in order, as JSON texts. `failed`: a
+ * part did not succeed; which one. Told to the part by which it failed, however often that reports, and to no other. `all`: how all parts
+ * ended, in order, once all have.
  */
 export type ChordVerdict =
-  | { readonly kind: 'open' }
+  | { readonly kind: 'open'; readonly isUnkept?: true }
   | { readonly kind: 'complete'; readonly results: readonly string[] }
-  | { readonly kind: 'failed'; readonly part: Pick<PartEnd, 'taskId' | 'state' | 'resultJson'> };
+  | { readonly kind: 'failed'; readonly part: KeptEnd; readonly all?: readonly KeptEnd[] };
 
 export interface OverdueChord {
   readonly groupId: string;
   readonly body: string;
 }
+
+/** How far a chord has come. */
+export interface ChordState {
+  readonly size: number;
+  /** In order. */
+  readonly ends: readonly (KeptEnd & Pick<PartEnd, 'index'>)[];
+}
+
+/** A chord that somebody else opened, and whose deadline nobody keeps. */
+export type Adoption = Omit<OpenChord, 'size'>;
 
 export interface ChordStore {
   /** Again, or after it was closed, it changes nothing. */
@@ -56,8 +72,41 @@ export interface ChordStore {
   close(groupIds: readonly string[]): Promise<void>;
   /** Open chords become overdue now: whoever found that they cannot be complete has no means to end them. */
   hasten(groupIds: readonly string[], nowMs: number): Promise<void>;
+  /** How far an open chord has come; `null` when it is not open. Absent: at its deadline a chord fails, also one that settles all. */
+  state?(groupId: string): Promise<ChordState | null>;
+  /** Gives open chords that Python's clients opened a body and a deadline; others stay as they are. Only where both languages count. */
+  adopt?(chords: readonly Adoption[]): Promise<void>;
   /** Open chords whose deadline was before this wall time, and when the next is due (`null`: none waits). */
   overdue(nowMs: number, most: number): Promise<{ readonly chords: readonly OverdueChord[]; readonly nextMs: number | null }>;
+}
+
+/** A part that will never run, and that no worker can report: its message was taken away. */
+export interface HopelessPart extends Pick<PartEnd, 'groupId' | 'index' | 'taskId' | 'resultJson'> {
+  /** Of its chord, as JSON text. */
+  readonly body: string;
+  readonly settlesAll: boolean;
+}
+
+/** Leaves the chords of these parts to the next look for overdue ones: whoever took the messages away cannot send bodies or errbacks. */
+export async function giveUp(
+  store: Pick<ResultStore, 'chords'>,
+  parts: readonly HopelessPart[],
+  resultTtlMs: number | null,
+  nowMs: number,
+): Promise<void> {
+  const { chords } = store;
+  if (!chords) return;
+  const opened = parts.map(({ groupId, body }) => opening({ groupId, body, size: 0 }, resultTtlMs, nowMs));
+  await chords.adopt?.(opened.map(({ size: _size, ...adoption }) => adoption));
+  const ttlMs = keptMs(resultTtlMs);
+  const settling = parts.filter(({ settlesAll }) => settlesAll);
+  const verdicts = await chords.report(settling.map((part) => ({ ...part, state: 'REVOKED', ttlMs })));
+  const complete = settling.filter((_, index) => verdicts[index]?.kind !== 'open');
+  const hopeless = [...complete, ...parts.filter(({ settlesAll }) => !settlesAll)];
+  await chords.hasten(
+    hopeless.map(({ groupId }) => groupId),
+    nowMs,
+  );
 }
 
 /** @throws ResultError `E_CHORD_NEEDS_STORE` */
@@ -70,9 +119,11 @@ export function chordsOf({ chords, capabilities, name }: ResultStore): ChordStor
 export const OPEN: ChordVerdict = Object.freeze({ kind: 'open' });
 
 /** The verdict on a chord of which all parts have reported. */
-export function verdictOf(parts: readonly Pick<PartEnd, 'taskId' | 'state' | 'resultJson'>[]): ChordVerdict {
+export function verdictOf(parts: readonly KeptEnd[]): ChordVerdict {
   const failed = parts.find(({ state }) => state !== 'SUCCESS');
-  return failed ? { kind: 'failed', part: failed } : { kind: 'complete', results: parts.map(({ resultJson }) => resultJson) };
+  return failed
+    ? { kind: 'failed', part: failed, all: parts }
+    : { kind: 'complete', results: parts.map(({ resultJson }) => resultJson) };
 }
 
 /** A workflow without a word for so long is over, where results are kept for ever. */

@@ -6,7 +6,7 @@ import type { Broadcast, OutgoingMessage, PublishOptions, PublishResult } from '
 import type { Clock } from '../core/clock.js';
 import { silentLogger } from '../core/logger.js';
 import { openEvents } from '../events/receiver.js';
-import type { OpenChord } from '../results/chords.js';
+import type { HopelessPart, OpenChord } from '../results/chords.js';
 import type { ResultWrite } from '../results/result-store.js';
 import type { WireMessage } from '../wire/message.js';
 import { decodeTaskBody } from '../wire/task-message.js';
@@ -76,14 +76,14 @@ export class ScriptedGateway implements Gateway {
   }
 
   readonly openedChords: OpenChord[] = [];
-  readonly hastenedChords: string[] = [];
+  readonly givenUp: HopelessPart[] = [];
 
   async openChords(chords: readonly OpenChord[]): Promise<void> {
     this.openedChords.push(...chords);
   }
 
-  async hastenChords(groupIds: readonly string[]): Promise<void> {
-    this.hastenedChords.push(...groupIds);
+  async giveUpParts(parts: readonly HopelessPart[]): Promise<void> {
+    this.givenUp.push(...parts);
   }
 
   async withdraw(ids: readonly string[]): Promise<ReadonlyMap<string, WireMessage>> {

@@ -1,7 +1,7 @@
 /** What an app sent during a test: a gateway that remembers, and messages in a form that people can compare. */
 import type { Gateway } from '../app/gateway.js';
 import type { Broadcast, Broker, OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
-import type { OpenChord } from '../results/chords.js';
+import type { HopelessPart, OpenChord } from '../results/chords.js';
 import type { ResultWrite } from '../results/result-store.js';
 import type { WireMessage } from '../wire/message.js';
 import { decodeTaskBody, userHeaders } from '../wire/task-message.js';
@@ -94,8 +94,8 @@ export class RecordingGateway implements Gateway {
   openChords(chords: readonly OpenChord[]): Promise<void> {
     return this.#inner.openChords(chords);
   }
-  hastenChords(groupIds: readonly string[]): Promise<void> {
-    return this.#inner.hastenChords(groupIds);
+  giveUpParts(parts: readonly HopelessPart[], resultTtlMs: number | null): Promise<void> {
+    return this.#inner.giveUpParts(parts, resultTtlMs);
   }
   withdraw(ids: readonly string[]): Promise<ReadonlyMap<string, WireMessage>> {
     return this.#inner.withdraw(ids);

@@ -13,3 +13,5 @@ export const EPOCH_HEADER = 'lovage_epoch';
 export const LOSSES_HEADER = 'lovage_losses';
 /** One of several that may have kept their executor from answering past a hard limit: it runs alone, which tells. */
 export const SUSPECT_HEADER = 'lovage_suspect';
+/** On the body of a chord with `settle: 'all'`: it takes outcomes, and `bare` results are to be wrapped (`canvas/outcomes.ts`). */
+export const OUTCOMES_HEADER = 'lovage_outcomes';

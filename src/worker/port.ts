@@ -8,7 +8,7 @@ import type { ControlQuestion } from '../app/gateway.js';
 import type { Broadcast, OutgoingMessage, PublishOptions } from '../brokers/broker.js';
 import type { QueueTable } from '../brokers/queue-table.js';
 import type { CanvasFacts } from '../canvas/routes.js';
-import type { OpenChord } from '../results/chords.js';
+import type { HopelessPart, OpenChord } from '../results/chords.js';
 import type { ResultWrite } from '../results/result-store.js';
 import type { WireMessage } from '../wire/message.js';
 import type { ResultChild } from '../wire/result-meta.js';
@@ -164,7 +164,7 @@ export type EngineCall =
   | { readonly method: 'forgetResults' | 'withdraw'; readonly ids: readonly string[] }
   | { readonly method: 'storeResults'; readonly writes: readonly ResultWrite[] }
   | { readonly method: 'openChords'; readonly chords: readonly OpenChord[] }
-  | { readonly method: 'hastenChords'; readonly groupIds: readonly string[] }
+  | { readonly method: 'giveUpParts'; readonly parts: readonly HopelessPart[]; readonly resultTtlMs: number | null }
   | { readonly method: 'recordRevoked'; readonly ids: readonly string[]; readonly ttlMs: number }
   /** A step of the task of this run. */
   | { readonly method: 'getStep'; readonly run: number; readonly name: string }

@@ -2,6 +2,7 @@
 import { startRedis } from '../support/redis-server.js';
 import { type CanvasBroker, chainSuite } from './chain-cases.js';
 import { chordSuite } from './chord-cases.js';
+import { settleAllSuite } from './settle-all-cases.js';
 
 async function redis(): Promise<CanvasBroker> {
   const server = await startRedis();
@@ -10,3 +11,4 @@ async function redis(): Promise<CanvasBroker> {
 
 chainSuite('redis', redis);
 chordSuite('redis', redis);
+settleAllSuite('redis', redis);

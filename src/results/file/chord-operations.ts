@@ -1,7 +1,15 @@
 /** Chords in the embedded file: one transaction notes the end of a part and tells the verdict. Rules: `results/chords.ts`. */
 import type { SqliteConnection } from '../../clients/sqlite/driver.js';
 import type { OperationContext } from '../../clients/sqlite/operations.js';
-import { type ChordVerdict, OPEN, type OpenChord, type OverdueChord, type PartEnd, verdictOf } from '../chords.js';
+import {
+  type ChordState,
+  type ChordVerdict,
+  OPEN,
+  type OpenChord,
+  type OverdueChord,
+  type PartEnd,
+  verdictOf,
+} from '../chords.js';
 
 /** The size of a chord that was closed. */
 const CLOSED = -1;
@@ -25,7 +33,7 @@ export function chordOperations(connection: SqliteConnection, { nowMs }: Operati
   const count = connection.prepare('UPDATE chords SET done = done + 1 WHERE group_id = ?');
   const noted = connection.prepare('SELECT state, result FROM chord_parts WHERE group_id = ? AND task_id = ?');
   const all = connection.prepare(
-    'SELECT task_id, state, result FROM chord_parts WHERE group_id = ? ORDER BY place IS NULL, place, task_id',
+    'SELECT task_id, place, state, result FROM chord_parts WHERE group_id = ? ORDER BY place IS NULL, place, task_id',
   );
   const closing = connection.prepare('UPDATE chords SET size = ?, deadline = NULL, body = NULL, done = 0 WHERE group_id = ?');
   const hastening = connection.prepare(
@@ -52,22 +60,25 @@ export function chordOperations(connection: SqliteConnection, { nowMs }: Operati
     return known === undefined || isExpired ? { size: null, done: 0, failed: null } : known;
   };
 
-  const report = ({ groupId, index, taskId, state, resultJson, ttlMs }: PartEnd): ChordVerdict => {
+  const endsOf = (groupId: string): ChordState['ends'] =>
+    all.all([groupId]).map(({ task_id, place, state, result }) => ({
+      ...{ taskId: String(task_id), index: place === null ? null : Number(place), state: String(state) },
+      resultJson: String(result),
+    }));
+
+  const report = ({ groupId, index, taskId, state, resultJson, ttlMs, settlesAll }: PartEnd): ChordVerdict => {
     const { size, done, failed } = rowOf(groupId, ttlMs);
     if (size === CLOSED) return OPEN;
     const isNew = addPart.get([groupId, taskId, index, state, resultJson]) !== undefined;
     if (isNew) count.run([groupId]);
     if (size === null || (failed !== null && failed !== taskId)) return OPEN;
     const own = isNew ? { state, result: resultJson } : (noted.get([groupId, taskId]) as { state: string; result: string });
-    if (own.state !== 'SUCCESS') {
+    if (own.state !== 'SUCCESS' && settlesAll !== true) {
       failing.run([taskId, groupId]);
       return { kind: 'failed', part: { taskId, state: own.state, resultJson: own.result } };
     }
     if (Number(done) + (isNew ? 1 : 0) < size) return OPEN;
-    const parts = all.all([groupId]).map(({ task_id, state: how, result }) => ({
-      ...{ taskId: String(task_id), state: String(how), resultJson: String(result) },
-    }));
-    return verdictOf(parts);
+    return verdictOf(endsOf(groupId));
   };
 
   return {
@@ -80,6 +91,11 @@ export function chordOperations(connection: SqliteConnection, { nowMs }: Operati
         return chords.map(() => null);
       },
       reportParts: (parts: readonly PartEnd[]): ChordVerdict[] => parts.map(report),
+      chordState: (groupId: string): ChordState | null => {
+        const row = find.get([groupId]) as ChordRow | undefined;
+        const size = row?.size ?? CLOSED;
+        return size === CLOSED ? null : { size: Number(size), ends: endsOf(groupId) };
+      },
       closeChords: (groupIds: readonly string[]): null[] => {
         for (const groupId of groupIds) {
           closing.run([CLOSED, groupId]);

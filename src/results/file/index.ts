@@ -8,7 +8,7 @@ import { sqliteTimedSet } from '../../clients/sqlite/timed-set.js';
 import { BrokerError } from '../../core/errors.js';
 import type { SendKeySwap } from '../../core/send-keys.js';
 import { MOST_REVOCATIONS, type TimedSet } from '../../core/timed-set.js';
-import type { ChordStore, ChordVerdict, PartEnd } from '../chords.js';
+import type { ChordState, ChordStore, ChordVerdict, PartEnd } from '../chords.js';
 import type {
   Claim,
   ResultStore,
@@ -60,6 +60,7 @@ class FileResults implements ResultStore {
           'hastenChords',
           groupIds.map((groupId) => ({ groupId, nowMs })),
         )),
+      state: (groupId) => this.#session.call<ChordState | null>('chordState', groupId, { mode: 'read' }),
       overdue: (nowMs, most) => this.#session.call('overdueChords', { nowMs, most }, { mode: 'read' }),
     };
     this.steps = {

@@ -1,6 +1,14 @@
 /** Chords of a `memory:NAME`: the reference for the rules of `chords.ts`. Bounded by the times that each chord is kept. */
 import type { Clock } from '../../core/clock.js';
-import { type ChordVerdict, OPEN, type OpenChord, type OverdueChord, type PartEnd, verdictOf } from '../chords.js';
+import {
+  type ChordState,
+  type ChordVerdict,
+  OPEN,
+  type OpenChord,
+  type OverdueChord,
+  type PartEnd,
+  verdictOf,
+} from '../chords.js';
 
 interface Counted {
   readonly parts: Map<string, PartEnd>;
@@ -36,13 +44,17 @@ export class MemoryChords {
     if (!first) counted.parts.set(part.taskId, part);
     if (counted.opened === null || (counted.failedBy !== null && counted.failedBy !== part.taskId)) return OPEN;
     const own = first ?? part;
-    if (own.state !== 'SUCCESS') {
+    if (own.state !== 'SUCCESS' && part.settlesAll !== true) {
       counted.failedBy = own.taskId;
       return { kind: 'failed', part: own };
     }
     if (counted.parts.size < counted.opened.size) return OPEN;
-    const parts = [...counted.parts.values()];
-    return verdictOf(parts.sort((a, b) => (a.index ?? Infinity) - (b.index ?? Infinity) || 0));
+    return verdictOf(inOrder(counted));
+  }
+
+  state(groupId: string): ChordState | null {
+    const counted = this.#chords.get(groupId);
+    return counted?.opened ? { size: counted.opened.size, ends: inOrder(counted) } : null;
   }
 
   close(groupId: string): void {
@@ -89,3 +101,6 @@ export class MemoryChords {
     }
   }
 }
+
+const inOrder = ({ parts }: Counted): PartEnd[] =>
+  [...parts.values()].sort((a, b) => (a.index ?? Infinity) - (b.index ?? Infinity) || 0);

@@ -2,14 +2,18 @@
 import type { RedisConnection } from '../../clients/redis.js';
 import { WireError } from '../../core/errors.js';
 import {
+  type Adoption,
+  type ChordState,
   type ChordStore,
   type ChordVerdict,
+  type KeptEnd,
   OPEN,
   type OpenChord,
   type OverdueChord,
   type PartEnd,
   verdictOf,
 } from '../chords.js';
+import { chordAdopt } from './scripts/chord-adopt.js';
 import { chordOpen } from './scripts/chord-open.js';
 import { chordReport } from './scripts/chord-report.js';
 
@@ -51,21 +55,22 @@ export class RedisChords implements ChordStore {
     return Promise.all(parts.map((part) => this.#report(part)));
   }
 
-  async #report({ groupId, index, taskId, state, resultJson, ttlMs }: PartEnd): Promise<ChordVerdict> {
+  async #report({ groupId, index, taskId, state, resultJson, ttlMs, settlesAll }: PartEnd): Promise<ChordVerdict> {
     const base = this.#prefix + groupId;
-    const keys = [`${base}.j`, `${base}.t`, `${base}.s`, `${base}.d`, `${base}.c`];
+    const keys = [`${base}.j`, `${base}.t`, `${base}.s`, `${base}.d`, `${base}.c`, `${base}.b`];
     const end = `[1, ${JSON.stringify(taskId)}, ${JSON.stringify(state)}, ${resultJson}]`;
     const args = [
       index === null ? '+inf' : String(index),
       end,
       taskId,
-      state === 'SUCCESS' ? '0' : '1',
+      state === 'SUCCESS' || settlesAll === true ? '0' : '1',
       String(Math.ceil(ttlMs)),
     ];
     const reply = await this.#untilAnswered(base, () =>
-      this.#connection.run(chordReport, [chordReport.sha, '5', ...keys, ...args]),
+      this.#connection.run(chordReport, [chordReport.sha, '6', ...keys, ...args]),
     );
     if (Array.isArray(reply)) return verdictOf((reply as Buffer[]).map((text) => readEnd(text.toString())));
+    if (reply === 2) return { kind: 'open', isUnkept: true };
     return reply === 1 ? { kind: 'failed', part: { taskId, state, resultJson } } : OPEN;
   }
 
@@ -89,6 +94,32 @@ export class RedisChords implements ChordStore {
     const rows = groupIds.flatMap((groupId) => [String(nowMs), groupId]);
     if (rows.length === 0) return;
     await this.#untilAnswered(this.#index, () => this.#connection.call('zadd', [this.#index, 'XX', 'LT', ...rows]));
+  }
+
+  async state(groupId: string): Promise<ChordState | null> {
+    const base = this.#prefix + groupId;
+    const call = (name: string, ...args: string[]): Promise<unknown> =>
+      this.#untilAnswered(base, () => this.#connection.call(name, args));
+    const size = (await call('get', `${base}.s`)) as Buffer | null;
+    if (size === null) return null;
+    const added = (await call('get', `${base}.t`)) as Buffer | null;
+    const rows = (await call('zrange', `${base}.j`, '0', '-1', 'WITHSCORES')) as Buffer[];
+    const ends = rows.flatMap((text, at) => {
+      const index = Number(rows[at + 1]);
+      return at % 2 === 1 ? [] : [{ ...readEnd(text.toString()), index: Number.isFinite(index) ? index : null }];
+    });
+    return { size: Number(size) + Number(added ?? 0), ends };
+  }
+
+  async adopt(chords: readonly Adoption[]): Promise<void> {
+    await Promise.all(
+      chords.map(({ groupId, body, deadlineMs, ttlMs }) => {
+        const base = this.#prefix + groupId;
+        const keys = [`${base}.s`, this.#index, `${base}.b`];
+        const args = [body, String(deadlineMs), String(Math.ceil(ttlMs)), groupId];
+        return this.#untilAnswered(base, () => this.#connection.run(chordAdopt, [chordAdopt.sha, '3', ...keys, ...args]));
+      }),
+    );
   }
 
   async overdue(
@@ -117,7 +148,7 @@ export class RedisChords implements ChordStore {
 const END = /^\[1, ?("(?:[^"\\]|\\.)*"), ?("(?:[^"\\]|\\.)*"), ?([\s\S]*)\]$/;
 
 /** What a part of either language noted; its result stays the text that it was. */
-function readEnd(text: string): Pick<PartEnd, 'taskId' | 'state' | 'resultJson'> {
+function readEnd(text: string): KeptEnd {
   const [, taskId, state, resultJson] = END.exec(text) ?? [];
   if (taskId === undefined || state === undefined || resultJson === undefined)
     throw new WireError(

@@ -75,6 +75,25 @@ export function chordsSuite({ can }: ResultSuite): void {
       expect(await chords.report([end(group, 0)])).toMatchObject([{ kind: 'failed', part: { taskId: `${group}:1` } }]);
     });
 
+    can('chords', 'that settle all go on when parts fail, and tell how all ended with the last', async ({ store }) => {
+      const chords = chordsOf(store);
+      const group = randomUUID();
+      await chords.open([opened(group, 3)]);
+      const failed = { state: 'FAILURE', resultJson: ERROR, settlesAll: true };
+      expect(await chords.report([end(group, 2, failed)])).toEqual([{ kind: 'open' }]);
+      expect(await chords.report([end(group, 0)])).toEqual([{ kind: 'open' }]);
+      const ends = [0, 2].map((index) => ({ taskId: `${group}:${index}`, index, state: index === 0 ? 'SUCCESS' : 'FAILURE' }));
+      if (chords.state) expect(await chords.state(group)).toMatchObject({ size: 3, ends });
+      const [verdict] = await chords.report([end(group, 1)]);
+      expect(verdict).toMatchObject({
+        ...{ kind: 'failed', part: { taskId: `${group}:2` } },
+        all: [0, 1, 2].map((index) => ({ taskId: `${group}:${index}` })),
+      });
+      expect(await chords.report([end(group, 1)])).toMatchObject([{ kind: 'failed' }]);
+      await chords.close([group]);
+      if (chords.state) expect(await chords.state(group)).toBeNull();
+    });
+
     can('chords', 'that are closed stay closed: later reports and openings change nothing', async ({ store }) => {
       const chords = chordsOf(store);
       const group = randomUUID();

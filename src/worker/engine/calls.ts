@@ -10,7 +10,7 @@ import type { LamportClock } from '../../control/lamport-clock.js';
 import { askAll } from '../../control/pages.js';
 import { codeOf, DuplicateSendError, PublishError, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import { chordsOf } from '../../results/chords.js';
+import { chordsOf, giveUp } from '../../results/chords.js';
 import type { ResultStore } from '../../results/result-store.js';
 import type { EngineCall, PortError, ToExecutor } from '../port.js';
 import { Steps, type StepsOptions } from './steps.js';
@@ -91,8 +91,8 @@ export class Calls {
         return void (await this.#store.set(request.writes));
       case 'openChords':
         return chordsOf(this.#store).open(request.chords);
-      case 'hastenChords':
-        return this.#store.chords?.hasten(request.groupIds, Date.now());
+      case 'giveUpParts':
+        return giveUp(this.#store, request.parts, request.resultTtlMs, Date.now());
       case 'withdraw':
         return [...(await this.#broker.revocations.withdraw(request.ids))];
       case 'recordRevoked': {

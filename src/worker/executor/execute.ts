@@ -8,9 +8,11 @@ import type { ExecuteMiddleware } from '../../app/middleware.js';
 import { type ActiveRun, activeRun } from '../../app/task-context.js';
 import type { StepPlace } from '../../app/task-steps.js';
 import { type Embed, hasCanvas } from '../../canvas/after.js';
+import { BARE, wrapped } from '../../canvas/outcomes.js';
 import type { CanvasFacts } from '../../canvas/routes.js';
 import { codeOf, TaskError, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import { OUTCOMES_HEADER } from '../../wire/own-headers.js';
 import type { ResultChild } from '../../wire/result-meta.js';
 import { encodeJson, type JsonMode } from '../../wire/serializers/json.js';
 import { decodeTaskBody, readTaskHeaders, type TaskHeaders } from '../../wire/task-message.js';
@@ -45,6 +47,10 @@ export interface StartedRun {
 }
 
 const NO_CHILDREN: readonly never[] = [];
+
+/** The body of a chord that settles all, sent by a Python worker, which knows of no outcomes. */
+const wrapFirst = ([results, ...others]: readonly unknown[]): readonly unknown[] => [wrapped(results), ...others];
+
 /** Starts a run. Returns `null` when it is over already (an undecodable body, a handler that returned at once). */
 export function startRun(request: RunRequest, options: ExecuteOptions): StartedRun | null {
   const startedMs = performance.now();
@@ -60,7 +66,8 @@ export function startRun(request: RunRequest, options: ExecuteOptions): StartedR
     const headers = readTaskHeaders(request.message) as TaskHeaders;
     const body = decodeTaskBody(request.message);
     if (hasCanvas(body.embed)) embed = body.embed;
-    context = new RunContext(request, headers, definition, body.args, body.kwargs, options);
+    const args = request.message.headers[OUTCOMES_HEADER] === BARE ? wrapFirst(body.args) : body.args;
+    context = new RunContext(request, headers, definition, args, body.kwargs, options);
   } catch (error) {
     const base = { run, runtimeMs: performance.now() - startedMs, children: NO_CHILDREN };
     const code = codeOf(error) ?? 'E_DECODE';

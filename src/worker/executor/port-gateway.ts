@@ -5,7 +5,7 @@ import type { StepPlace } from '../../app/task-steps.js';
 import type { Broadcast, OutgoingMessage, PublishOptions, PublishResult } from '../../brokers/broker.js';
 import type { ErrorCode } from '../../core/error-codes.js';
 import { BrokerError, DuplicateSendError, LovageError, PublishError } from '../../core/errors.js';
-import type { OpenChord } from '../../results/chords.js';
+import type { HopelessPart, OpenChord } from '../../results/chords.js';
 import type { ResultWrite } from '../../results/result-store.js';
 import type { StepAnswer } from '../../results/steps.js';
 import type { WireMessage } from '../../wire/message.js';
@@ -77,8 +77,8 @@ export class PortGateway implements Gateway {
     await this.#call({ method: 'openChords', chords });
   }
 
-  async hastenChords(groupIds: readonly string[]): Promise<void> {
-    await this.#call({ method: 'hastenChords', groupIds });
+  async giveUpParts(parts: readonly HopelessPart[], resultTtlMs: number | null): Promise<void> {
+    await this.#call({ method: 'giveUpParts', parts, resultTtlMs });
   }
 
   async storeResults(writes: readonly ResultWrite[]): Promise<void> {

@@ -10,8 +10,9 @@ import type { OutgoingMessage } from '../../../brokers/broker.js';
 import { type ChordPart, errbacksOf, firstErrbacks, type Unreachable, unreachable } from '../../../canvas/after.js';
 import { finalIdOf } from '../../../canvas/freeze.js';
 import { idsFrom } from '../../../canvas/ids.js';
+import { outcomeOf, outcomesOf, takesOutcomes } from '../../../canvas/outcomes.js';
 import { type CanvasPlan, startBody } from '../../../canvas/plan.js';
-import { type Clock, systemClock } from '../../../core/clock.js';
+import type { Clock } from '../../../core/clock.js';
 import { codeOf, toError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
 import { type ChordVerdict, chordsOf, keptMs, opening } from '../../../results/chords.js';
@@ -19,12 +20,12 @@ import { FINAL_STATES, type ResultStore, type ResultWrite } from '../../../resul
 import { exceptionRepr, pythonError } from '../../../wire/exception-info.js';
 import { decodeResultMeta, encodeResultMeta } from '../../../wire/result-meta.js';
 import { decodeJson, encodeJson } from '../../../wire/serializers/json.js';
-import { parseSignature, type WireSignature } from '../../../wire/signature.js';
+import type { WireSignature } from '../../../wire/signature.js';
 import type { NewChord } from '../../port.js';
+import { LOOK_MS, OverdueChords } from './overdue.js';
 
-/** How often an idle worker looks for overdue chords, and how soon at the soonest. */
-const LOOK_MS = 20_000;
-const LEAST_LOOK_MS = 1_000;
+/** In place of a part: whoever looks for overdue chords carries out what becomes of one. */
+const OVERDUE = 'overdue';
 
 /** A part, and how it ended. */
 export interface EndedPart extends Omit<ChordPart, 'body'> {
@@ -34,6 +35,9 @@ export interface EndedPart extends Omit<ChordPart, 'body'> {
   /** The task whose end this is, or is part of; its workflow's first. */
   readonly parent: { readonly id: string; readonly rootId: string };
 }
+
+/** Whose chord ends. */
+type EndingPart = Pick<EndedPart, 'groupId' | 'taskId' | 'body' | 'parent'>;
 
 export interface ChordsOptions {
   readonly store: ResultStore;
@@ -53,11 +57,11 @@ export interface ChordsOptions {
 export class Chords {
   readonly #options: ChordsOptions;
   readonly #keptMs: number;
-  #cancel: (() => void) | null = null;
-  #isClosed = false;
+  readonly #overdue: OverdueChords;
 
   constructor(options: ChordsOptions) {
     this.#options = options;
+    this.#overdue = new OverdueChords({ ...options, endOne: (groupId, body) => this.#endOne(groupId, body) });
     this.#keptMs = keptMs(options.resultTtlMs);
   }
 
@@ -94,80 +98,67 @@ export class Chords {
     for (const groupId of failed) await this.#close(groupId);
   }
 
-  /** Looks for chords that will never end, from now on; seldom, because each look costs the store a command. */
+  /** Looks for chords that will never end, from now on. */
   watch(): void {
-    const look = async (): Promise<void> => {
-      let nextMs: number | null = null;
-      try {
-        nextMs = await this.#endOverdue();
-      } catch (error) {
-        if (!this.#isClosed)
-          this.#options.logger.warn({ error: toError(error).message }, 'overdue chords could not be looked up');
-      }
-      if (this.#isClosed) return;
-      const dueMs = nextMs === null ? LOOK_MS : nextMs - this.#options.clock.nowMs();
-      const waitMs = Math.min(Math.max(dueMs, LEAST_LOOK_MS), LOOK_MS);
-      // not all workers at once
-      this.#cancel = systemClock.after(waitMs * (1 + Math.random() / 10), () => void look());
-    };
-    if (this.#options.store.chords) this.#cancel = systemClock.after(LEAST_LOOK_MS, () => void look());
+    this.#overdue.watch();
   }
 
   close(): void {
-    this.#isClosed = true;
-    this.#cancel?.();
-  }
-
-  /** Ends chords whose deadline has passed; resolves with when the next is due, as far as known. */
-  async #endOverdue(): Promise<number | null> {
-    const { store, clock, logger } = this.#options;
-    if (!store.chords) return null;
-    const { chords, nextMs } = await store.chords.overdue(clock.nowMs(), 100);
-    for (const { groupId, body } of chords) {
-      try {
-        await this.#endOne(groupId, parseSignature(decodeJson(body), 'the body of a chord'));
-      } catch (error) {
-        if (codeOf(error) !== 'E_DECODE') throw error;
-        logger.error({ group: groupId, error: toError(error).message }, 'an overdue chord cannot be read: forgotten');
-        await store.chords.close([groupId]);
-      }
-    }
-    return nextMs;
+    this.#overdue.close();
   }
 
   async #endOne(groupId: string, body: WireSignature): Promise<void> {
     const { store, logger } = this.#options;
     const id = finalIdOf(body);
-    const [meta] = await store.get([id]);
-    // Closing it was all that was missing.
-    if (meta != null && FINAL_STATES.has(decodeResultMeta(meta).status)) return this.#close(groupId);
     // one worker at a time; whoever dies over it leaves it to the next look of another
-    const claim = { key: `chord-overdue:${groupId}`, expected: null, value: randomUUID(), ttlMs: LOOK_MS };
+    const claim = { key: `chord-overdue:${groupId}`, expected: null, value: randomUUID(), ttlMs: LOOK_MS / 2 };
     if (store.swapSendKey && (await store.swapSendKey(claim)) !== null) return;
-    logger.warn({ group: groupId, id }, 'a chord has not ended by its deadline: its body fails');
-    const text = 'deadline: not all parts of the header have succeeded in time, or one was revoked';
-    const error = pythonError('ChordError', [text], 'celery.exceptions');
-    await this.report(await this.#fail({ groupId, body: () => body, parent: { id, rootId: id } }, error));
+    const part: EndingPart = { groupId, taskId: OVERDUE, body: () => body, parent: { id, rootId: id } };
+    // what is final was carried out, or the body was revoked; unless whoever began here died behind the result and before the errbacks
+    if ((await this.#claim(part)) !== 'again') {
+      const [meta] = await store.get([id]);
+      if (meta != null && FINAL_STATES.has(decodeResultMeta(meta).status)) return this.#close(groupId);
+    }
+    logger.warn({ group: groupId, id }, 'a chord has not ended by its deadline');
+    const state = takesOutcomes(body) ? ((await store.chords?.state?.(groupId)) ?? null) : null;
+    if (state !== null) {
+      const outer = await this.#begin(part, outcomesOf(state), true);
+      if (outer !== null) await this.report(outer);
+    } else {
+      const text = 'deadline: not all parts of the header have succeeded in time, or one was revoked';
+      await this.report(await this.#fail(part, pythonError('ChordError', [text], 'celery.exceptions')));
+    }
     await this.#close(groupId);
   }
 
   async #verdicts(parts: readonly EndedPart[]): Promise<readonly ChordVerdict[]> {
     const { store, ask } = this.#options;
     const { chords } = store;
-    if (chords) return ask(() => chords.report(parts.map((part) => ({ ...part, ttlMs: this.#keptMs }))));
+    if (chords) {
+      const ends = parts.map((part) => ({
+        ...part,
+        ttlMs: this.#keptMs,
+        settlesAll: part.state !== 'SUCCESS' && settlesAll(part),
+      }));
+      return ask(() => chords.report(ends));
+    }
     const resultJson = pythonError('ChordError', [String(store.capabilities.chords)], 'celery.exceptions');
     return parts.map(({ taskId }) => ({ kind: 'failed', part: { taskId, state: 'FAILURE', resultJson } }));
   }
 
   /** What a failed chord was a part of; `null` when it goes on, or somebody else sees to it. */
   async #carryOut(part: EndedPart, verdict: ChordVerdict): Promise<EndedPart[] | null> {
-    if (verdict.kind === 'open') return null;
+    if (verdict.kind === 'open') {
+      if (verdict.isUnkept) await this.#adopt(part);
+      return null;
+    }
     const claim = await this.#claim(part);
     if (claim === 'taken') return null;
     switch (verdict.kind) {
       case 'complete':
-        return this.#begin(part, verdict.results, claim === 'again');
+        return this.#begin(part, settlesAll(part) ? fulfilled(verdict.results) : decoded(verdict.results), claim === 'again');
       case 'failed': {
+        if (verdict.all && settlesAll(part)) return this.#begin(part, verdict.all.map(outcomeOf), claim === 'again');
         const { taskId, resultJson } = verdict.part;
         const text = `Dependency ${taskId} raised ${exceptionRepr(decodeJson(resultJson))}`;
         return this.#fail(part, pythonError('ChordError', [text], 'celery.exceptions'));
@@ -179,7 +170,7 @@ export class Chords {
    * Two parts may learn at once that their chord is complete or failed. The one that comes first carries it out, and its own next
    * delivery goes on with it if its worker dies: nothing else can know how far that had come.
    */
-  async #claim({ groupId, taskId }: EndedPart): Promise<'first' | 'again' | 'taken'> {
+  async #claim({ groupId, taskId }: EndingPart): Promise<'first' | 'again' | 'taken'> {
     const { store, ask } = this.#options;
     if (!store.swapSendKey) return 'first';
     const change = { key: `chord-end:${groupId}`, expected: null, value: taskId, ttlMs: this.#keptMs };
@@ -189,17 +180,13 @@ export class Chords {
   }
 
   /** Sends the body with the results of the header. */
-  async #begin(part: EndedPart, results: readonly string[], isRepeated: boolean): Promise<EndedPart[] | null> {
+  async #begin(part: EndingPart, results: readonly unknown[], isRepeated: boolean): Promise<EndedPart[] | null> {
     const { messagesOf, logger } = this.#options;
     const { groupId, body, parent } = part;
     let refusal: Error | null;
     try {
       const context = { newId: idsFrom(groupId, 'body'), replyTo: null };
-      const plan = startBody(
-        body(),
-        results.map((text) => decodeJson(text)),
-        context,
-      );
+      const plan = startBody(body(), results, context);
       const chords = plan.chords.map(({ body: inner, ...chord }) => ({ ...chord, body: encodeJson(inner) }));
       refusal = (await this.open(chords)) ?? (await this.#sendAll(messagesOf(plan, parent, isRepeated), `chord:${groupId}`));
     } catch (error) {
@@ -215,10 +202,7 @@ export class Chords {
   }
 
   /** Ends the body and all behind it, calls its errbacks, and tells the chords that it was a part of. */
-  async #fail(
-    { groupId, body: read, parent }: Pick<EndedPart, 'groupId' | 'body' | 'parent'>,
-    exceptionJson: string,
-  ): Promise<EndedPart[]> {
+  async #fail({ groupId, body: read, parent }: EndingPart, exceptionJson: string): Promise<EndedPart[]> {
     const { clock, resultTtlMs, write, messagesOf, logger } = this.#options;
     let body: WireSignature;
     let behind: Unreachable;
@@ -243,8 +227,10 @@ export class Chords {
     const first = ids.includes(id) ? id : (ids[0] ?? id);
     let errbacks: OutgoingMessage[] = [];
     try {
-      const plan = errbacksOf(firstErrbacks(body), first, { newId: idsFrom(groupId, 'failure'), replyTo: null });
-      errbacks = messagesOf(plan, { id: first, rootId: parent.rootId }, false);
+      const context = { newId: idsFrom(groupId, 'failure'), replyTo: null };
+      errbacks = firstErrbacks(body, first).flatMap(({ failedId, errbacks: own }) =>
+        messagesOf(errbacksOf(own, failedId, context), { id: failedId, rootId: parent.rootId }, false),
+      );
     } catch (error) {
       logger.error({ group: groupId, error: toError(error).message }, 'the errbacks of a chord cannot be sent');
     }
@@ -252,6 +238,18 @@ export class Chords {
     return parts.map(({ body: outer, ...part }) => ({
       ...{ ...part, parent, state: 'FAILURE', resultJson: exceptionJson, body: () => outer },
     }));
+  }
+
+  /** Python's clients note no deadline, and a revoke by ours has to find the body: from now on both are known. */
+  async #adopt({ groupId, body: read }: EndedPart): Promise<void> {
+    const { store, clock, resultTtlMs, logger, ask } = this.#options;
+    try {
+      const { deadlineMs, ttlMs, body } = opening({ groupId, size: 0, body: encodeJson(read()) }, resultTtlMs, clock.nowMs());
+      await ask(async () => store.chords?.adopt?.([{ groupId, body, deadlineMs, ttlMs }]));
+    } catch (error) {
+      if (isStopping(error)) throw error;
+      logger.warn({ group: groupId, error: toError(error).message }, 'the body of a chord cannot be read: it has no deadline');
+    }
   }
 
   async #close(groupId: string): Promise<void> {
@@ -266,6 +264,18 @@ export class Chords {
     return (await this.#options.send(keyed)).find((refusal) => refusal !== null) ?? null;
   }
 }
+
+/** A body that cannot be read settles nothing. */
+function settlesAll({ body }: Pick<EndedPart, 'body'>): boolean {
+  try {
+    return takesOutcomes(body());
+  } catch {
+    return false;
+  }
+}
+
+const decoded = (results: readonly string[]): unknown[] => results.map((text) => decodeJson(text));
+const fulfilled = (results: readonly string[]): unknown[] => decoded(results).map((value) => ({ status: 'fulfilled', value }));
 
 const FAILED = { status: 'FAILURE', traceback: null, children: [] } as const;
 
