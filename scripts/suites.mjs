@@ -15,6 +15,7 @@ import { ROOT } from './environment.mjs';
  * @property {number} limitMinutes after which it is ended and counts as failed
  * @property {boolean} otherNodes runs on the other Node lines too
  * @property {boolean} [alone] one file at a time: it measures times
+ * @property {boolean} [waits] its tests wait for servers more than they work, so one file more than others runs at once
  * @property {readonly Need[]} [parts] needs of some of its tests, which leave themselves out
  * @property {boolean} required no file at all is a fault, not a suite that is still to come
  */
@@ -30,6 +31,7 @@ export const SUITES = [
     folders: ['tests/file/', 'tests/redis/', 'tests/rabbitmq/', 'tests/postgres/'],
     limitMinutes: 10,
     otherNodes: false,
+    waits: true,
     required: true,
   },
   { name: 'bad-input', folders: ['tests/bad-input/'], limitMinutes: 6, otherNodes: false, required: true },
@@ -38,7 +40,15 @@ export const SUITES = [
   { name: 'canvas', folders: ['tests/canvas/'], limitMinutes: 8, otherNodes: false, required: true },
   { name: 'cli', folders: ['tests/cli/', 'tests/loading/'], limitMinutes: 8, otherNodes: false, required: true },
   { name: 'examples', folders: ['tests/examples', 'tests/demo/'], limitMinutes: 3, otherNodes: false, required: true },
-  { name: 'interop', folders: ['tests/interop/'], limitMinutes: 10, otherNodes: false, required: true, parts: ['celery-5.6'] },
+  {
+    name: 'interop',
+    folders: ['tests/interop/'],
+    limitMinutes: 10,
+    otherNodes: false,
+    waits: true,
+    required: true,
+    parts: ['celery-5.6'],
+  },
   { name: 'drills', folders: ['tests/drills/'], limitMinutes: 15, otherNodes: false, required: true, alone: true },
 ];
 

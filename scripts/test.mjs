@@ -63,6 +63,7 @@ async function runSuite(suite, excluded, where) {
       '--reporter=default',
       '--reporter=./scripts/vitest-report.mjs',
       ...(suite.alone ? ['--no-file-parallelism'] : []),
+      ...(suite.waits ? ['--maxWorkers=3'] : []),
     ],
     {
       cwd: ROOT,
