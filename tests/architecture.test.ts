@@ -40,9 +40,9 @@ const WALLS: readonly { readonly from: string; readonly to: readonly string[]; r
       types: true,
       why: 'drivers do not know each other',
     })),
-    ...['memory', 'file', 'redis', 'rpc'].map((driver) => ({
+    ...['memory', 'file', 'redis', 'postgres', 'rpc'].map((driver) => ({
       from: `results/${driver}/`,
-      to: ['memory', 'file', 'redis', 'rpc'].filter((other) => other !== driver).map((other) => `results/${other}/`),
+      to: ['memory', 'file', 'redis', 'postgres', 'rpc'].filter((other) => other !== driver).map((other) => `results/${other}/`),
       types: true,
       why: 'drivers do not know each other',
     })),
@@ -52,6 +52,7 @@ const WALLS: readonly { readonly from: string; readonly to: readonly string[]; r
 const OWNED: Readonly<Record<string, string>> = {
   ioredis: 'clients/',
   amqplib: 'clients/',
+  pg: 'clients/',
   libsql: 'clients/',
   'better-sqlite3': 'clients/',
   'node:sqlite': 'clients/',

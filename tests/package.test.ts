@@ -174,13 +174,14 @@ describe('in a project without any optional package', () => {
   });
 
   test.each([
-    ['redis://127.0.0.1:1', 'ioredis'],
-    ['amqp://127.0.0.1:1', 'amqplib'],
-  ])('a broker at %s asks for the package %s by name', (url, name) => {
+    ['broker', 'redis://127.0.0.1:1', 'ioredis'],
+    ['broker', 'amqp://127.0.0.1:1', 'amqplib'],
+    ['results', 'postgresql://127.0.0.1:1', 'pg'],
+  ])('a %s URL %s asks for the package %s by name', (option, url, name) => {
     const text = `import { createApp } from 'lovage';
-      const app = createApp({ name: 'shop', broker: ${JSON.stringify(url)} });
+      const app = createApp({ name: 'shop', broker: 'memory:', ${option}: ${JSON.stringify(url)} });
       const add = app.fn('add', (x, y) => x + y);
-      try { await add.send(1, 2); } catch (error) { console.log(JSON.stringify({ code: error.code, message: error.message })); }
+      try { await (await add.send(1, 2)).result({ timeout: '5s' }); } catch (error) { console.log(JSON.stringify({ code: error.code, message: error.message })); }
       await app.close();`;
     const error = JSON.parse(run(text)) as { code: string; message: string };
     expect(error.code).toBe('E_DRIVER_MISSING');

@@ -25,6 +25,7 @@ describe('what a test file needs', () => {
     ['src/clients/redis-url.test.ts', ['redis']],
     ['tests/conformance/redis.test.ts', ['redis']],
     ['tests/rabbitmq/recovery.test.ts', ['rabbitmq']],
+    ['tests/conformance/postgres.test.ts', ['postgres']],
     ['tests/redistribute.test.ts', []],
     ['src/wire/redis-envelope.test.ts', []],
     ['tests/interop/python-calls-us.test.ts', ['redis', 'rabbitmq', 'celery-system']],

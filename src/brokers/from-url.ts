@@ -45,7 +45,7 @@ async function openDriver(options: BrokerOptions): Promise<Broker> {
     default:
       throw new ConfigError(
         'E_CONFIG_URL',
-        `broker URL ${JSON.stringify(options.url)} has ${scheme ? `the unknown scheme '${scheme}'` : 'no scheme'}: use memory:, file:PATH, redis://, rediss://, sentinel://, redis+cluster://, amqp:// or amqps://`,
+        `broker URL ${JSON.stringify(options.url.replace(/\/\/[^@/]*@/, '//***@'))} has ${scheme ? `the unknown scheme '${scheme}'` : 'no scheme'}: use memory:, file:PATH, redis://, rediss://, sentinel://, redis+cluster://, amqp:// or amqps://`,
       );
   }
 }

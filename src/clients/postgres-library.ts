@@ -15,7 +15,7 @@ export interface PostgresStatement {
 }
 
 /** A parameter: bytes go as they are (see `textArray`), all else as text. */
-export type PostgresValue = string | number | boolean | null | Buffer | readonly (number | null)[];
+export type PostgresValue = string | number | boolean | null | Buffer | readonly (number | boolean | null)[];
 
 /** Several steps on one connection, as a transaction needs them. */
 export interface PostgresSession {
@@ -127,9 +127,10 @@ export function explainPostgres(error: unknown, { label, schema, user, database,
   const link = (why: string): Error => new PostgresLinkError('E_BROKER_UNREACHABLE', why, { cause });
   if (state === undefined) {
     const refusal = tlsRefusal(error);
-    if (refusal !== null) return link(`no TLS connection to ${label}: ${asLibpq(refusal)}`);
+    if (refusal !== null)
+      return new BrokerError('E_BROKER_AUTH', `no TLS connection to ${label}: ${asLibpq(refusal)}`, { cause });
     if (text === 'The server does not support SSL connections')
-      return link(`${label} does not speak TLS: switch it on there (ssl = on), or write sslmode=disable`);
+      return auth('it does not speak TLS: switch it on there (ssl = on), or write sslmode=disable');
     const reason = text === '' ? ((error as { readonly code?: string }).code ?? 'no reason given') : text;
     return new PostgresLinkError('E_CONNECTION_LOST', `the connection to ${label} failed: ${reason}`, { cause });
   }

@@ -31,7 +31,7 @@ export async function openResultStore(options: ResultStoreOptions): Promise<Resu
     default:
       throw new ConfigError(
         'E_CONFIG_URL',
-        `result store URL ${JSON.stringify(options.url)} has ${scheme ? `the unknown scheme '${scheme}'` : 'no scheme'}: use memory:, file:PATH, redis://, rediss://, sentinel://, redis+cluster://, postgresql:// or rpc: (with an amqp broker)`,
+        `result store URL ${JSON.stringify(options.url.replace(/\/\/[^@/]*@/, '//***@'))} has ${scheme ? `the unknown scheme '${scheme}'` : 'no scheme'}: use memory:, file:PATH, redis://, rediss://, sentinel://, redis+cluster://, postgresql:// or rpc: (with an amqp broker)`,
       );
   }
 }

@@ -6,7 +6,7 @@
  * PostgreSQL refuses to run as root; there it runs as the user that the package brings.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { appendFileSync, chmodSync, chownSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, chownSync, copyFileSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -27,7 +27,7 @@ export interface PostgresServer {
   /** The same place with a schema, other options, and another user. */
   urlOf(options: Readonly<Record<string, string>>, user?: string): string;
   /** Runs statements on a connection of its own; rows of the last. */
-  run(sql: string): Promise<readonly Record<string, unknown>[]>;
+  run(sql: string, database?: string): Promise<readonly Record<string, unknown>[]>;
   /** Ends every connection of the drivers. */
   killConnections(): Promise<void>;
   /** SIGKILL, as if the machine had died; the port and the folder stay for `restart()`. */
@@ -104,13 +104,20 @@ function prepare(folder: string, { settings = [], tls }: PostgresServerOptions, 
     { cwd: folder, encoding: 'utf8', env: { ...process.env, LC_ALL: 'C' }, ...(user ?? {}) },
   );
   if (made.status !== 0) throw new Error(`initdb failed: ${made.stderr || made.stdout || String(made.error)}`);
+  // it refuses a key that others may read
+  for (const [name, path] of Object.entries(tls ?? {})) {
+    const copy = join(data, `server.${name}`);
+    copyFileSync(path, copy);
+    chmodSync(copy, 0o600);
+    if (user) chownSync(copy, user.uid, user.gid);
+  }
   const lines = [
     "listen_addresses = '127.0.0.1'",
     "unix_socket_directories = ''",
     'fsync = on',
     'shared_buffers = 32MB',
     'dynamic_shared_memory_type = mmap',
-    ...(tls ? ['ssl = on', `ssl_cert_file = '${tls.cert}'`, `ssl_key_file = '${tls.key}'`] : []),
+    ...(tls ? ['ssl = on', "ssl_cert_file = 'server.cert'", "ssl_key_file = 'server.key'"] : []),
     ...settings.map((setting) => setting.replace('=', ' = ')),
   ];
   appendFileSync(join(data, 'postgresql.conf'), `\n${lines.join('\n')}\n`);
@@ -150,8 +157,8 @@ export async function startPostgres(options: PostgresServerOptions = {}): Promis
     const { database = 'postgres', ...rest } = query;
     return `postgresql://${as}@127.0.0.1:${port}/${database}?${new URLSearchParams(rest)}`;
   };
-  const run: PostgresServer['run'] = async (sql) => {
-    const client = new pg.Client({ host: '127.0.0.1', port, user: 'lovage', database: 'postgres', ssl: false });
+  const run: PostgresServer['run'] = async (sql, database = 'postgres') => {
+    const client = new pg.Client({ host: '127.0.0.1', port, user: 'lovage', database, ssl: false });
     await client.connect();
     try {
       const results: unknown = await client.query(sql);

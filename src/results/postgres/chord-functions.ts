@@ -42,16 +42,17 @@ export function chordFunctions(schema: string): readonly string[] {
         WHERE c.group_id = g.id AND c.size IS NULL;
     END $$`,
 
-    // A row for each verdict that is not "open": failed with the part, or complete with all of them, in order.
+    // Rows for each verdict that is not "open": the part by which the chord failed, or, with `whole`, all parts in order. A part that
+    // settles all does not fail it by itself.
     `CREATE FUNCTION ${q}.report_parts(groups text[], group_names text[], tasks text[], task_names text[], places integer[],
-        states text[], results text[], ttls float8[])
-      RETURNS TABLE(report integer, task text, state text, result text) LANGUAGE plpgsql AS $$
+        states text[], results text[], ttls float8[], settling boolean[])
+      RETURNS TABLE(report integer, whole boolean, task text, state text, result text) LANGUAGE plpgsql AS $$
     #variable_conflict use_column
     DECLARE w record; c record; own record; is_new boolean;
     BEGIN
       PERFORM ${q}.hold_chords(groups, group_names, ttls);
-      FOR w IN SELECT * FROM unnest(groups, tasks, task_names, places, states, results) WITH ORDINALITY
-          AS u(grp, task, name, place, state, result, n) ORDER BY u.n LOOP
+      FOR w IN SELECT * FROM unnest(groups, tasks, task_names, places, states, results, settling) WITH ORDINALITY
+          AS u(grp, task, name, place, state, result, settles, n) ORDER BY u.n LOOP
         SELECT t.size, t.done, t.failed INTO c FROM ${q}.chords t WHERE t.group_id = w.grp;
         CONTINUE WHEN c.size = -1;
         INSERT INTO ${q}.chord_parts(group_id, task_id, name, place, state, result)
@@ -63,11 +64,11 @@ export function chordFunctions(schema: string): readonly string[] {
         END IF;
         CONTINUE WHEN c.size IS NULL OR c.failed <> w.task;
         SELECT p.name, p.state, p.result INTO own FROM ${q}.chord_parts p WHERE p.group_id = w.grp AND p.task_id = w.task;
-        IF own.state <> 'SUCCESS' THEN
+        IF own.state <> 'SUCCESS' AND NOT w.settles THEN
           UPDATE ${q}.chords t SET failed = w.task WHERE t.group_id = w.grp AND t.failed IS NULL;
-          RETURN QUERY SELECT w.n::integer, coalesce(own.name, w.task), own.state, own.result;
+          RETURN QUERY SELECT w.n::integer, false, coalesce(own.name, w.task), own.state, own.result;
         ELSIF c.done >= c.size THEN
-          RETURN QUERY SELECT w.n::integer, coalesce(p.name, p.task_id), p.state, p.result FROM ${q}.chord_parts p
+          RETURN QUERY SELECT w.n::integer, true, coalesce(p.name, p.task_id), p.state, p.result FROM ${q}.chord_parts p
             WHERE p.group_id = w.grp ORDER BY p.place NULLS LAST, p.task_id;
         END IF;
       END LOOP;

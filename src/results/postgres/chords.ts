@@ -1,6 +1,6 @@
 /** Chords in PostgreSQL: the seam's calls as statements. What counts them: `chord-functions.ts`; rules: `results/chords.ts`. */
 import { textArray } from '../../clients/postgres-library.js';
-import { type ChordStore, type ChordVerdict, OPEN, type OpenChord, type PartEnd, verdictOf } from '../chords.js';
+import { type ChordStore, type ChordVerdict, type KeptEnd, OPEN, type OpenChord, type PartEnd, verdictOf } from '../chords.js';
 import type { Ask } from './index.js';
 import type { Statements } from './statements.js';
 import { decode, encode, keyOf, nameOf, ttlOf } from './texts.js';
@@ -11,10 +11,22 @@ const PAGE = 500;
 interface ReportRow {
   /** Of which report, counted from 1. */
   readonly report: number;
+  /** It is one of all parts, and not the one by which the chord failed. */
+  readonly whole: boolean;
   readonly task: string;
   readonly state: string;
   readonly result: string;
 }
+
+/** Without a part: none has reported. */
+type StateRow = { readonly size: number } & (
+  | (Pick<ReportRow, 'task' | 'state' | 'result'> & { readonly place: number | null })
+  | { readonly task: null }
+);
+
+const endOf = ({ task, state, result }: Pick<ReportRow, 'task' | 'state' | 'result'>): KeptEnd => ({
+  ...{ taskId: decode(task), state: decode(state), resultJson: decode(result) },
+});
 
 export function postgresChords(ask: Ask, statements: Statements): ChordStore {
   /** Keys of texts, and the texts where the keys do not tell them. */
@@ -47,19 +59,20 @@ export function postgresChords(ask: Ask, statements: Statements): ChordStore {
         textArray(parts.map(({ state }) => encode(state))),
         textArray(parts.map(({ resultJson }) => encode(resultJson))),
         parts.map(({ ttlMs }) => ttlOf(ttlMs)),
+        parts.map(({ settlesAll }) => settlesAll === true),
       ],
       'write',
     );
-    const told = new Map<number, Pick<PartEnd, 'taskId' | 'state' | 'resultJson'>[]>();
-    for (const { report: at, task, state, result } of rows) {
-      const part = { taskId: decode(task), state: decode(state), resultJson: decode(result) };
-      const all = told.get(at);
-      if (all) all.push(part);
-      else told.set(at, [part]);
+    const told = new Map<number, ReportRow[]>();
+    for (const row of rows) {
+      const all = told.get(row.report);
+      if (all) all.push(row);
+      else told.set(row.report, [row]);
     }
     return parts.map((_, at) => {
-      const all = told.get(at + 1);
-      return all ? verdictOf(all) : OPEN;
+      const [first, ...others] = told.get(at + 1) ?? [];
+      if (first === undefined) return OPEN;
+      return first.whole ? verdictOf([first, ...others].map(endOf)) : { kind: 'failed', part: endOf(first) };
     });
   };
 
@@ -74,6 +87,13 @@ export function postgresChords(ask: Ask, statements: Statements): ChordStore {
       inPages(groupIds, async (page) => void (await ask(statements.closeChords, [textArray(page.map(keyOf))], 'write'))),
     hasten: (groupIds, nowMs) =>
       inPages(groupIds, async (page) => void (await ask(statements.hasten, [textArray(page.map(keyOf)), nowMs], 'write'))),
+    state: async (groupId) => {
+      const rows = await ask<StateRow>(statements.chordState, [keyOf(groupId)], 'read');
+      const [first] = rows;
+      if (first === undefined) return null;
+      const ends = rows.flatMap((row) => (row.task === null ? [] : [{ ...endOf(row), index: row.place }]));
+      return { size: first.size, ends };
+    },
     overdue: async (nowMs, most) => {
       const rows = await ask<{ readonly id: string; readonly deadline: number; readonly body: string }>(
         statements.overdue,

@@ -12,6 +12,7 @@ export interface Statements {
   readonly reportParts: PostgresStatement;
   readonly closeChords: PostgresStatement;
   readonly hasten: PostgresStatement;
+  readonly chordState: PostgresStatement;
   readonly overdue: PostgresStatement;
   readonly addMarks: PostgresStatement;
   readonly markVersion: PostgresStatement;
@@ -49,12 +50,19 @@ export function statementsOf(schema: string): Statements {
     ),
     reportParts: named(
       'report-parts',
-      `SELECT report, task, state, result FROM ${q}.report_parts($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::text[], $8::float8[])`,
+      `SELECT report, whole, task, state, result FROM ${q}.report_parts($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[],
+        $7::text[], $8::float8[], $9::boolean[])`,
     ),
     closeChords: named('close-chords', `SELECT ${q}.close_chords($1::text[])`),
     hasten: named(
       'hasten',
       `UPDATE ${q}.chords SET deadline = least(deadline, $2::float8) WHERE group_id = ANY($1::text[]) AND deadline IS NOT NULL`,
+    ),
+    chordState: named(
+      'chord-state',
+      `SELECT c.size, coalesce(p.name, p.task_id) AS task, p.place, p.state, p.result
+        FROM ${q}.chords c LEFT JOIN ${q}.chord_parts p ON p.group_id = c.group_id
+        WHERE c.group_id = $1::text AND c.size >= 0 AND c.until > clock_timestamp() ORDER BY p.place NULLS LAST, p.task_id`,
     ),
     overdue: named(
       'overdue',
