@@ -18,11 +18,12 @@ const FARTHEST_MS = 100 * 366 * DAY_MS;
  * The first slot after an instant, in epoch milliseconds; `undefined` if there is none within a century, or before the year 9990.
  * Local times are walked stretch by stretch of one offset. At the start of a stretch lies a gap or a repetition of local times,
  * if the clock was changed there.
+ * @param afterMs not before `EARLIEST_MS - 1`: `slots.ts` sees to it
  */
 export function nextCron(schedule: CronSchedule, afterMs: number): number | undefined {
   const { fields, timezone, skipped, repeated } = schedule;
   // Slots are whole seconds, and so are the changes of zones.
-  let at = Math.floor(Math.max(afterMs, EARLIEST_MS) / 1_000) * 1_000 + 1_000;
+  let at = Math.floor(afterMs / 1_000) * 1_000 + 1_000;
   const limit = Math.min(at + FARTHEST_MS, LATEST_MS);
   while (at < limit) {
     const { startMs, endMs, offsetMs, beforeMs, afterMs: nextOffsetMs } = segmentAt(timezone, at);

@@ -94,6 +94,17 @@ describe('a policy', () => {
 });
 
 describe('what is remembered of zones', () => {
+  test('knows of a change shortly before the stretch that it was read for', () => {
+    // Damascus put its clock back on 31 August 1977, an hour before one of the stretches of 400 days begins.
+    const stretch = 7 * 400 * 86_400_000;
+    expect(segmentAt('Asia/Damascus', stretch)).toMatchObject({
+      startMs: stretch - 3_600_000,
+      beforeMs: 10_800_000,
+      offsetMs: 7_200_000,
+    });
+    expect(segmentAt('Asia/Damascus', stretch - 3_600_001)).toMatchObject({ endMs: stretch - 3_600_000, afterMs: 7_200_000 });
+  });
+
   test('has a cap, however many zones, names and years are asked for', () => {
     const zones = Intl.supportedValuesOf('timeZone');
     for (const zone of zones) {

@@ -136,6 +136,13 @@ describe('slots far away', () => {
     expect(iso(nextSlot(yearly, Number.NEGATIVE_INFINITY))).toBe('1904-02-28T23:00:00Z');
   });
 
+  test('begin with the year 1900, whatever is asked', () => {
+    for (const options of [{ cron: '@yearly' }, { every: '1d' }] as const) {
+      expect(iso(nextSlot(parseSchedule(options), Number.NEGATIVE_INFINITY))).toBe('1900-01-01T00:00:00Z');
+    }
+    expect(codeOfCall(() => nextSlot(parseSchedule({ every: '1d' }), Number.NaN))).toBe('E_CONFIG_RANGE');
+  });
+
   test('give up on a time that lies in gaps alone', () => {
     // From 2026 on, 02:30 of the last Sunday in March is always left out in Berlin; 25 to 31 March and Sunday is that day.
     const schedule = parseSchedule({ cron: '30 2 25-31 3 sun', timezone: 'Europe/Berlin', dst: { skipped: 'skip' } });

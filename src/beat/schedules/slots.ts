@@ -15,7 +15,7 @@ export const MOST_SLOTS = 1_000;
 function nextOf(schedule: Schedule, afterMs: number): number | undefined {
   if (schedule.kind === 'cron') return nextCron(schedule, afterMs);
   if (schedule.kind === 'once') return schedule.atMs > afterMs ? schedule.atMs : undefined;
-  if (schedule.kind === 'solar') return nextSolar(schedule, Math.max(afterMs, EARLIEST_MS));
+  if (schedule.kind === 'solar') return nextSolar(schedule, afterMs);
   const { everyMs, anchorMs } = schedule;
   if (anchorMs === null) return afterMs + everyMs;
   return anchorMs + (Math.floor((afterMs - anchorMs) / everyMs) + 1) * everyMs;
@@ -24,15 +24,18 @@ function nextOf(schedule: Schedule, afterMs: number): number | undefined {
 /**
  * The first slot after an instant, in epoch milliseconds; `undefined` when no more come. For an interval from the last run, `afterMs`
  * is the instant of that run.
- * @throws ConfigError `E_SCHEDULE_NEVER` for an event of the sun that does not come within a year and a half
+ * Slots begin with the year 1900 and end with 9989.
+ * @throws ConfigError `E_SCHEDULE_NEVER` for an event of the sun that does not come within a year and a half, `E_CONFIG_RANGE` for
+ * what is no instant
  */
 export function nextSlot(schedule: Schedule, afterMs: number): number | undefined {
+  if (Number.isNaN(afterMs)) throw new ConfigError('E_CONFIG_RANGE', 'afterMs is no instant: give epoch milliseconds');
   const { startMs, endMs } = schedule;
   let slot: number | undefined;
   if (startMs !== null && afterMs < startMs) {
     slot = schedule.kind === 'interval' && schedule.anchorMs === null ? startMs : nextOf(schedule, startMs - 1);
   } else {
-    slot = nextOf(schedule, afterMs);
+    slot = nextOf(schedule, Math.max(afterMs, EARLIEST_MS - 1));
   }
   return slot === undefined || slot > LATEST_MS || (endMs !== null && slot > endMs) ? undefined : slot;
 }
