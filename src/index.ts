@@ -11,7 +11,7 @@ export type { ControlCommandContext, ControlCommandHandler } from './app/control
 export type { Control, ControlAnswers, ControlOptions, Done, PausedName, PauseReport, TaskRequest } from './app/control-types.js';
 export type { DedupeOptions } from './app/dedupe.js';
 export type { EventStream, EventsOptions } from './app/event-stream.js';
-export type { GroupHandle, GroupProgress, MemberHandle, MemberResult } from './app/group-handle.js';
+export type { AnyHandle, GroupHandle, GroupProgress, MemberHandle, MemberResult } from './app/group-handle.js';
 export type { ExecuteMiddleware, HeaderValue, Middleware, PublishMiddleware, PublishRequest } from './app/middleware.js';
 export type { QueueOptions, Queues } from './app/queues.js';
 export { type ErrorClass, type ErrorMatcher, NonRetryableError, type RetryOptions } from './app/retry-policy.js';
@@ -53,6 +53,7 @@ export type {
 } from './app/task-types.js';
 export type { ArgumentsAreNotWireSafe, IsWireSafe, ResultIsNotWireSafe, WireScalar, WireValue } from './app/wire-safe.js';
 export type { Worker, WorkerOptions, WorkerStats } from './app/worker-types.js';
+export type { GraphOptions, WorkflowEdge, WorkflowGraph, WorkflowNode } from './app/workflow-graph.js';
 export type { QueueArguments, QueueExchangeType, QueueType } from './brokers/queue-table.js';
 export type { Outcome, Outcomes, PartFailure } from './canvas/outcomes.js';
 export type { ByteSize } from './core/byte-size.js';

@@ -15,15 +15,16 @@ import { type ControlCommandHandler, ControlCommands } from './control-commands.
 import type { Control } from './control-types.js';
 import type { EventSource, EventStream, EventsOptions } from './event-stream.js';
 import type { Gateway } from './gateway.js';
-import { handlesOf } from './group-handle.js';
+import type { AnyHandle } from './group-handle.js';
 import type { ResolvedMiddleware } from './middleware.js';
 import { Publisher } from './publish.js';
 import { checkTaskName, Registry } from './registry.js';
+import { loadSaved } from './saved.js';
 import { CanvasSignature } from './signature.js';
 import type { HandleOfAny, Signature } from './signature-types.js';
 import { type AnyObjectTask, makeFn, makeObjectTask, makeRemote, type TaskHost } from './task.js';
 import { activeRun } from './task-context.js';
-import { type HandleOwner, ResultHandle, type TaskHandle } from './task-handle.js';
+import { type HandleOwner, handlesIn, ResultHandle, type TaskHandle } from './task-handle.js';
 import type {
   CheckedObjectTask,
   FnOptions,
@@ -107,11 +108,7 @@ export class App {
         canvasFacts: () => canvasFactsOf(this.config, this.registry),
         nowMs: () => this.#clock.nowMs(),
         openChords: (chords) => this.#gateway().openChords(chords),
-        handles: (node, unkept) => {
-          const ignored = new Set(unkept);
-          const handle = (id: string): TaskHandle<unknown> => new ResultHandle(id, !ignored.has(id), this.#handleOwner);
-          return handlesOf(node, { gateway: this.#gateway, handle });
-        },
+        handles: (tree, unkept) => handlesIn(tree, this.#handleOwner, unkept),
       },
       handle: (id, keepsResult, deduplicated, etaMs) => new ResultHandle(id, keepsResult, this.#handleOwner, deduplicated, etaMs),
     };
@@ -185,6 +182,16 @@ export class App {
   /** The handle of a task that was sent before, by its id. */
   handle<R = unknown>(id: string): TaskHandle<R> {
     return new ResultHandle<R>(id, true, this.#handleOwner);
+  }
+
+  /**
+   * What `handle.save()` saved under this id, or Python's `GroupResult.save()` on Redis; `null`: nothing, or not any more.
+   * @throws ResultError `E_NOT_SUPPORTED` with `rpc:` results; WireError `E_DECODE`
+   * @remarks Source: Celery's `GroupResult.restore()`.
+   */
+  async restore(id: string): Promise<AnyHandle | null> {
+    const tree = await loadSaved(this.#handleOwner, id);
+    return tree && handlesIn(tree, this.#handleOwner);
   }
 
   /** Asks and steers the workers of this app's broker, those in Python too. */

@@ -5,6 +5,7 @@ import { publishOnce } from '../brokers/send-once.js';
 import { chordsOf, giveUp, type HopelessPart, type OpenChord } from '../results/chords.js';
 import { openResultStore } from '../results/from-url.js';
 import type { ResultStore, ResultWrite } from '../results/result-store.js';
+import { answerSavedCall, type SavedCall } from '../results/saved-results.js';
 import type { WireMessage } from '../wire/message.js';
 import type { AppConfig } from './config.js';
 import type { Gateway } from './gateway.js';
@@ -66,6 +67,10 @@ export class ClientGateway implements Gateway {
 
   async storeResults(writes: readonly ResultWrite[]): Promise<void> {
     await (await this.#results.get()).set(writes);
+  }
+
+  async savedResults(call: SavedCall): Promise<readonly (string | null)[]> {
+    return answerSavedCall(await this.#results.get(), call);
   }
 
   async openChords(chords: readonly OpenChord[]): Promise<void> {

@@ -5,6 +5,7 @@
 import type { Broadcast, Broker, OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
 import type { HopelessPart, OpenChord } from '../results/chords.js';
 import type { ResultWrite } from '../results/result-store.js';
+import type { SavedCall } from '../results/saved-results.js';
 import type { WireMessage } from '../wire/message.js';
 import type { ControlAnswers } from './control-types.js';
 
@@ -29,6 +30,8 @@ export interface Gateway {
   forgetResults(ids: readonly string[]): Promise<void>;
   /** Stores results that no worker will: of tasks that were revoked. */
   storeResults(writes: readonly ResultWrite[]): Promise<void>;
+  /** Saves, loads or forgets saved results of workflows; texts of a `load`. Rejects with `E_NOT_SUPPORTED` where only the sender reads results. */
+  savedResults(call: SavedCall): Promise<readonly (string | null)[]>;
   /** Before the parts of chords are sent. Rejects with `E_CHORD_NEEDS_STORE` where nobody could count them. */
   openChords(chords: readonly OpenChord[]): Promise<void>;
   /** These parts of chords will never run: a worker ends the chords. */

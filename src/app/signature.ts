@@ -3,7 +3,8 @@
  * `canvas/`; how it gets out is `publish.ts`.
  */
 import { randomUUID } from 'node:crypto';
-import { freeze, resultsOf, unkeptIn } from '../canvas/freeze.js';
+import { freeze, unkeptIn } from '../canvas/freeze.js';
+import { resultTreeOf } from '../canvas/lineage.js';
 import { type Outcomes, settlingAll } from '../canvas/outcomes.js';
 import { type CanvasMessage, outgoingOf } from '../canvas/outgoing.js';
 import { emptyPlan, start } from '../canvas/plan.js';
@@ -12,7 +13,7 @@ import { kindOf, makeChain, makeChord, makeGroup } from '../canvas/shapes.js';
 import { durationMs } from '../core/duration.js';
 import { ArgumentError, ConfigError } from '../core/errors.js';
 import { type OpenChord, opening } from '../results/chords.js';
-import type { ResultChild } from '../wire/result-meta.js';
+import type { ResultTree } from '../wire/result-tree.js';
 import { encodeJson } from '../wire/serializers/json.js';
 import { makeSignature, parseSignatures, type WireSignature } from '../wire/signature.js';
 import { checkKeys, checkObject } from './config-schema.js';
@@ -45,7 +46,7 @@ export interface SignatureHost {
   readonly resultTtlMs: number | null;
   openChords(chords: readonly OpenChord[]): Promise<void>;
   /** Of what was sent, or of a group of it. `unkept`: whose results nobody keeps. */
-  handles(node: ResultChild, unkept: readonly string[]): unknown;
+  handles(tree: ResultTree, unkept: readonly string[]): unknown;
 }
 
 const CHORD_KEYS: ReadonlySet<string> = new Set(['settle']);
@@ -170,7 +171,7 @@ export class CanvasSignature {
     );
     if (chords.length > 0) await this.#host.openChords(chords);
     await sendPlanned(publisher.outbox, messages, { timeoutMs, signal: options.signal });
-    return this.#host.handles(resultsOf(frozen), unkeptIn(frozen));
+    return this.#host.handles(resultTreeOf(frozen), unkeptIn(frozen));
   }
 
   #changed(wire: WireSignature, checks: readonly Check[] = []): CanvasSignature {

@@ -3,11 +3,15 @@ import { type Duration, durationMs } from '../core/duration.js';
 import { ConfigError, ResultError, TaskFailedError } from '../core/errors.js';
 import { decodeException } from '../wire/exception-info.js';
 import { decodeResultMeta, type ResultMeta } from '../wire/result-meta.js';
+import { type ResultTree, treeOfChild } from '../wire/result-tree.js';
 import { holdsException } from '../wire/task-states.js';
 import { checkKeys, checkObject } from './config-schema.js';
 import type { Gateway } from './gateway.js';
+import { type AnyHandle, handlesOf } from './group-handle.js';
 import { checkRevokeOptions, type RevokeOptions, type RevokeOutcome, revokeTasks } from './revoke.js';
+import { saveResult } from './saved.js';
 import { activeRun } from './task-context.js';
+import { type GraphOptions, readGraph, type WorkflowGraph } from './workflow-graph.js';
 
 /** Options of `handle.result()`. */
 export interface ResultOptions {
@@ -62,6 +66,28 @@ export interface TaskHandle<R> {
   revoke(options?: RevokeOptions): Promise<RevokeOutcome>;
   /** Removes the stored result. */
   forget(): Promise<void>;
+  /**
+   * What the task sent while it ran, and what followed it: callbacks, the next step of its chain. Known once its result is stored.
+   * @remarks Source: Celery's `AsyncResult.children`.
+   */
+  children(): Promise<readonly AnyHandle[]>;
+  /**
+   * What stands before it in the workflow that was sent or restored here, else the task that sent it, which its result tells; `null` =
+   * nothing, or it is not known.
+   * @remarks Source: Celery's `AsyncResult.parent`.
+   */
+  parent(): Promise<AnyHandle | null>;
+  /**
+   * Saves what stands before it, for as long as results are kept (`resultTtl`), so that `app.restore(id)` gives this handle again.
+   * @throws ResultError `E_NOT_SUPPORTED` with `rpc:` results
+   */
+  save(): Promise<void>;
+  /**
+   * The workflow that it belongs to, as far as it is known: what was sent, what results tell, and how far each task has come.
+   * @throws ConfigError `E_CONFIG_RANGE`
+   * @remarks Source: Celery's `AsyncResult.graph`.
+   */
+  graph(options?: GraphOptions): Promise<WorkflowGraph>;
 }
 
 const RESULT_KEYS: ReadonlySet<string> = new Set(['timeout', 'signal', 'onUpdate', 'allowWaitInsideTask']);
@@ -81,13 +107,23 @@ export class ResultHandle<R> implements TaskHandle<R> {
   readonly #owner: HandleOwner;
   /** Wall time before which the task does not run; `null` = none, or not known. */
   readonly #etaMs: number | null;
+  /** What stands before it, if it is part of a workflow that was sent here. */
+  readonly #tree: ResultTree | null;
 
-  constructor(id: string, keepsResult: boolean, owner: HandleOwner, deduplicated = false, etaMs: number | null = null) {
+  constructor(
+    id: string,
+    keepsResult: boolean,
+    owner: HandleOwner,
+    deduplicated = false,
+    etaMs: number | null = null,
+    tree: ResultTree | null = null,
+  ) {
     this.id = id;
     this.deduplicated = deduplicated;
     this.#keepsResult = keepsResult;
     this.#owner = owner;
     this.#etaMs = etaMs;
+    this.#tree = tree;
   }
 
   async result(options: ResultOptions): Promise<R> {
@@ -150,6 +186,37 @@ export class ResultHandle<R> implements TaskHandle<R> {
   forget(): Promise<void> {
     return this.#owner.gateway().forgetResults([this.id]);
   }
+
+  async children(): Promise<readonly AnyHandle[]> {
+    const [meta] = await this.#owner.gateway().getResults([this.id]);
+    const children = meta == null ? null : decodeResultMeta(meta).childTree;
+    return (children ?? []).map((child) => handlesIn(treeOfChild(child), this.#owner));
+  }
+
+  async parent(): Promise<AnyHandle | null> {
+    if (this.#tree?.parent) return handlesIn(this.#tree.parent, this.#owner);
+    const [meta] = await this.#owner.gateway().getResults([this.id]);
+    const parentId = meta == null ? null : decodeResultMeta(meta).parentId;
+    return parentId === null ? null : handlesIn(lone(parentId), this.#owner);
+  }
+
+  save(): Promise<void> {
+    return saveResult(this.#owner, this.#tree ?? lone(this.id));
+  }
+
+  graph(options: GraphOptions = {}): Promise<WorkflowGraph> {
+    return readGraph(this.#owner.gateway(), this.#tree ?? lone(this.id), options);
+  }
+}
+
+const lone = (id: string): ResultTree => ({ id, name: null, parent: null, members: null });
+
+/** Handles of what was sent, restored, or read from a result. @param unkept ids of tasks whose results nobody keeps */
+export function handlesIn(tree: ResultTree, owner: HandleOwner, unkept: readonly string[] = []): AnyHandle {
+  const ignored = new Set(unkept);
+  const handle = (part: ResultTree): TaskHandle<unknown> =>
+    new ResultHandle(part.id, !ignored.has(part.id), owner, false, null, part);
+  return handlesOf(tree, { ...owner, handle });
 }
 
 const PENDING = (id: string): TaskStatus => ({

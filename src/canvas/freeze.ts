@@ -5,7 +5,6 @@
  * A group in the middle of a chain becomes a chord here, because what follows needs all its results; so does a group whose end
  * a chord or a callback waits for (`attach`).
  */
-import type { ResultChild } from '../wire/result-meta.js';
 import { makeSignature, parseSignatures, type SignatureOptions, type WireSignature } from '../wire/signature.js';
 import { isSettlingAll, settlingAll } from './outcomes.js';
 import { chunksAsGroup, kindOf, makeChain, makeChord, makeGroup, partsOf, tasksOf, unfolded, withTasks } from './shapes.js';
@@ -167,7 +166,7 @@ function idsFor(options: SignatureOptions, { newId, replyTo }: FreezeContext): S
   return replyTo === null || options.reply_to !== undefined ? { task_id } : { task_id, reply_to: replyTo };
 }
 
-/** Whose results nobody keeps, of those that `resultsOf` gives. */
+/** Whose results nobody keeps, of those that `resultTreeOf` gives. */
 export function unkeptIn(signature: WireSignature): readonly string[] {
   switch (kindOf(signature)) {
     case 'chain': {
@@ -180,21 +179,5 @@ export function unkeptIn(signature: WireSignature): readonly string[] {
       return tasksOf(signature).flatMap(unkeptIn);
     default:
       return signature.options.ignore_result === true ? [signature.options.task_id ?? ''] : [];
-  }
-}
-
-/** The results of a frozen canvas: one id, or a group with those of its members. */
-export function resultsOf(signature: WireSignature): ResultChild {
-  switch (kindOf(signature)) {
-    case 'chain': {
-      const last = tasksOf(signature).at(-1);
-      return last === undefined ? '' : resultsOf(last);
-    }
-    case 'chord':
-      return resultsOf(partsOf(signature).body);
-    case 'group':
-      return { group: signature.options.task_id ?? '', members: tasksOf(signature).map(resultsOf) };
-    default:
-      return signature.options.task_id ?? '';
   }
 }

@@ -6,6 +6,7 @@ import type { Logger } from '../core/logger.js';
 import type { SendKeyStore } from '../core/send-keys.js';
 import type { TimedSet } from '../core/timed-set.js';
 import type { ChordStore } from './chords.js';
+import type { SavedResults } from './saved-results.js';
 import type { StepStore } from './steps.js';
 
 /** `true`, or the reason why not. */
@@ -57,6 +58,8 @@ export interface ResultStore extends SendKeyStore {
   readonly chords?: ChordStore;
   /** Keeps what finished steps of tasks gave; absent where there is no place that the next worker could read. */
   readonly steps?: StepStore;
+  /** Where saved results have a place of their own; without it they are kept like results (`savedIn`). */
+  readonly saved?: SavedResults;
   connect(options: { readonly timeoutMs: number }): Promise<void>;
   /** Writes a batch; results in order. SUCCESS is never overwritten; another final state only by a higher epoch, by SUCCESS, or as `givesWay` says. */
   set(writes: readonly ResultWrite[]): Promise<readonly WriteResult[]>;

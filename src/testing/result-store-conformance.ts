@@ -7,6 +7,7 @@ import { describe } from 'vitest';
 import { chordsSuite } from './conformance/chords.js';
 import { rememberingSuite } from './conformance/remembering.js';
 import { defineResultSuite, type ResultStoreConformanceOptions, type ResultStoreFixture } from './conformance/result-fixture.js';
+import { savingSuite } from './conformance/saving.js';
 import { sendKeysSuite } from './conformance/send-keys.js';
 import { stepsSuite } from './conformance/steps.js';
 import { storingSuite } from './conformance/storing.js';
@@ -30,6 +31,7 @@ export function resultStoreConformance(
     sendKeysSuite(suite);
     chordsSuite(suite);
     stepsSuite(suite);
+    savingSuite(suite);
     rememberingSuite(suite);
   });
 }

@@ -8,6 +8,7 @@ import { silentLogger } from '../core/logger.js';
 import { openEvents } from '../events/receiver.js';
 import type { HopelessPart, OpenChord } from '../results/chords.js';
 import type { ResultWrite } from '../results/result-store.js';
+import type { SavedCall } from '../results/saved-results.js';
 import type { WireMessage } from '../wire/message.js';
 import { decodeTaskBody } from '../wire/task-message.js';
 
@@ -73,6 +74,16 @@ export class ScriptedGateway implements Gateway {
 
   async storeResults(writes: readonly ResultWrite[]): Promise<void> {
     this.stored.push(...writes);
+  }
+
+  /** What was saved, by id. */
+  readonly saved = new Map<string, string>();
+
+  async savedResults(call: SavedCall): Promise<readonly (string | null)[]> {
+    if (call.kind === 'load') return call.ids.map((id) => this.saved.get(id) ?? null);
+    if (call.kind === 'save') for (const { id, text } of call.saved) this.saved.set(id, text);
+    else for (const id of call.ids) this.saved.delete(id);
+    return [];
   }
 
   readonly openedChords: OpenChord[] = [];

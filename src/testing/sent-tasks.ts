@@ -3,6 +3,7 @@ import type { Gateway } from '../app/gateway.js';
 import type { Broadcast, Broker, OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
 import type { HopelessPart, OpenChord } from '../results/chords.js';
 import type { ResultWrite } from '../results/result-store.js';
+import type { SavedCall } from '../results/saved-results.js';
 import type { WireMessage } from '../wire/message.js';
 import { decodeTaskBody, userHeaders } from '../wire/task-message.js';
 
@@ -90,6 +91,9 @@ export class RecordingGateway implements Gateway {
   }
   storeResults(writes: readonly ResultWrite[]): Promise<void> {
     return this.#inner.storeResults(writes);
+  }
+  savedResults(call: SavedCall): Promise<readonly (string | null)[]> {
+    return this.#inner.savedResults(call);
   }
   openChords(chords: readonly OpenChord[]): Promise<void> {
     return this.#inner.openChords(chords);

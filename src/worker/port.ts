@@ -10,6 +10,7 @@ import type { QueueTable } from '../brokers/queue-table.js';
 import type { CanvasFacts } from '../canvas/routes.js';
 import type { HopelessPart, OpenChord } from '../results/chords.js';
 import type { ResultWrite } from '../results/result-store.js';
+import type { SavedCall } from '../results/saved-results.js';
 import type { WireMessage } from '../wire/message.js';
 import type { ResultChild } from '../wire/result-meta.js';
 
@@ -163,6 +164,7 @@ export type EngineCall =
   | { readonly method: 'broadcast'; readonly broadcast: Broadcast }
   | { readonly method: 'forgetResults' | 'withdraw'; readonly ids: readonly string[] }
   | { readonly method: 'storeResults'; readonly writes: readonly ResultWrite[] }
+  | { readonly method: 'savedResults'; readonly saved: SavedCall }
   | { readonly method: 'openChords'; readonly chords: readonly OpenChord[] }
   | { readonly method: 'giveUpParts'; readonly parts: readonly HopelessPart[]; readonly resultTtlMs: number | null }
   | { readonly method: 'recordRevoked'; readonly ids: readonly string[]; readonly ttlMs: number }

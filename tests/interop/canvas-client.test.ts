@@ -90,4 +90,28 @@ describe.each(VERSIONS)('Celery %s', (version) => {
     expect(await run('group')).toEqual([2, 4]);
     expect(await run('chord')).toBe(6);
   });
+
+  test('Python restores a group and a chain that we saved', async () => {
+    const members = await group(add().si(1, 1), addInPython().si(2, 2)).send();
+    await members.save();
+    const restored = await ask({ restore: members.id });
+    expect(restored).toMatchObject({ id: members.id, members: members.children.map(({ id }) => id), result: [2, 4] });
+
+    const end = await chain(add().si(1, 2), addInPython().s(10), add().s(100)).send();
+    await end.save();
+    const [second, first] = (await ask({ restore: end.id })).parents;
+    expect(await ask({ restore: end.id })).toMatchObject({ id: end.id, result: 113 });
+    expect(second).toBe((await end.parent())?.id);
+    expect(await app.handle(first ?? '').result(SOON)).toBe(3);
+  });
+
+  test('we restore a group that Python saved', async () => {
+    const save = [add().si(1, 1), addInPython().si(2, 2)].map((signature) => signature.toJSON());
+    const { id, members } = await ask({ save });
+    const restored = await app.restore(id);
+    expect(restored && (await restored.result(SOON))).toEqual([2, 4]);
+    const { nodes, edges } = (await restored?.graph()) ?? { nodes: [], edges: [] };
+    expect(new Set(nodes.map((node) => node.id))).toEqual(new Set([id, ...members]));
+    expect(edges.every(({ from, kind }) => from === id && kind === 'member')).toBe(true);
+  });
 });

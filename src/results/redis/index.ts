@@ -19,8 +19,10 @@ import type {
   WaitOptions,
   WriteResult,
 } from '../result-store.js';
+import type { SavedResults } from '../saved-results.js';
 import type { StepStore } from '../steps.js';
 import { RedisChords } from './chords.js';
+import { RedisSavedResults } from './saved.js';
 import { claim } from './scripts/claim.js';
 import { swap } from './scripts/swap.js';
 import { type WriteGroup, write } from './scripts/write.js';
@@ -52,6 +54,7 @@ class RedisResults implements ResultStore {
   readonly revocations: TimedSet;
   readonly chords: ChordStore;
   readonly steps: StepStore;
+  readonly saved: SavedResults;
   readonly #commands: RedisConnection;
   readonly #waiters: ResultWaiters;
   readonly #names: { readonly metas: string; readonly epochs: string; readonly claims: string; readonly sendKeys: string };
@@ -73,6 +76,7 @@ class RedisResults implements ResultStore {
     };
     this.chords = new RedisChords(this.#commands, prefix, untilAnswered);
     this.steps = new RedisSteps(this.#commands, prefix, untilAnswered);
+    this.saved = new RedisSavedResults(this.#commands, prefix, untilAnswered);
     this.#waiters = new ResultWaiters(target, options.logger, this.#commands);
     this.revocations = redisTimedSet({
       ...{ connection: this.#commands, most: MOST_REVOCATIONS, timeoutMs: REACH_MS, assertOpen: () => this.#assertOpen() },

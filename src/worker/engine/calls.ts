@@ -12,6 +12,7 @@ import { codeOf, DuplicateSendError, PublishError, toError } from '../../core/er
 import type { Logger } from '../../core/logger.js';
 import { chordsOf, giveUp } from '../../results/chords.js';
 import type { ResultStore } from '../../results/result-store.js';
+import { answerSavedCall } from '../../results/saved-results.js';
 import type { EngineCall, PortError, ToExecutor } from '../port.js';
 import { Steps, type StepsOptions } from './steps.js';
 
@@ -89,6 +90,8 @@ export class Calls {
         return this.#store.forget(request.ids);
       case 'storeResults':
         return void (await this.#store.set(request.writes));
+      case 'savedResults':
+        return answerSavedCall(this.#store, request.saved);
       case 'openChords':
         return chordsOf(this.#store).open(request.chords);
       case 'giveUpParts':

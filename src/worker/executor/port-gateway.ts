@@ -7,6 +7,7 @@ import type { ErrorCode } from '../../core/error-codes.js';
 import { BrokerError, DuplicateSendError, LovageError, PublishError } from '../../core/errors.js';
 import type { HopelessPart, OpenChord } from '../../results/chords.js';
 import type { ResultWrite } from '../../results/result-store.js';
+import type { SavedCall } from '../../results/saved-results.js';
 import type { StepAnswer } from '../../results/steps.js';
 import type { WireMessage } from '../../wire/message.js';
 import type { EngineCall, ExecutorEnd, PortError, ToExecutor } from '../port.js';
@@ -71,6 +72,10 @@ export class PortGateway implements Gateway {
 
   async forgetResults(ids: readonly string[]): Promise<void> {
     await this.#call({ method: 'forgetResults', ids });
+  }
+
+  savedResults(saved: SavedCall): Promise<readonly (string | null)[]> {
+    return this.#call({ method: 'savedResults', saved }) as Promise<readonly (string | null)[]>;
   }
 
   async openChords(chords: readonly OpenChord[]): Promise<void> {
