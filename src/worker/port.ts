@@ -3,6 +3,7 @@
  * executor runs user code and holds no connection. Everything here can be cloned: it crosses threads and processes.
  * Bodies cross still encoded and results cross as JSON text, so neither half pays for the other's data twice.
  */
+import type { UncountedChord } from '../app/chord-unlock.js';
 import type { EventMode } from '../app/event-mode.js';
 import type { ControlQuestion } from '../app/gateway.js';
 import type { Broadcast, OutgoingMessage, PublishOptions } from '../brokers/broker.js';
@@ -168,6 +169,7 @@ export type EngineCall =
   | { readonly method: 'openChords'; readonly chords: readonly OpenChord[] }
   | { readonly method: 'giveUpParts'; readonly parts: readonly HopelessPart[]; readonly resultTtlMs: number | null }
   | { readonly method: 'recordRevoked'; readonly ids: readonly string[]; readonly ttlMs: number }
+  | { readonly method: 'endChord'; readonly chord: UncountedChord }
   /** A step of the task of this run. */
   | { readonly method: 'getStep'; readonly run: number; readonly name: string }
   | { readonly method: 'putStep'; readonly run: number; readonly name: string; readonly resultJson: string }

@@ -258,5 +258,39 @@ describe.each<FleetName>(['redis', 'rabbitmq with redis results'])('%s', (name) 
         );
       });
     });
+
+    test('a chord of a client whose result backend cannot count is joined by us', { timeout: 60_000 }, async () => {
+      // its own results are files that nobody else reads; our workers keep theirs in Redis
+      const uncounted = new PythonClient(version, fleet.broker, `file://${folder}`);
+      expect(await uncounted.start()).toContain(version);
+      const sent = async (parts: readonly Part[], errbacks: readonly Part[]): Promise<string> => {
+        const body = { ...step('interop.sum'), link_error: errbacks };
+        const canvas = { chord: parts, body } as unknown as PythonCanvas;
+        return String((await uncounted.ask({ canvas, timeout: 0.1 } as { canvas: PythonCanvas })).id);
+      };
+      const fine = await sent([step('interop.add', [1, 2]), step('interop.add', [3, 4])], []);
+      expect(await app.handle(fine).result(SOON)).toBe(10);
+      const broken = await sent([step('interop.add', [1, 2]), step('interop.fail', ['no'])], [note()]);
+      await expect(app.handle(broken).result(SOON)).rejects.toMatchObject({ type: 'ChordError' });
+      await until(() => notedOf(broken) > 0, 'the errback has run');
+      await uncounted.close();
+    });
+
+    // RabbitMQ gives nothing back that waits there: such a part ends the chord when its time comes
+    test.runIf(name === 'redis')(
+      'a part of a Python chord that waits for its time and is revoked by us ends the chord',
+      {
+        timeout: 60_000,
+      },
+      async () => {
+        const waiting = step('interop.add', [1, 2]);
+        const parts = [{ ...waiting, options: { queue: 'interop', countdown: 3_600, task_id: `waits-${version}-${name}` } }];
+        const canvas = { chord: [...parts, step('interop.add', [3, 4])], body: step('interop.sum') } as unknown as PythonCanvas;
+        const { id } = await client.ask({ canvas, timeout: 0.1 } as { canvas: PythonCanvas });
+        // a worker of ours puts it into the delay store, out of which it is taken
+        await until(async () => (await app.handle(`waits-${version}-${name}`).revoke()) === 'removed', 'it was found', 20_000);
+        await expect(app.handle(String(id)).result({ timeout: '40s' })).rejects.toMatchObject({ type: 'ChordError' });
+      },
+    );
   });
 });

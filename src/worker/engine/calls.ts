@@ -14,6 +14,7 @@ import { chordsOf, giveUp } from '../../results/chords.js';
 import type { ResultStore } from '../../results/result-store.js';
 import { answerSavedCall } from '../../results/saved-results.js';
 import type { EngineCall, PortError, ToExecutor } from '../port.js';
+import type { Chords } from './following/chords.js';
 import { Steps, type StepsOptions } from './steps.js';
 
 /** An error in the form that crosses a port. */
@@ -30,6 +31,7 @@ export function toPortError(error: unknown): PortError {
 export class Calls {
   readonly #broker: Broker;
   readonly #store: ResultStore;
+  readonly #chords: Chords;
   readonly #steps: Steps;
   readonly #asker: Asker;
   /** Waits that can be cancelled, by executor and call; an entry lives until its answer. */
@@ -38,10 +40,11 @@ export class Calls {
   constructor(
     broker: Broker,
     store: ResultStore,
-    node: { readonly lamport: LamportClock; readonly logger: Logger } & Omit<StepsOptions, 'store'>,
+    node: { readonly lamport: LamportClock; readonly logger: Logger; readonly chords: Chords } & Omit<StepsOptions, 'store'>,
   ) {
     this.#broker = broker;
     this.#store = store;
+    this.#chords = node.chords;
     this.#steps = new Steps({ ...node, store });
     // Plain JSON is what every worker reads, those of Celery 5.2 too.
     this.#asker = {
@@ -102,6 +105,8 @@ export class Calls {
         const kept = this.#broker.revocations.records ?? this.#store.revocations;
         return kept ? kept.add(request.ids, request.ttlMs) : request.ids.map(() => false);
       }
+      case 'endChord':
+        return this.#chords.endUncounted(request.chord);
       case 'getStep':
         return this.#steps.get(executor, request);
       case 'putStep':

@@ -135,6 +135,6 @@ export function layPath({
     limits,
     claimTtlMs: hello.resultTtlMs ?? CLAIM_TTL_MS,
   });
-  const calls = new Calls(broker, shared.store, { ...shared, active, resultTtlMs: hello.resultTtlMs });
+  const calls = new Calls(broker, shared.store, { ...shared, active, chords, resultTtlMs: hello.resultTtlMs });
   return { intake, settler, limits, calls, dispatcher, events, revoked, terminator, pauses, chords };
 }

@@ -67,7 +67,7 @@ export class Executor {
     this.#end = end;
     this.#maxRssBytes = options.maxRssBytes ?? null;
     this.#gateway = new PortGateway(end);
-    const builtins = builtinTasks(app.registry);
+    const builtins = builtinTasks(app.registry, this.#gateway);
     this.#execute = {
       find: (name) => app.registry.get(name) ?? builtins.get(name),
       middleware: app.middleware.execute,

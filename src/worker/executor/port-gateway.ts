@@ -1,4 +1,5 @@
 /** The gateway inside an executor: each call becomes a message to the engine, which holds the connections. */
+import type { UncountedChord } from '../../app/chord-unlock.js';
 import type { ControlAnswers } from '../../app/control-types.js';
 import type { ControlQuestion, Gateway } from '../../app/gateway.js';
 import type { StepPlace } from '../../app/task-steps.js';
@@ -96,6 +97,10 @@ export class PortGateway implements Gateway {
       read: (name) => this.#call({ method: 'getStep', run, name }) as Promise<string | null>,
       write: (name, resultJson) => this.#call({ method: 'putStep', run, name, resultJson }) as Promise<StepAnswer>,
     };
+  }
+
+  async endChord(chord: UncountedChord): Promise<void> {
+    await this.#call({ method: 'endChord', chord });
   }
 
   async withdraw(ids: readonly string[]): Promise<ReadonlyMap<string, WireMessage>> {

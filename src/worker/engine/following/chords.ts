@@ -6,6 +6,7 @@
  * Bodies and errbacks of a chord are sent with a dedupe key each besides, for the worker that dies after it has sent them.
  */
 import { randomUUID } from 'node:crypto';
+import type { UncountedChord } from '../../../app/chord-unlock.js';
 import type { OutgoingMessage } from '../../../brokers/broker.js';
 import { type ChordPart, errbacksOf, firstErrbacks, type Unreachable, unreachable } from '../../../canvas/after.js';
 import { finalIdOf } from '../../../canvas/freeze.js';
@@ -15,12 +16,12 @@ import { type CanvasPlan, startBody } from '../../../canvas/plan.js';
 import type { Clock } from '../../../core/clock.js';
 import { codeOf, toError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
-import { type ChordVerdict, chordsOf, keptMs, opening } from '../../../results/chords.js';
+import { type ChordVerdict, chordsOf, type KeptEnd, keptMs, opening, verdictOf } from '../../../results/chords.js';
 import { FINAL_STATES, type ResultStore, type ResultWrite } from '../../../results/result-store.js';
 import { exceptionRepr, pythonError } from '../../../wire/exception-info.js';
 import { decodeResultMeta, encodeResultMeta } from '../../../wire/result-meta.js';
 import { decodeJson, encodeJson } from '../../../wire/serializers/json.js';
-import type { WireSignature } from '../../../wire/signature.js';
+import { parseSignature, type WireSignature } from '../../../wire/signature.js';
 import type { NewChord } from '../../port.js';
 import { LOOK_MS, OverdueChords } from './overdue.js';
 
@@ -98,6 +99,21 @@ export class Chords {
     for (const groupId of failed) await this.#close(groupId);
   }
 
+  /** Ends a chord whose parts somebody else has looked for. */
+  async endUncounted({ groupId, body: text, ends, parent }: UncountedChord): Promise<void> {
+    const body = parseSignature(decodeJson(text), 'the body of a chord');
+    const part: EndingPart = { groupId, taskId: parent.id, body: () => body, parent };
+    const claim = await this.#claim(part);
+    if (claim === 'taken') return;
+    const verdict: ChordVerdict | null = ends && verdictOf(ends);
+    const outer =
+      verdict?.kind === 'complete'
+        ? await this.#begin(part, decoded(verdict.results), claim === 'again')
+        : await this.#fail(part, verdict?.kind === 'failed' ? raisedBy(verdict.part) : deadlineError());
+    if (outer !== null) await this.report(outer);
+    await this.#close(groupId);
+  }
+
   /** Looks for chords that will never end, from now on. */
   watch(): void {
     this.#overdue.watch();
@@ -125,8 +141,7 @@ export class Chords {
       const outer = await this.#begin(part, outcomesOf(state), true);
       if (outer !== null) await this.report(outer);
     } else {
-      const text = 'deadline: not all parts of the header have succeeded in time, or one was revoked';
-      await this.report(await this.#fail(part, pythonError('ChordError', [text], 'celery.exceptions')));
+      await this.report(await this.#fail(part, deadlineError()));
     }
     await this.#close(groupId);
   }
@@ -159,9 +174,7 @@ export class Chords {
         return this.#begin(part, settlesAll(part) ? fulfilled(verdict.results) : decoded(verdict.results), claim === 'again');
       case 'failed': {
         if (verdict.all && settlesAll(part)) return this.#begin(part, verdict.all.map(outcomeOf), claim === 'again');
-        const { taskId, resultJson } = verdict.part;
-        const text = `Dependency ${taskId} raised ${exceptionRepr(decodeJson(resultJson))}`;
-        return this.#fail(part, pythonError('ChordError', [text], 'celery.exceptions'));
+        return this.#fail(part, raisedBy(verdict.part));
       }
     }
   }
@@ -276,6 +289,15 @@ function settlesAll({ body }: Pick<EndedPart, 'body'>): boolean {
 
 const decoded = (results: readonly string[]): unknown[] => results.map((text) => decodeJson(text));
 const fulfilled = (results: readonly string[]): unknown[] => decoded(results).map((value) => ({ status: 'fulfilled', value }));
+
+const raisedBy = ({ taskId, resultJson }: KeptEnd): string =>
+  pythonError('ChordError', [`Dependency ${taskId} raised ${exceptionRepr(decodeJson(resultJson))}`], 'celery.exceptions');
+const deadlineError = (): string =>
+  pythonError(
+    'ChordError',
+    ['deadline: not all parts of the header have succeeded in time, or one was revoked'],
+    'celery.exceptions',
+  );
 
 const FAILED = { status: 'FAILURE', traceback: null, children: [] } as const;
 
