@@ -7,7 +7,7 @@
  * (`postgres-listener.ts`).
  */
 import { reconnectDelayMs } from '../core/backoff.js';
-import { BrokerError, ConfigError, codeOf, toError } from '../core/errors.js';
+import { BrokerError, ConfigError, toError } from '../core/errors.js';
 import { inTime } from '../core/in-time.js';
 import type { Logger } from '../core/logger.js';
 import {
@@ -295,6 +295,3 @@ function abortable<T>(work: Promise<T>, timeoutMs: number, signal: AbortSignal):
     onAbort: (reason) => toError(reason),
   });
 }
-
-/** Whether asking the same again later may work. */
-export const isLinkTrouble = (error: unknown): boolean => error instanceof PostgresLinkError && codeOf(error) !== 'E_CLOSED';

@@ -6,6 +6,7 @@ import { ROOT } from '../../scripts/environment.mjs';
 import { openBroker } from '../../src/brokers/from-url.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { meta } from '../../src/testing/conformance/result-fixture.js';
+import { Project } from '../cli/run-cli.js';
 import { type PostgresServer, startPostgres } from '../support/postgres-server.js';
 import { freePort } from '../support/redis-server.js';
 import { makeTlsFiles, opensslMissing, type TlsFiles } from '../support/tls-files.js';
@@ -51,6 +52,27 @@ test('a wrong password is E_BROKER_AUTH at once, for calls and for waits, and is
   expect(JSON.stringify([refusal, refusal.message])).not.toContain('wrong-one');
   const store = await open(url);
   await expect(store.wait('x', { signal: AbortSignal.timeout(20_000) })).rejects.toMatchObject({ code: 'E_BROKER_AUTH' });
+});
+
+test('a worker whose results are refused ends with 77, and a database that is not there yet is waited for', async () => {
+  const project = new Project();
+  try {
+    project.write(
+      'tasks.mjs',
+      "import { createApp } from 'lovage';\nexport const app = createApp({});\napp.fn('add', (x, y) => x + y);",
+    );
+    const worker = ['worker', '--app', './tasks.mjs', '--log-format', 'json', '--results'];
+    const { code, stderr } = await project.run([...worker, server.urlOf({}, 'app:wrong-one')]);
+    expect(stderr).toContain('"code":"E_BROKER_AUTH"');
+    expect(stderr).not.toContain('wrong-one');
+    expect(code).toBe(77);
+    const patientOne = project.start([...worker, `postgresql://app@127.0.0.1:${await freePort()}/shop`]);
+    await patientOne.until('the result store cannot be reached; trying again');
+    patientOne.child.kill('SIGTERM');
+    await patientOne.finished;
+  } finally {
+    project.remove();
+  }
 });
 
 test('a database that does not exist is E_BROKER_AUTH, with how to make it', async () => {

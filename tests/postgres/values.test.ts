@@ -110,3 +110,17 @@ test('nobody is notified while nobody waits anywhere', async () => {
   expect(await server.run('SELECT * FROM quiet.listeners')).toEqual([]);
   await client.end();
 });
+
+test('a first wait hears of a result whose writer saw nobody listening and commits after the wait began', async () => {
+  const url = server.urlOf({ schema: 'race' });
+  await (await open(url)).connect({ timeoutMs: 10_000 });
+  const text = meta('slow', 'SUCCESS').replaceAll("'", "''");
+  const write = `SELECT race.write_results(ARRAY['slow'], ARRAY['SUCCESS'], ARRAY['${text}'], ARRAY[0]::bigint[], ARRAY[600000]::float8[])`;
+  const writing = server.run(`BEGIN; ${write}; SELECT pg_sleep(1.5); COMMIT`);
+  const locks = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted";
+  await until(async () => (await server.run(locks)).length > 0, 'the writer to have looked for listeners');
+  // long before the re-check
+  const waiting = (await open(url)).wait('slow', { signal: AbortSignal.timeout(10_000) });
+  await writing;
+  expect(await waiting).toBe(meta('slow', 'SUCCESS'));
+});
