@@ -26,6 +26,7 @@ test('--help lists what is built, and nothing that is not', async () => {
     'worker',
     'send',
     'result',
+    'graph',
     'revoke',
     'queues',
     'purge',

@@ -18,6 +18,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import('./send.js')).defineSend,
   },
   { name: 'result', summary: 'show or await the result of a task', load: async () => (await import('./result.js')).defineResult },
+  {
+    name: 'graph',
+    summary: 'show the workflow that a task belongs to',
+    load: async () => (await import('./graph.js')).defineGraph,
+  },
   { name: 'revoke', summary: 'keep tasks from running', load: async () => (await import('./revoke.js')).defineRevoke },
   {
     name: 'queues',
