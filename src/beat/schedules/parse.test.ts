@@ -75,6 +75,15 @@ test('a parsed schedule is plain data: it can be stored and read again', () => {
   expect(parseSchedule(all[0] as TimingOptions)).toMatchObject({ timezone: 'Europe/Berlin' });
 });
 
+test.each([
+  ['Asia/Kolkata', 'Asia/Kolkata'],
+  ['europe/berlin', 'Europe/Berlin'],
+  ['Etc/UTC', 'UTC'],
+  ['utc', 'UTC'],
+])('the zone %s stands in the schedule as %s, whatever this Node prefers to call it', (timezone, name) => {
+  expect(parseSchedule({ cron: '* * * * *', timezone })).toMatchObject({ timezone: name });
+});
+
 const DAY = new Date('2026-11-21');
 const LATER = new Date('2026-11-22');
 

@@ -43,6 +43,27 @@ describe('an interval', () => {
   });
 });
 
+describe('six fields', () => {
+  test('come to the seconds that a walk from second to second finds', () => {
+    const field = (most: number) =>
+      fc.oneof(fc.constant('*'), fc.uniqueArray(fc.integer({ min: 0, max: most }), { minLength: 1, maxLength: 4 }).map(String));
+    fc.assert(
+      fc.property(field(59), field(59), field(23), fc.integer({ min: 0, max: 2_000_000_000 }), (second, minute, hour, from) => {
+        const has = (text: string, value: number): boolean => text === '*' || text.split(',').includes(String(value));
+        const walked: number[] = [];
+        for (let at = from + 1; at <= from + 7_200 && walked.length < 100; at += 1) {
+          const shown = new Date(at * 1_000);
+          if (has(second, shown.getUTCSeconds()) && has(minute, shown.getUTCMinutes()) && has(hour, shown.getUTCHours()))
+            walked.push(at * 1_000);
+        }
+        const schedule = parseSchedule({ cron: `${second} ${minute} ${hour} * * *` });
+        expect(slotsBetween(schedule, from * 1_000, (from + 7_200) * 1_000, 100).slots).toEqual(walked);
+      }),
+      { numRuns: 100 },
+    );
+  });
+});
+
 describe('a one-off', () => {
   test('is due once', () => {
     const schedule = parseSchedule({ at: new Date('2026-11-21T12:00:00Z') });

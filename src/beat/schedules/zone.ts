@@ -39,7 +39,7 @@ const LONGEST_NAME = 64;
 
 const zones = new Map<string, Zone>();
 const formatters = new Map<string, Intl.DateTimeFormat>();
-/** Names that were checked, as people write them, with the name that `Intl` has for them: to ask it takes a fifth of a millisecond. */
+/** Names that were checked, as people write them, and as they stand in a schedule: to ask `Intl` takes a fifth of a millisecond. */
 const names = new Map<string, string>();
 
 /** Makes room for one more: the oldest goes. */
@@ -153,8 +153,13 @@ export function segmentAt(name: string, atMs: number): Segment {
   throw new RangeError(`no offset of ${name} at ${atMs}`);
 }
 
+/** `Intl` writes aliases as it likes, by its version: Asia/Kolkata as Asia/Calcutta. People find theirs again, in the usual letters. */
+function spelled(name: string, known: string): string {
+  return known === 'UTC' || known.toLowerCase() === name.toLowerCase() ? known : name;
+}
+
 /**
- * The zone's name as `Intl` writes it.
+ * The zone's name, in the letters that `Intl` has for it.
  * @throws ConfigError `E_SCHEDULE` for a name that this Node does not know; offsets such as `+02:00` are no zones
  */
 export function checkZone(name: unknown, what: string): string {
@@ -165,7 +170,7 @@ export function checkZone(name: unknown, what: string): string {
   try {
     // Names that start otherwise are offsets, which some versions of Node take and some do not.
     if (/^[a-z]/i.test(name) && name.length <= LONGEST_NAME) {
-      const known = new Intl.DateTimeFormat('en-US', { timeZone: name }).resolvedOptions().timeZone;
+      const known = spelled(name, new Intl.DateTimeFormat('en-US', { timeZone: name }).resolvedOptions().timeZone);
       makeRoom(names, MOST_NAMES);
       names.set(name, known);
       return known;
