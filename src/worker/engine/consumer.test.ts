@@ -82,15 +82,15 @@ function intake(secured: boolean, facts: Partial<TaskFacts> = {}) {
     claimTtlMs: 1_000,
     grant: () => events.push('grant'),
   } as unknown as IntakeOptions;
+  const subject = new Intake(options);
   return {
     events,
     answer,
     state,
     executors,
+    stop: () => subject.stop(),
     async takes(more: Partial<Delivery>) {
-      new Intake(options).arrivals([
-        { kind: 'delivery', tag: 't', queue: 'q', message: MESSAGE, redelivered: false, losses: 0, ...more },
-      ]);
+      subject.arrivals([{ kind: 'delivery', tag: 't', queue: 'q', message: MESSAGE, redelivered: false, losses: 0, ...more }]);
       await new Promise((resolve) => setImmediate(resolve));
     },
   };
@@ -126,10 +126,38 @@ describe('before a task starts', () => {
   });
 
   test('what the broker says must not start gives back its credit and the place of a run alone', async () => {
-    const { events, answer, takes } = intake(false);
+    const { events, answer, state, takes } = intake(false);
     answer();
+    state.held = false;
     await takes({ redelivered: true, losses: 2 });
     expect(events).toEqual(['claim', 'secure', 'secured', 'leave alone', 'grant']);
+  });
+
+  test('what may not start because the worker stops goes back at once, and not at the end of its grace', async () => {
+    const { events, answer, takes } = intake(false);
+    answer();
+    await takes({ redelivered: true });
+    expect(events).toEqual(['claim', 'secure', 'secured', 'requeue', 'grant']);
+  });
+
+  test('a stop while it is claimed hands it back as soon as that is done', async () => {
+    const { events, answer, stop, takes } = intake(true);
+    await takes({ redelivered: true });
+    stop();
+    answer();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(events).toEqual(['claim', 'secure', 'secured', 'requeue', 'grant']);
+  });
+
+  test('a stop hands back those that wait for their turn alone', async () => {
+    const { events, executors, stop, takes } = intake(true);
+    executors.isAloneFree = false;
+    await takes({ losses: 2 });
+    stop();
+    expect(events).toEqual(['requeue']);
+    executors.isAloneFree = true;
+    executors.onAloneFree();
+    expect(events).toEqual(['requeue']);
   });
 
   test('one that must run alone waits here for its turn, and is claimed only then', async () => {

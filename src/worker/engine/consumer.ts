@@ -4,18 +4,19 @@
  */
 import type { Arrival, Broker, Consumer, Delivery, Garbage, Settlement } from '../../brokers/broker.js';
 import type { Clock } from '../../core/clock.js';
-import { codeOf, toError } from '../../core/errors.js';
+import { toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { ResultStore } from '../../results/result-store.js';
 import { pythonError } from '../../wire/exception-info.js';
 import type { TaskHeaders } from '../../wire/task-message.js';
 import type { TaskFacts } from '../port.js';
-import { type AdmissionContext, admit, lossesOf, type Verdict, wasClaimed } from './admission.js';
+import { type AdmissionContext, admit, type Verdict, wasClaimed } from './admission.js';
 import type { PauseWatch } from './control/pauses.js';
 import type { RateLimits } from './control/rate-limits.js';
 import { REVOKED_UNBEGUN, type Revoked } from './control/revoked.js';
 import type { Executors } from './executors/executors.js';
 import { Suspects } from './executors/suspects.js';
+import { AWAY_AGAIN_MS, handBackUnstarted, prepare } from './preparation.js';
 import type { TaskEvents } from './reporting/task-events.js';
 import type { TaskLog } from './reporting/task-log.js';
 import type { Settler } from './settle.js';
@@ -51,8 +52,6 @@ export interface IntakeOptions {
 
 /** A suspect that cannot be alone yet goes back for about this long. */
 const ALONE_AGAIN_MS = 400;
-/** What cannot be judged or claimed now, because the broker or store is away, is tried again after so long. */
-const AWAY_AGAIN_MS = 1_000;
 const NONE: ReadonlySet<string> = new Set();
 
 export class Intake {
@@ -62,6 +61,7 @@ export class Intake {
   #looking: Promise<void> | null = null;
   readonly #suspects: Suspects;
   #nextRun = 1;
+  #isStopping = false;
 
   constructor(options: IntakeOptions) {
     this.#options = options;
@@ -132,7 +132,7 @@ export class Intake {
     switch (verdict.kind) {
       case 'run': {
         const { headers, message, facts, epoch, alone } = verdict;
-        if (alone && !this.#options.executors.isAloneFree && this.#suspects.hold(delivery)) return;
+        if (alone && !this.#isStopping && !this.#options.executors.isAloneFree && this.#suspects.hold(delivery)) return;
         const waitMs = this.#takesPlace(verdict);
         if (waitMs > 0) {
           counters.deferred += 1;
@@ -154,7 +154,7 @@ export class Intake {
           startedMs: 0,
           blockedBeforeMs: 0,
         };
-        if (verdict.claim || facts.ack === 'early') void this.#prepare(run, verdict.claim);
+        if (verdict.claim || facts.ack === 'early') void this.#startPrepared(run, verdict.claim);
         else this.#start(run);
         return;
       }
@@ -227,56 +227,14 @@ export class Intake {
     else this.#options.grant(delivery.queue);
   }
 
-  /** What must happen before some tasks may start: the claims of a redelivered one, in store and broker; the ack of an early one. */
-  async #prepare(run: ActiveRun, claim: boolean): Promise<void> {
-    const { store, consumer, counters, settler, claimTtlMs, logger } = this.#options;
-    const { delivery, headers } = run;
-    try {
-      let prepared = run;
-      if (claim && !run.facts.ignoreResult && !headers.ignoreResult) {
-        const claimed = await store.claim(headers.id, { ttlMs: claimTtlMs });
-        if ('final' in claimed) {
-          counters.duplicates += 1;
-          logger.info({ id: headers.id, task: headers.task }, 'delivered again, but its result is final: dropped');
-          const final = { headers, message: run.message, redelivered: delivery.redelivered };
-          settler.finalAlready(final, claimed.final, { kind: 'ack', arrival: delivery });
-          this.#endUnstarted(run);
-          return;
-        }
-        prepared = { ...prepared, epoch: claimed.epoch };
-      }
-      if (run.facts.ack !== 'early' && (delivery.redelivered || lossesOf(delivery) > 0)) {
-        // That may take seconds, in which it may be lost or the worker be told to stop.
-        if (!(await consumer().secure(delivery))) {
-          this.#endUnstarted(run);
-          return;
-        }
-      }
-      if (run.facts.ack === 'early') {
-        const [held] = await consumer().settle([{ kind: 'ack', arrival: delivery }]);
-        if (held !== 'held') {
-          this.#endUnstarted(run);
-          return;
-        }
-        prepared = { ...prepared, settled: true };
-      }
-      this.#start(prepared);
-    } catch (error) {
-      if (codeOf(error) === 'E_KEY_TYPE') return this.#parkUnclaimable(run, toError(error));
-      // The store or broker is away: the message goes back and is tried again once they answer.
-      logger.warn({ id: headers.id, task: headers.task, error: toError(error).message }, 'could not be claimed; put back');
-      settler.withoutResult({ kind: 'defer', arrival: delivery, untilMs: this.#options.clock.nowMs() + AWAY_AGAIN_MS });
-      this.#endUnstarted(run);
-    }
-  }
-
-  /** Time does not mend it: put back, it would come again for ever. */
-  #parkUnclaimable(run: ActiveRun, { message }: Error): void {
-    const { settler, counters, taskLog } = this.#options;
-    counters.parked += 1;
-    taskLog.parked(run.delivery.queue, run.headers, 'E_KEY_TYPE', message);
-    settler.withoutResult({ kind: 'park', arrival: run.delivery, reason: { code: 'E_KEY_TYPE', reason: message } });
-    this.#endUnstarted(run);
+  /** The worker stops: what waits here for its turn goes back, and what is being prepared will. */
+  stop(): void {
+    this.#isStopping = true;
+    const waiting = this.#suspects.clear();
+    handBackUnstarted(
+      waiting.map((delivery) => ({ delivery })),
+      this.#options,
+    );
   }
 
   /** Gives back what a run took that will not start: its credit, and the place of a run alone. */
@@ -285,7 +243,18 @@ export class Intake {
     this.#options.grant(run.delivery.queue);
   }
 
+  async #startPrepared(run: ActiveRun, claim: boolean): Promise<void> {
+    const prepared = await prepare(run, claim, this.#options);
+    if (prepared) this.#start(prepared);
+    else this.#endUnstarted(run);
+  }
+
   #start(run: ActiveRun): void {
+    if (this.#isStopping && !run.settled) {
+      handBackUnstarted([run], this.#options);
+      this.#endUnstarted(run);
+      return;
+    }
     // Its lease may have lapsed since it came (a stopped process, a slow claim): somebody else has it or will.
     if (!run.settled && !this.#options.consumer().holds(run.delivery.tag)) {
       const { id, task } = run.headers;

@@ -15,7 +15,6 @@ import type { EngineOptions } from '../options.js';
 import type { StopReport, WorkerStats } from '../pools/pool.js';
 import { logFromPort } from '../pools/port-log.js';
 import type { EngineEnd, FromExecutor, TaskFacts } from '../port.js';
-import type { Calls } from './calls.js';
 import { openConnections, patiently } from './connect.js';
 import { Remote } from './control/remote.js';
 import { Credit } from './credit.js';
@@ -25,10 +24,9 @@ import { type EngineHost, Roster } from './executors/roster.js';
 import { watchExecutors } from './executors/watch.js';
 import type { Watchdog } from './executors/watchdog.js';
 import { Vitals } from './health/vitals.js';
-import { layPath } from './path.js';
+import { type DeliveryPath, layPath } from './path.js';
 import { Patience } from './patience.js';
 import { announceReady } from './reporting/announce.js';
-import type { TaskEvents } from './reporting/task-events.js';
 import { TaskLog } from './reporting/task-log.js';
 import type { Settler } from './settle.js';
 import { shutDown } from './shutdown.js';
@@ -52,9 +50,7 @@ export class Engine {
   #broker: Broker | null = null;
   #store: ResultStore | null = null;
   #consumer: Consumer | null = null;
-  #settler: Settler | null = null;
-  #calls: Calls | null = null;
-  #events: TaskEvents | null = null;
+  #path: DeliveryPath | null = null;
   #remote: Remote | null = null;
   #overrun: OverrunOptions | null = null;
   #watchdog: Watchdog | null = null;
@@ -81,7 +77,7 @@ export class Engine {
     this.#taskLog = new TaskLog(logger, clock, async () => (await this.#broker?.deadLetters.count()) ?? 0);
     this.#credit = new Credit({
       consumer: () => (this.#stopping ? null : this.#consumer),
-      unsettled: () => this.#settler?.inFlight ?? 0,
+      unsettled: () => this.#path?.settler.inFlight ?? 0,
       maxUnsettled: options.maxUnsettled,
     });
     this.#executors = new Executors({
@@ -100,8 +96,8 @@ export class Engine {
     for (const [executor, end] of ends.entries()) this.#executors.attach(executor, end);
     this.#vitals = new Vitals({
       ...{ options, logger, counters: this.counters, active: this.#active, facts: this.#facts, executors: this.#executors },
-      ...{ consumer: () => this.#consumer, watchdog: () => this.#watchdog, unsettled: () => this.#settler?.inFlight ?? 0 },
-      droppedEvents: () => this.#events?.dispatcher.dropped ?? 0,
+      ...{ consumer: () => this.#consumer, watchdog: () => this.#watchdog, unsettled: () => this.#path?.settler.inFlight ?? 0 },
+      droppedEvents: () => this.#path?.events.dispatcher.dropped ?? 0,
     });
   }
 
@@ -145,9 +141,7 @@ export class Engine {
       },
     });
     const { intake, settler, dispatcher, revoked } = path;
-    this.#settler = settler;
-    this.#calls = path.calls;
-    this.#events = path.events;
+    this.#path = path;
     this.#watch(settler);
     this.#roster.open();
     const remote = new Remote({
@@ -225,7 +219,7 @@ export class Engine {
           this.#vitals.ended(run, outcome, nowMs);
           batch.push({ outcome, run });
         }
-        this.#settler?.outcomes(batch);
+        this.#path?.settler.outcomes(batch);
         for (const { run } of batch) this.#credit.owe(run.delivery.queue);
         this.#credit.pay();
         this.#patience.check();
@@ -234,14 +228,16 @@ export class Engine {
       case 'state':
       case 'event': {
         const run = this.#active.get(message.run);
-        if (run?.executor === executor) this.#settler?.told(run, message);
+        if (run?.executor === executor) this.#path?.settler.told(run, message);
         return;
       }
       case 'call':
-        void this.#calls?.answer(executor, message.call, message.request, (answer) => this.#executors.post(executor, answer));
+        void this.#path?.calls.answer(executor, message.call, message.request, (answer) =>
+          this.#executors.post(executor, answer),
+        );
         return;
       case 'cancel-call':
-        this.#calls?.cancel(executor, message.call);
+        this.#path?.calls.cancel(executor, message.call);
         return;
       case 'commanded':
         return this.#remote?.commands.hear(message);
@@ -261,7 +257,7 @@ export class Engine {
     const runs: number[] = [];
     for (const run of this.#active.values()) {
       if (run.settled || !tags.has(run.delivery.tag)) continue;
-      if (this.#events?.on) this.#events.cancelled(run);
+      if (this.#path?.events.on) this.#path.events.cancelled(run);
       if (this.#executors.withdraw(run)) {
         this.#active.delete(run.run);
         this.#credit.grant(run.delivery.queue, 1);
@@ -272,7 +268,7 @@ export class Engine {
 
   #onGiven(run: ActiveRun): void {
     run.startedMs = performance.now();
-    if (this.#events?.on) this.#events.started(run);
+    if (this.#path?.events.on) this.#path.events.started(run);
     if (this.#watchdog === null) return;
     run.blockedBeforeMs = this.#watchdog.blockedMs(run.executor);
     this.#watchdog.watch();
@@ -299,17 +295,18 @@ export class Engine {
       consumer: this.#consumer,
       broker: this.#broker,
       store: this.#store,
-      settler: this.#settler,
+      settler: this.#path?.settler ?? null,
       executors: this.#executors,
       active: this.#active,
       counters: this.counters,
       patience: this.#patience,
       logger: this.#logger,
       giveUp,
+      stopIntake: () => this.#path?.intake.stop(),
       executorsStopped: () => this.#executors.allStopped,
-      farewell: async () => void (await Promise.all([this.#remote?.close(), this.#events?.dispatcher.close()])),
+      farewell: async () => void (await Promise.all([this.#remote?.close(), this.#path?.events.dispatcher.close()])),
     });
-    this.#calls?.close();
+    this.#path?.calls.close();
     this.#watchdog?.close();
     this.#roster.close();
     await this.#vitals.close();

@@ -31,6 +31,8 @@ export interface ShutdownOptions {
   readonly counters: EngineCounters;
   readonly patience: Patience;
   readonly logger: Logger;
+  /** Hands back what has come in and not got as far as an executor. Called when nothing more comes. */
+  readonly stopIntake: () => void;
   /** Nothing waits for store or broker any longer. */
   readonly giveUp: () => void;
   /** Every executor has run its onStop hooks, or is gone. */
@@ -47,6 +49,7 @@ export async function shutDown(options: ShutdownOptions): Promise<StopReport> {
   logger.info({ active: active.size, graceMs }, 'stopping: no new tasks are taken');
   if (consumer) await within(CLOSE_MS, 'pausing the consumer', () => consumer.pause(), logger);
   // What no executor has seen goes back first: a neighbour can start it at once.
+  if (consumer) options.stopIntake();
   for (const run of executors.takeWaiting()) {
     active.delete(run.run);
     counters.handedBack += 1;

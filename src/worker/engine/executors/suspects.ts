@@ -27,6 +27,11 @@ export class Suspects {
     return true;
   }
 
+  /** Takes out all that wait: their turn will not come here. */
+  clear(): Delivery[] {
+    return this.#waiting.splice(0);
+  }
+
   #next(): void {
     const delivery = this.#waiting.shift();
     if (delivery) this.#judge(delivery);
