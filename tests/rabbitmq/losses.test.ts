@@ -166,7 +166,7 @@ onPrivateNode('losses on RabbitMQ', (node) => {
       node.server
         .ctl('list_queues', 'name', 'messages_unacknowledged', '--quiet')
         .split('\n')
-        .find((line) => line.startsWith(queue))
+        .find((line) => line.startsWith(`lovage.orphans.${queue}`))
         ?.split('\t')[1];
     await until(() => unacked() === '1', 'the message at the patient one', 20_000);
     proxy.cut();

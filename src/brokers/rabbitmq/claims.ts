@@ -20,8 +20,9 @@ import { sleep } from '../../core/clock.js';
 import { codeOf, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { encodeClaim } from './codec.js';
+import type { Held } from './held.js';
 import type { Holders } from './holders.js';
-import type { Held, Session } from './session.js';
+import type { Session } from './session.js';
 import { QUORUM_MATURES_MS, type Topology } from './topology.js';
 
 const DECLARE_MS = 10_000;

@@ -84,8 +84,8 @@ export type Decoded =
       readonly losses: number;
       /** Who had claimed it and neither settled it nor handed it back. */
       readonly holder: string | null;
-      /** A quorum queue has counted a return of it, and may drop it after one more. */
-      readonly returned: boolean;
+      /** How many returns of it a quorum queue has counted, which may drop it after one more. */
+      readonly returns: number;
     }
   | { readonly raw: Buffer; readonly fault: WireError };
 
@@ -101,12 +101,12 @@ export function decode(received: Message): Decoded {
     return { raw: content, fault: new WireError('E_DECODE', 'the message has a header called __proto__') };
   }
   let marked = false;
-  let returned = false;
+  let returns = 0;
   let losses = 0;
   let holder: string | null = null;
   if (headers && MARKS_TO_LOOK_FOR.some((mark) => mark in headers)) {
     marked = headers[REDELIVERED_HEADER] === true;
-    returned = Number(headers['x-delivery-count']) > 0;
+    returns = countOf(headers['x-delivery-count']);
     if (marked) {
       losses = countOf(headers[DEATHS_HEADER]);
       holder = holderIn(headers);
@@ -118,7 +118,7 @@ export function decode(received: Message): Decoded {
   const body = isUtf8(content)
     ? ({ encoding: 'utf8', data: content.toString('utf8') } as const)
     : ({ encoding: 'binary', data: Uint8Array.prototype.slice.call(content) } as const);
-  return { message: { ...message, body }, redelivered: marked, losses, holder, returned };
+  return { message: { ...message, body }, redelivered: marked, losses, holder, returns };
 }
 
 /** Headers are hostile like all others: anything but a count is none. */

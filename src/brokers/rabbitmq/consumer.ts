@@ -17,11 +17,13 @@ import { Claims } from './claims.js';
 import type { ConsumerTimeout } from './consumer-timeout.js';
 import { CreditGate } from './credit-gate.js';
 import { giveBack, handBackOf } from './give-back.js';
+import { goesBackByCopy, type Held } from './held.js';
 import type { Holders } from './holders.js';
 import { Inquests } from './inquests.js';
 import { depth } from './inspect.js';
+import { takeOrphans } from './orphans.js';
 import { PrefetchKeeper } from './prefetch-keeper.js';
-import { goesBackByCopy, type Held, Session } from './session.js';
+import { Session } from './session.js';
 import type { Settler, Slow } from './settle.js';
 import { subscribeAgain } from './subscribe-again.js';
 import type { Topology } from './topology.js';
@@ -113,6 +115,7 @@ export class RabbitmqConsumer implements Consumer {
       return changeQueues(wish, {
         ...{ gate: this.#gate, session: this.#session, look: () => this.#scheduleHanding() },
         giveBack: (waiting) => this.#giveBack(waiting),
+        takeOrphans: (queue, session) => void takeOrphans(queue, { ...this.#parts, session, logger: this.#options.logger }),
       });
     });
     this.#changing = changed.catch(() => undefined);
@@ -201,6 +204,7 @@ export class RabbitmqConsumer implements Consumer {
 
   async #build(model: ChannelModel): Promise<void> {
     if (this.#phase !== 'running') return;
+    const { logger, leaseMs } = this.#options;
     let session: Session | undefined;
     try {
       await Promise.all(this.#wish.queues.map((queue) => this.#parts.topology.consumed(queue.name, DECLARE_MS)));
@@ -209,17 +213,16 @@ export class RabbitmqConsumer implements Consumer {
       const built = new Session(this.#parts.link, channel, this.#parts.timeout, {
         onDelivery: (held) => {
           this.#watchdog.delivered();
-          this.#gate.offer(held.arrival.queue, held, this.#watchdog.lastAliveMs);
+          this.#gate.offer(held.arrival.queue, held, this.#watchdog.lastAliveMs, held.isOrphan);
           this.#scheduleHanding();
         },
         onCancelled: (queue) =>
           void subscribeAgain(queue, {
-            session: built,
-            topology: this.#parts.topology,
-            logger: this.#options.logger,
+            ...{ session: built, topology: this.#parts.topology, logger },
             prefetch: Math.max(1, this.#firstPrefetch(queue)),
             wanted: () => this.#phase === 'running' && this.#firstPrefetch(queue) > 0,
           }),
+        onOrphansCancelled: (queue) => void takeOrphans(queue, { ...this.#parts, session: built, logger, isDeleted: true }),
         onAlive: () => this.#watchdog.answered(),
       });
       session = built;
@@ -232,10 +235,12 @@ export class RabbitmqConsumer implements Consumer {
         if (this.#parts.link.model === model) this.#retry(model, cause ?? new Error('channel closed'));
       });
       this.#session = built;
-      this.#claims = this.#claimsOf(built);
+      const afterMs = this.#parts.timeout.claimAfterMs(this.#parts.link.serverVersion);
+      this.#claims = new Claims({ ...this.#parts, session: built, logger, leaseMs, afterMs });
       for (const { name } of this.#wish.queues) {
         const prefetch = this.#firstPrefetch(name);
         if (prefetch > 0 && !built.subscribed(name)) await built.subscribe(name, prefetch);
+        void takeOrphans(name, { ...this.#parts, session: built, logger });
       }
       this.#tries = 0;
       this.#watchdog.answered();
@@ -247,13 +252,6 @@ export class RabbitmqConsumer implements Consumer {
       if (this.#parts.link.model === model) this.#retry(model, toError(error));
     }
     this.#triedOnce();
-  }
-
-  #claimsOf(session: Session): Claims {
-    const { link, timeout, topology, publisher, holders } = this.#parts;
-    const { leaseMs, logger } = this.#options;
-    const afterMs = timeout.claimAfterMs(link.serverVersion);
-    return new Claims({ session, topology, publisher, holders, logger, afterMs, leaseMs });
   }
 
   #firstPrefetch(queue: string): number {

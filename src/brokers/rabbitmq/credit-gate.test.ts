@@ -34,6 +34,21 @@ describe('the credit gate', () => {
     expect(gate.starving('a')).toBe(2);
   });
 
+  test('gives what goes first before all that waits, and counts it like the rest', () => {
+    const gate = gateOf({ a: 1, b: 1 }, 2);
+    for (const item of ['1', '2']) gate.offer('a', item, 0);
+    gate.offer('a', 'back again', 0, true);
+    expect([gate.waiting, gate.starving('a')]).toEqual([3, 0]);
+    expect(gate.take(0)).toEqual(['back again']);
+    gate.offer('a', 'another', 5, true);
+    expect(gate.stalled(5)).toEqual(['a']);
+    gate.grant('a', 2);
+    expect(gate.take(6)).toEqual(['another', '1']);
+    gate.offer('a', 'third', 7, true);
+    expect(gate.clear('a')).toEqual(['third', '2']);
+    expect(gate.waiting).toBe(0);
+  });
+
   test('names a queue as stalled only while something of it waits and nothing moved', () => {
     const gate = gateOf({ a: 1, b: 1 }, 1);
     gate.offer('a', 'a1', 100);

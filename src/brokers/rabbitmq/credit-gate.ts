@@ -14,6 +14,8 @@ interface Line<T> {
   credit: number;
   /** The queue was left: nothing of it is handed over any more, and it goes once its subscription has ended. */
   isLeft: boolean;
+  /** Waiting, and to be taken before `items`. Bounded by the prefetch of the subscription to orphans. */
+  first: T[];
   /** Waiting from `head` on. Bounded by the prefetch of the queue's subscriptions. */
   items: T[];
   head: number;
@@ -73,14 +75,15 @@ export class CreditGate<T> {
 
   /** Items that wait for credit. */
   get waiting(): number {
-    return this.#lines.reduce((sum, line) => sum + line.items.length - line.head, 0);
+    return this.#lines.reduce((sum, line) => sum + waitingIn(line), 0);
   }
 
-  offer(queue: string, item: T, nowMs: number): void {
+  /** @param goesFirst before all that wait and do not */
+  offer(queue: string, item: T, nowMs: number, goesFirst = false): void {
     const line = this.#byName.get(queue);
     if (!line) return;
-    if (line.items.length === 0) line.movedMs = nowMs;
-    line.items.push(item);
+    if (waitingIn(line) === 0) line.movedMs = nowMs;
+    (goesFirst ? line.first : line.items).push(item);
   }
 
   grant(queue: string, count: number): void {
@@ -93,7 +96,7 @@ export class CreditGate<T> {
   /** How many more of this queue the engine would take now, if nothing of it waits here: what a too small prefetch keeps from it. */
   starving(queue: string): number {
     const line = this.#byName.get(queue);
-    return !line || line.isLeft || line.head < line.items.length ? 0 : Math.min(line.credit, this.#total);
+    return !line || line.isLeft || waitingIn(line) > 0 ? 0 : Math.min(line.credit, this.#total);
   }
 
   /** Takes what the credit allows, one of each queue in turn. */
@@ -103,7 +106,7 @@ export class CreditGate<T> {
     for (let passed = 0; this.#total > 0 && passed < count; ) {
       const line = this.#lines[this.#turn]!;
       this.#turn = this.#turn + 1 === count ? 0 : this.#turn + 1;
-      if (line.credit <= 0 || line.isLeft || line.head === line.items.length) {
+      if (line.credit <= 0 || line.isLeft || waitingIn(line) === 0) {
         passed += 1;
         continue;
       }
@@ -111,7 +114,9 @@ export class CreditGate<T> {
       line.credit -= 1;
       line.movedMs = nowMs;
       this.#total -= 1;
-      taken.push(line.items[line.head]!);
+      const first = line.first.shift();
+      taken.push(first ?? line.items[line.head]!);
+      if (first !== undefined) continue;
       line.head += 1;
       if (line.head === line.items.length) {
         line.items = [];
@@ -126,15 +131,17 @@ export class CreditGate<T> {
 
   /** Queues of which something waits and nothing has moved since then. */
   stalled(sinceMs: number): string[] {
-    return this.#lines.filter((line) => line.head < line.items.length && line.movedMs <= sinceMs).map(({ name }) => name);
+    return this.#lines.filter((line) => waitingIn(line) > 0 && line.movedMs <= sinceMs).map(({ name }) => name);
   }
 
-  /** Takes out what waits, of one queue or of all, in the order in which it came. */
+  /** Takes out what waits, of one queue or of all, in the order in which it would have been taken. */
   clear(queue?: string): T[] {
     const out: T[] = [];
     for (const line of this.#lines) {
       if (queue !== undefined && line.name !== queue) continue;
+      out.push(...line.first);
       for (let index = line.head; index < line.items.length; index += 1) out.push(line.items[index]!);
+      line.first = [];
       line.items = [];
       line.head = 0;
     }
@@ -143,5 +150,7 @@ export class CreditGate<T> {
 }
 
 function newLine<T>(name: string, credit: number): Line<T> {
-  return { name, limit: credit, credit, isLeft: false, items: [], head: 0, movedMs: 0 };
+  return { name, limit: credit, credit, isLeft: false, first: [], items: [], head: 0, movedMs: 0 };
 }
+
+const waitingIn = <T>({ first, items, head }: Line<T>): number => first.length + items.length - head;

@@ -1,6 +1,6 @@
 /** Puts back what was prefetched and never seen by the engine. */
 import type { Arrival, Delivery, Settlement } from '../broker.js';
-import { goesBackByCopy, type Held } from './session.js';
+import { goesBackByCopy, type Held } from './held.js';
 
 /** The last first, so that each goes before the one behind it. @param settle for those that go back by a copy */
 export function giveBack(waiting: readonly Held[], settle: (settlements: readonly Settlement[]) => void): void {

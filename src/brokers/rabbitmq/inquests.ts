@@ -7,8 +7,8 @@
  */
 import type { Logger } from '../../core/logger.js';
 import type { Delivery } from '../broker.js';
+import type { Held } from './held.js';
 import type { Holders } from './holders.js';
-import type { Held } from './session.js';
 
 export class Inquests {
   readonly #holders: Holders;

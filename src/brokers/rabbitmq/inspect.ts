@@ -4,7 +4,7 @@ import type { GetMessage } from '../../clients/amqp.js';
 import { AMQP_NOT_FOUND, amqpCode, type SetupChannel } from '../../clients/amqp-setup.js';
 import type { Peeked, QueueDepth } from '../broker.js';
 import { decode } from './codec.js';
-import { declarationError } from './topology.js';
+import { declarationError } from './declaration-error.js';
 
 const ASK_MS = 10_000;
 /** While they are looked at, messages are out of their queue and in our memory. */

@@ -12,7 +12,7 @@ import { AMQP_NOT_FOUND, AMQP_RESOURCE_LOCKED, amqpCode, type SetupChannel } fro
 import { sleep } from '../../core/clock.js';
 import { BrokerError } from '../../core/errors.js';
 import { addPauses, type Pause, type Paused, type Pauses, pauseKey, pauseOf, sortPauses } from '../pauses.js';
-import { declarationError } from './topology.js';
+import { declarationError } from './declaration-error.js';
 
 const TABLE_QUEUE = 'lovage.pauses';
 /** Only one connection can declare it. */

@@ -3,7 +3,8 @@
  * could take more, given up where what was prefetched finds no credit.
  */
 import type { CreditGate } from './credit-gate.js';
-import type { Held, Session } from './session.js';
+import type { Held } from './held.js';
+import type { Session } from './session.js';
 
 /** How long a queue may be out of prefetch while the engine has credit for it, before its window is widened. */
 const WIDEN_AFTER_MS = 20;

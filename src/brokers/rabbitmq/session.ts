@@ -7,48 +7,17 @@ import type { Arrival } from '../broker.js';
 import { AckBatch } from './ack-batch.js';
 import { CLAIM_HEADER, decode } from './codec.js';
 import type { ConsumerTimeout } from './consumer-timeout.js';
+import type { Held, Window } from './held.js';
 
 const LARGEST_PREFETCH = 65_535;
 
-/** A delivery that the broker has given to this session. */
-export interface Held {
-  /** Replaced by one with its losses once they are known, before the engine has it. */
-  arrival: Arrival;
-  /** Who had claimed it before us, until that has been looked into. */
-  holder: string | null;
-  /** The message names such a holder; given back by a frame it would go on to do so. */
-  readonly claimedBefore: boolean;
-  /** As it came; kept only for what is no message, whose properties are parked with it. */
-  readonly received: ConsumeMessage | null;
-  readonly session: Session;
-  /** Another return could make a quorum queue drop it, so it goes back as a copy. */
-  readonly returned: boolean;
-  /** Of the message, or of the claim that took its place. */
-  deliveryTag: number;
-  /** When the broker gave us that; monotonic. */
-  sinceMs: number;
-  /** What it counts against; `null` = claimed: the original has gone. */
-  window: Window | null;
-}
-
-/**
- * Whether handing it back by a frame could make the broker drop it, or would have its last holder looked for again, who may be dead by
- * then. A claim goes by a frame: it is dead-lettered, which counts nothing.
- */
-export const goesBackByCopy = (held: Held): boolean =>
-  held.window !== null && (held.returned || (held.claimedBefore && held.holder === null));
+/** A queue of ours without a limit of returns; but newer brokers give every quorum queue one of 20. */
+const ORPHAN_RETURNS = 10;
 
 /** Told about the copies of a claim queue. */
 export interface CopyEvents {
   onCopy(deliveryTag: number, claim: string): void;
   onCancelled(): void;
-}
-
-/** The subscriptions to one queue: together they let the broker have `size` deliveries out, and `open` are. */
-interface Window {
-  readonly tags: string[];
-  size: number;
-  open: number;
 }
 
 /** Everybody who waits for the same flush. */
@@ -62,6 +31,8 @@ export interface SessionEvents {
   onDelivery(held: Held): void;
   /** The broker ended the subscription to this queue. */
   onCancelled(queue: string): void;
+  /** The broker ended the subscription to the orphans of this queue. */
+  onOrphansCancelled(queue: string): void;
   /** The broker has answered something. */
   onAlive(): void;
 }
@@ -79,6 +50,8 @@ export class Session {
   readonly #number = ++sessions;
   readonly #acks = new AckBatch();
   readonly #windows = new Map<string, Window>();
+  /** The queue of orphans of each queue for which there is one. */
+  readonly #orphans = new Map<string, string>();
   #flushing = false;
   /** The flush after the running one. */
   #next: Flush | undefined;
@@ -107,29 +80,57 @@ export class Session {
 
   /** Lets the broker have `prefetch` more deliveries of the queue out. Rejects when the channel closes. */
   async subscribe(queue: string, prefetch: number): Promise<void> {
-    const window: Window = this.#windows.get(queue) ?? { tags: [], size: 0, open: 0 };
-    this.#windows.set(queue, window);
     const count = Math.min(prefetch, LARGEST_PREFETCH);
+    const orphans = this.#orphans.get(queue);
+    await Promise.all([
+      // before the queue: they have waited already
+      ...(orphans !== undefined && !this.#windows.has(orphans) ? [this.#consume(orphans, queue, count)] : []),
+      this.#consume(queue, queue, count),
+    ]);
+  }
+
+  /** Where orphans of the queue are, `undefined` while that is not known. */
+  orphansOf(queue: string): string | undefined {
+    return this.#orphans.get(queue);
+  }
+
+  /** From now on the orphans of a queue are taken whenever the queue is: first, and beside its prefetch. */
+  async takeOrphans(queue: string, orphans: string): Promise<void> {
+    this.#orphans.set(queue, orphans);
+    const window = this.#windows.get(queue);
+    if (window && !this.#windows.has(orphans)) await this.#consume(orphans, queue, Math.min(window.size, LARGEST_PREFETCH));
+  }
+
+  /** Nothing of this queue is taken any more. */
+  async leave(queue: string): Promise<void> {
+    await this.unsubscribe(queue);
+    this.#orphans.delete(queue);
+  }
+
+  /** @param queue whose deliveries these are, `from` somewhere else if they are orphans */
+  async #consume(from: string, queue: string, count: number): Promise<void> {
+    const window: Window = this.#windows.get(from) ?? { tags: [], size: 0, open: 0 };
+    this.#windows.set(from, window);
     window.size += count;
     // Two frames one after the other: the limit is that of the subscriptions made after it, each for itself.
     const [, consumed] = await Promise.all([
       this.channel.prefetch(count, false),
-      this.channel.consume(queue, (message) => this.#onMessage(queue, window, message), {
+      this.channel.consume(from, (message) => this.#onMessage(from, queue, window, message), {
         noAck: false,
-        arguments: this.#timeout.argumentsFor(this.#link.serverVersion, queue),
+        arguments: this.#timeout.argumentsFor(this.#link.serverVersion, from),
       }),
     ]).catch((error: unknown) => {
-      this.#timeout.learn(error, queue); // a refused argument: the next session does without
+      this.#timeout.learn(error, from); // a refused argument: the next session does without
       throw error;
     });
-    if (this.#windows.get(queue) === window) window.tags.push(consumed.consumerTag);
+    if (this.#windows.get(from) === window) window.tags.push(consumed.consumerTag);
     else if (this.open) await this.channel.cancel(consumed.consumerTag); // ended meanwhile
   }
 
   /** Ends the subscriptions of a queue, or all; resolves when nothing more can come from them. Deliveries that are out stay out. */
   async unsubscribe(queue?: string): Promise<void> {
-    const ended = queue === undefined ? [...this.#windows.keys()] : [queue];
-    const tags = ended.flatMap((name) => this.#windows.get(name)?.tags ?? []);
+    const ended = queue === undefined ? [...this.#windows.keys()] : [queue, this.#orphans.get(queue) ?? queue];
+    const tags = [...new Set(ended)].flatMap((name) => this.#windows.get(name)?.tags ?? []);
     for (const name of ended) this.#windows.delete(name);
     // A channel that breaks meanwhile delivers nothing more either.
     await Promise.all(tags.map((tag) => this.channel.cancel(tag))).catch(() => undefined);
@@ -241,10 +242,12 @@ export class Session {
     this.#acks.flush((tag, upTo) => this.channel.ack(only(tag), upTo));
   }
 
-  #onMessage(queue: string, window: Window, received: ConsumeMessage | null): void {
+  #onMessage(from: string, queue: string, window: Window, received: ConsumeMessage | null): void {
+    const isOrphan = from !== queue;
     if (received === null) {
-      if (this.#windows.get(queue) === window) this.#windows.delete(queue);
-      return this.#events.onCancelled(queue);
+      if (this.#windows.get(from) === window) this.#windows.delete(from);
+      if (isOrphan) this.#orphans.delete(queue);
+      return isOrphan ? this.#events.onOrphansCancelled(queue) : this.#events.onCancelled(queue);
     }
     const { deliveryTag, redelivered } = received.fields;
     const tag = `${this.#number}:${deliveryTag}`;
@@ -268,7 +271,8 @@ export class Session {
       claimedBefore: isMessage && decoded.holder !== null,
       received: isMessage ? null : received,
       session: this,
-      returned: isMessage && decoded.returned,
+      returned: isMessage && decoded.returns > (isOrphan ? ORPHAN_RETURNS : 0),
+      isOrphan,
       deliveryTag,
       sinceMs: performance.now(),
       window,

@@ -12,7 +12,8 @@ import type { Delivery, Settlement, SettleResult } from '../broker.js';
 import { encodeCopy, encodeForQueue, rawCopy, redelivered } from './codec.js';
 import { encodeDead, type Parking, parking, wrap } from './dead-codec.js';
 import { delayRoute } from './delay.js';
-import type { Held, Session } from './session.js';
+import type { Held } from './held.js';
+import type { Session } from './session.js';
 import { DEAD_QUEUE, type Topology } from './topology.js';
 
 const TOO_LARGE = {
@@ -78,7 +79,7 @@ export class Settler {
           messages.push(
             tooLarge.has(each)
               ? await this.#wrapped(settlement, held, parked(each))
-              : await this.#copyOf(settlement, held, () => parked(each)),
+              : await this.#copyOf(settlement, held, () => parked(each), tries),
           );
         }
         const failures = await this.#publisher.publish(messages, { timeoutMs: TRY_MS });
@@ -102,7 +103,7 @@ export class Settler {
     return done;
   }
 
-  async #copyOf(settlement: Settlement, held: Held, parked: () => Parking): Promise<AmqpOutgoing> {
+  async #copyOf(settlement: Settlement, held: Held, parked: () => Parking, tries: number): Promise<AmqpOutgoing> {
     const { queue } = settlement.arrival;
     switch (settlement.kind) {
       case 'defer': {
@@ -114,9 +115,17 @@ export class Settler {
         const original = held.received ? rawCopy(held.received) : encodeCopy((settlement.arrival as Delivery).message);
         return { exchange: '', routingKey: DEAD_QUEUE, ...encodeDead(original, parked()) };
       }
-      default:
+      default: {
+        // To its front, as far as there is one: workers of ours take orphans first. It may have been deleted.
+        const orphans =
+          settlement.kind === 'requeue' && settlement.where === 'front' && tries === 0
+            ? held.session.orphansOf(queue)
+            : undefined;
+        const copy = encodeCopy(kept(settlement.arrival as Delivery));
+        if (orphans !== undefined) return { exchange: '', routingKey: orphans, ...copy };
         await this.#topology.queue(queue, TRY_MS);
-        return { exchange: '', routingKey: queue, ...encodeCopy(kept(settlement.arrival as Delivery)) };
+        return { exchange: '', routingKey: queue, ...copy };
+      }
     }
   }
 

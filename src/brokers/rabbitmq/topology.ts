@@ -4,20 +4,15 @@
  * Everything is declared when it is first needed and once a connection. A queue or exchange that is there with other arguments is
  * adopted as it is: whoever made it had a reason, and dying over it is what makes mixed estates fail at deploy time.
  */
-import { randomUUID } from 'node:crypto';
-import {
-  AMQP_NOT_FOUND,
-  AMQP_PRECONDITION_FAILED,
-  AMQP_RESOURCE_LOCKED,
-  amqpCode,
-  type SetupChannel,
-} from '../../clients/amqp-setup.js';
+import { AMQP_NOT_FOUND, AMQP_PRECONDITION_FAILED, amqpCode, type SetupChannel } from '../../clients/amqp-setup.js';
 import { sleep } from '../../core/clock.js';
 import { BrokerError, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { QueueArguments } from '../queue-table.js';
+import { declarationError } from './declaration-error.js';
 import type { DeclaredQueues } from './declared.js';
 import { DELIVERY_EXCHANGE, type Declaration, LAST_STAGE, ladder, stages } from './delay.js';
+import { claimQueue, orphanQueue } from './way-stations.js';
 
 export type ExchangeKind = 'direct' | 'fanout' | 'topic';
 
@@ -34,11 +29,7 @@ const DELAY_TRUSTED_MS = 30_000;
  * RabbitMQ remembers a new quorum queue on disk half a second after it was made. A broker that is killed before has the queue's name
  * afterwards and nothing behind it: what it had confirmed is lost, and who publishes or consumes waits for ever (seen on 3.10).
  */
-export const QUORUM_MATURES_MS = 1_000;
-
-/** A claim queue that nobody uses any more is removed after this. Its messages leave after seconds, so it is empty then. */
-const CLAIMS_UNUSED_MS = 86_400_000;
-const LONGEST_NAME = 255;
+export const QUORUM_MATURES_MS = 750;
 
 /** How many names are remembered as declared; beyond it they are declared again when used. */
 const REMEMBERED = 10_000;
@@ -185,24 +176,51 @@ export class Topology {
     return this.#once('dead', () => this.#all([{ kind: 'queue', name: DEAD_QUEUE, arguments: {} }], timeoutMs));
   }
 
-  /**
-   * A new claim queue: what lies in it for `ttlMs` goes back to `source`, also when a cluster has trouble (at-least-once dead
-   * lettering, which only quorum queues have). Returns its name.
-   */
+  /** A new claim queue: what lies in it for `ttlMs` goes to the orphans of `source`. Returns its name. */
   async claims(source: string, ttlMs: number, timeoutMs: number): Promise<string> {
-    const prefix = `lovage.claims.${randomUUID().slice(0, 13)}.`;
-    const name = Buffer.byteLength(prefix + source) > LONGEST_NAME ? `${prefix}long` : prefix + source;
-    const arguments_ = {
-      'x-queue-type': 'quorum',
-      'x-message-ttl': ttlMs,
-      'x-expires': CLAIMS_UNUSED_MS,
-      'x-dead-letter-exchange': '',
-      'x-dead-letter-routing-key': source,
-      'x-dead-letter-strategy': 'at-least-once',
-      'x-overflow': 'reject-publish',
-    };
-    await this.#declare({ kind: 'queue', name, arguments: arguments_ }, timeoutMs);
-    return name;
+    const queue = claimQueue(source, ttlMs, await this.orphans(source, timeoutMs));
+    await this.#declare(queue, timeoutMs);
+    return queue.name;
+  }
+
+  /**
+   * The queue of what came back from claims of `source`: workers of ours take it first. What none of them has taken after a while goes
+   * to the end of `source`. Returns its name.
+   */
+  async orphans(source: string, timeoutMs: number): Promise<string> {
+    const queue = orphanQueue(source);
+    await this.#once(`o:${source}`, async () => {
+      if (await this.#isReady(queue.name, timeoutMs)) return;
+      await this.#declare(queue, timeoutMs);
+      await sleep(QUORUM_MATURES_MS);
+      await this.#setup().run(timeoutMs, async (channel) => {
+        await channel.assertExchange(queue.name, 'direct', { durable: true, autoDelete: true });
+        await channel.bindQueue(queue.name, queue.name, '');
+      });
+    });
+    return queue.name;
+  }
+
+  /**
+   * Whether a quorum queue has been there for a while. Whoever subscribes to one that somebody makes at this moment loses the connection
+   * (541, seen on 3.10), and its name is there already: so its maker binds it to an exchange of its name when it has matured. The
+   * exchange goes with the queue.
+   */
+  async #isReady(name: string, timeoutMs: number): Promise<boolean> {
+    try {
+      await this.#setup().run(timeoutMs, (channel) => channel.checkExchange(name));
+    } catch (error) {
+      if (amqpCode(error) === AMQP_NOT_FOUND) return false;
+      throw declarationError(error, 'exchange', name);
+    }
+    try {
+      await this.#setup().run(timeoutMs, (channel) => channel.checkQueue(name));
+      return true;
+    } catch (error) {
+      if (amqpCode(error) !== AMQP_NOT_FOUND) throw declarationError(error, 'queue', name);
+      await this.#setup().run(timeoutMs, (channel) => channel.deleteExchange(name)); // its maker died before it was bound
+      return false;
+    }
   }
 
   /** An exchange for broadcasts. */
@@ -281,26 +299,5 @@ export class Topology {
       if (amqpCode(error) === AMQP_PRECONDITION_FAILED) return 'adopted';
       throw declarationError(error, kind, name);
     }
-  }
-}
-
-/** The broker's refusal in words of ours. */
-export function declarationError(error: unknown, kind: 'queue' | 'exchange', name: string): Error {
-  const cause = toError(error);
-  switch (amqpCode(error)) {
-    case 403:
-      return new BrokerError(
-        'E_BROKER_AUTH',
-        `the broker does not let this user declare or use ${kind} ${name}: ${cause.message}`,
-        { cause },
-      );
-    case AMQP_NOT_FOUND:
-      return new BrokerError('E_QUEUE_MISSING', `${kind} ${name} does not exist on this broker`, { cause });
-    case AMQP_RESOURCE_LOCKED:
-      return new BrokerError('E_NOT_SUPPORTED', `${kind} ${name} is exclusive to another connection: choose another name`, {
-        cause,
-      });
-    default:
-      return cause;
   }
 }

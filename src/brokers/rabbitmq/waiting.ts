@@ -14,7 +14,8 @@ import { BrokerError, codeOf, toError } from '../../core/errors.js';
 import type { Met, WaitingWalk } from '../waiting.js';
 import { type Decoded, decode, encodeCopy, rawCopy, redelivered } from './codec.js';
 import { DeadReader } from './dead-reader.js';
-import { declarationError, type Topology } from './topology.js';
+import { declarationError } from './declaration-error.js';
+import type { Topology } from './topology.js';
 
 const CONNECT_MS = 10_000;
 const COPY_MS = 10_000;
