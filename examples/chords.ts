@@ -1,6 +1,6 @@
 /** Tasks side by side, and one that gets all their results: groups and chords. Run it: npx tsx examples/chords.ts */
 import { setTimeout as wait } from 'node:timers/promises';
-import { chain, chord, createApp, group, NonRetryableError, type Outcome } from 'lovage';
+import { chain, chord, createApp, group, NonRetryableError, type Outcome, taskContext } from 'lovage';
 
 const app = createApp({ name: 'library', broker: 'memory:' });
 
@@ -17,6 +17,9 @@ const show = app.fn('show', (all: unknown[]) => JSON.stringify(all));
 const report = app.fn('report', (outcomes: readonly Outcome<number>[]) =>
   outcomes.map((each) => (each.status === 'fulfilled' ? each.value : each.reason.message)),
 );
+const volumes = app.fn('volumes', (books: readonly string[]): number => {
+  throw taskContext().replace(chord(group(books.map((book) => words.si(book))), sum.s()));
+});
 const told = { failed: (_text: string) => {} };
 const alarm = app.fn('alarm', (failedId: string) => told.failed(failedId));
 
@@ -48,6 +51,8 @@ console.log('alarm:', await alarmed);
 const all = chord(group(words.si('good'), words.si('')), report.s(), { settle: 'all' });
 console.log('settled:', await (await all.send()).result(SOON));
 
+console.log('all volumes:', await (await volumes.send(['one two', 'three'])).result(SOON));
+
 await worker.close();
 await app.close();
 
@@ -62,4 +67,5 @@ nested: [[2,3],1]
 ChordError an empty page: true
 alarm: sum-1
 settled: [ 1, 'an empty page' ]
+all volumes: 3
 */

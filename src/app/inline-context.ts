@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { durationMs } from '../core/duration.js';
 import type { Logger } from '../core/logger.js';
 import type { JsonMode } from '../wire/serializers/json.js';
-import { type ActiveRun, activeRun, RetrySignal, type TaskContext } from './task-context.js';
+import { type ActiveRun, activeRun, ReplaceSignal, RetrySignal, type TaskContext } from './task-context.js';
 import { localSteps, type TaskSteps } from './task-steps.js';
 
 /** What a context needs of the app and the task. */
@@ -50,6 +50,7 @@ function within(
     sendEvent: (...told) => outer.sendEvent(...told),
     retry: (...told) => outer.retry(...told),
     step: stepsOf(setup),
+    replace: (signature) => outer.replace(signature),
   };
 }
 
@@ -80,6 +81,7 @@ function alone(setup: InlineRunSetup, args: readonly unknown[], kwargs: Readonly
     updateState() {},
     sendEvent() {},
     step: stepsOf(setup),
+    replace: (signature) => new ReplaceSignal(signature),
     retry: (options = {}) =>
       new RetrySignal(options.in === undefined ? null : durationMs(options.in, 'retry in'), options.because),
   };

@@ -6,6 +6,8 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Duration } from '../core/duration.js';
 import { TaskError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
+import type { WireSignature } from '../wire/signature.js';
+import type { Signature } from './signature-types.js';
 
 /** What a running task knows and can do. */
 export interface TaskContext {
@@ -56,6 +58,13 @@ export interface TaskContext {
    * steps or 256 KiB of JSON; TaskError `E_STEP_BUSY`, and `E_LEASE_LOST` when another worker has the task; ConfigError `E_CONFIG_RANGE`
    */
   step<T>(name: string, work: () => T | PromiseLike<T>): Promise<T>;
+  /**
+   * Makes the value to throw for a workflow that takes the place of the task: `throw ctx.replace(chain(a.si(1), b.s()))`. Its end has the
+   * id of the task, so whoever waits for that gets its result; callbacks, errbacks, the rest of a chain and the chord that the task was
+   * a part of go over to it. A group gives the list of its results. Nothing is stored for the task itself.
+   * @remarks Source: Celery's `Task.replace`.
+   */
+  replace(signature: Signature<[], unknown, string, unknown>): ReplaceSignal;
   /** Makes the value to throw for another try: `throw ctx.retry({ in: '60s' })`. Counts as a retry of the policy (3 without one). */
   retry(options?: { readonly in?: Duration; readonly because?: unknown }): RetrySignal;
 }
@@ -68,6 +77,17 @@ export class RetrySignal extends Error {
     super('the task asked for another try', { cause: because });
     this.name = 'Retry';
     this.delayMs = delayMs;
+  }
+}
+
+/** Thrown to give the place of the task to a workflow. Not a failure, hence no LovageError. */
+export class ReplaceSignal extends Error {
+  readonly steer = 'replace';
+  override readonly name = 'Replace';
+  readonly signature: { toJSON(): WireSignature };
+  constructor(signature: { toJSON(): WireSignature }) {
+    super('the task was replaced by a workflow');
+    this.signature = signature;
   }
 }
 

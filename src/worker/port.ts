@@ -22,6 +22,8 @@ export interface RunRequest {
   readonly queue: string;
   readonly redelivered: boolean;
   readonly message: WireMessage;
+  /** Of its results, if the task was claimed. */
+  readonly epoch?: number;
   /** The limits that hold for this run: those of the call, else of the task, else of the worker; `null` = none. */
   readonly softTimeLimitMs: number | null;
   readonly timeLimitMs: number | null;
@@ -141,6 +143,12 @@ export type Outcome =
       readonly delayMs: number;
       readonly exceptionJson: string | null;
       readonly traceback: string | null;
+    })
+  /** Other tasks take its place: it has no result of its own. */
+  | (OutcomeBase & {
+      readonly kind: 'replaced';
+      readonly follow: readonly OutgoingMessage[];
+      readonly chords: readonly NewChord[];
     })
   /** The body is no task body; it is parked. */
   | (OutcomeBase & { readonly kind: 'undecodable'; readonly code: string; readonly reason: string })

@@ -2,6 +2,7 @@
 import { startRedis } from '../support/redis-server.js';
 import { type CanvasBroker, chainSuite } from './chain-cases.js';
 import { chordSuite } from './chord-cases.js';
+import { replaceSuite } from './replace-cases.js';
 import { settleAllSuite } from './settle-all-cases.js';
 
 async function redis(): Promise<CanvasBroker> {
@@ -12,3 +13,4 @@ async function redis(): Promise<CanvasBroker> {
 chainSuite('redis', redis);
 chordSuite('redis', redis);
 settleAllSuite('redis', redis);
+replaceSuite('redis', redis);

@@ -1,7 +1,7 @@
 /** Tasks of workflows that note when they begin and end, and kill their own worker when they are told to. */
 import { appendFileSync, rmSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
-import { createApp, NonRetryableError, taskContext } from 'lovage';
+import { chain, createApp, NonRetryableError, taskContext } from 'lovage';
 
 const { LOVAGE_TEST_BROKER: broker, LOVAGE_TEST_LEDGER: ledger } = process.env;
 
@@ -76,4 +76,11 @@ export const alert = app.fn('p.alert', (failedId: string): null => {
   note(`alert ${failedId} ${taskContext().id}`);
   dieIfTold('began-alert');
   return null;
+});
+
+/** Gives its place to a chain. */
+export const swap = app.fn('p.swap', (nth: number): number => {
+  note('swap');
+  dieIfTold('began-swap');
+  throw taskContext().replace(chain(step.si(0, 1), step.s(nth)));
 });

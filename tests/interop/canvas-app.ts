@@ -3,7 +3,7 @@
  * nobody can read), and one that is a body of chords.
  */
 import { appendFileSync } from 'node:fs';
-import { taskContext, type WireValue } from 'lovage';
+import { chain, taskContext, type WireValue } from 'lovage';
 import { app } from '../../examples/interop/app.js';
 
 /** Writes what it was called with, and whose child it is, as a line of JSON. */
@@ -16,5 +16,12 @@ app.fn('interop.note', (...args: WireValue[]) => {
 
 /** The body of chords. */
 app.fn('interop.sum', (numbers: number[]) => numbers.reduce((total, number) => total + number, 0));
+
+/** Gives its place to a chain of a Python task and one of ours, which adds 1 and 10. */
+const theirAdd = app.remote<[x: number, y: number], number>('py.add', { queue: 'python' });
+const ourAdd = app.remote<[x: number, y: number], number>('interop.add', { queue: 'interop' });
+app.fn('interop.swap', (value: number): number => {
+  throw taskContext().replace(chain(theirAdd.si(value, 1), ourAdd.s(10)));
+});
 
 export { app };

@@ -259,6 +259,16 @@ describe.each<FleetName>(['redis', 'rabbitmq with redis results'])('%s', (name) 
       });
     });
 
+    test('a task of ours that replaces itself keeps its place in chains and chords of Python', { timeout: 60_000 }, async () => {
+      const swap = step('interop.swap', [1]);
+      expect(await run(swap)).toMatchObject({ result: 12 });
+      expect(await run({ chain: [step('py.add', [1, 1]), step('interop.swap'), step('py.add', [100])] })).toMatchObject({
+        result: 113,
+      });
+      expect(await run({ chord: [swap, step('py.add', [2, 2])], body: step('interop.sum') })).toMatchObject({ result: 16 });
+      expect(await run({ chord: [swap, step('interop.add', [2, 2])], body: step('py.sum') })).toMatchObject({ result: 16 });
+    });
+
     test('a chord of a client whose result backend cannot count is joined by us', { timeout: 60_000 }, async () => {
       // its own results are files that nobody else reads; our workers keep theirs in Redis
       const uncounted = new PythonClient(version, fleet.broker, `file://${folder}`);

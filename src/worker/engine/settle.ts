@@ -232,6 +232,7 @@ export class Settler {
         return;
       }
       case 'ignored':
+      case 'replaced':
         finish(null, ack);
         return;
       case 'rejected':

@@ -2,13 +2,15 @@
  * The context of one run. Made for every task, so what few tasks use (signal, logger, dates) is made at the first use.
  */
 import type { TaskDefinition } from '../../app/definition.js';
-import { RetrySignal, type TaskContext } from '../../app/task-context.js';
+import type { AnySignature } from '../../app/signature-types.js';
+import { ReplaceSignal, RetrySignal, type TaskContext } from '../../app/task-context.js';
 import { type StepPlace, TaskSteps } from '../../app/task-steps.js';
 import { type Duration, durationMs } from '../../core/duration.js';
 import type { ErrorCode } from '../../core/error-codes.js';
 import { TaskError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { encodeJson, type JsonMode } from '../../wire/serializers/json.js';
+import type { WireSignature } from '../../wire/signature.js';
 import { type TaskHeaders, userHeaders } from '../../wire/task-message.js';
 import type { AbortReason, RunRequest } from '../port.js';
 import { checkEventType, encodeEventFields } from './own-events.js';
@@ -49,6 +51,8 @@ export class RunContext implements TaskContext {
   aborted: AbortReason | null = null;
   /** Somebody revoked it while it ran, whatever its signal had aborted for before. */
   isRevoked = false;
+  /** What it threw with `replace()`. */
+  replacedBy: WireSignature | null = null;
   readonly #request: RunRequest;
   readonly #taskHeaders: TaskHeaders;
   readonly #definition: TaskDefinition;
@@ -139,6 +143,10 @@ export class RunContext implements TaskContext {
       // past its soft limit a task may still tidy up
       if (this.aborted !== null && this.aborted !== 'soft-time-limit') throw abortError(this.aborted);
     });
+  }
+
+  replace(signature: AnySignature): ReplaceSignal {
+    return new ReplaceSignal(signature);
   }
 
   retry(options: { readonly in?: Duration; readonly because?: unknown } = {}): RetrySignal {

@@ -21,6 +21,7 @@ import { type PostEvent, type PostState, RunContext } from './context.js';
 import { judgeThrown, plainFailure } from './failure.js';
 import { withFollowing } from './following.js';
 import { startLimits } from './limits.js';
+import { replacedBy } from './replaced.js';
 
 export interface ExecuteOptions {
   readonly find: (name: string) => TaskDefinition | undefined;
@@ -58,12 +59,13 @@ export function startRun(request: RunRequest, options: ExecuteOptions): StartedR
   let context: RunContext;
   let definition: TaskDefinition;
   let embed: Embed | null = null;
+  let headers: TaskHeaders;
   try {
     const found = options.find(request.name);
     if (!found)
       throw new TaskError('E_NOT_REGISTERED', `no task named ${JSON.stringify(request.name)} is registered in this executor`);
     definition = found;
-    const headers = readTaskHeaders(request.message) as TaskHeaders;
+    headers = readTaskHeaders(request.message) as TaskHeaders;
     const body = decodeTaskBody(request.message);
     if (hasCanvas(body.embed)) embed = body.embed;
     const args = request.message.headers[OUTCOMES_HEADER] === BARE ? wrapFirst(body.args) : body.args;
@@ -83,6 +85,7 @@ export function startRun(request: RunRequest, options: ExecuteOptions): StartedR
     over = true;
     stopLimits?.();
     let outcome = context.isRevoked ? revoked(body) : body;
+    if (outcome.kind === 'replaced') outcome = replacedBy(context, headers, request, embed, options.canvas());
     const sent: readonly ResultChild[] = active.children;
     let rest: { readonly children: readonly ResultChild[]; readonly canvas?: true } = { children: sent };
     if (embed !== null) {

@@ -4,6 +4,7 @@ import { retryDelayMs } from '../../app/retry-after.js';
 import type { RetrySignal } from '../../app/task-context.js';
 import { codeOf, TaskError } from '../../core/errors.js';
 import { encodeException } from '../../wire/exception-info.js';
+import type { WireSignature } from '../../wire/signature.js';
 import type { RunContext } from './context.js';
 import type { OutcomeBody } from './execute.js';
 
@@ -29,6 +30,10 @@ export function judgeThrown(thrown: unknown, definition: TaskDefinition, context
 function judge(thrown: unknown, definition: TaskDefinition, context: RunContext): Judged {
   const steer = typeof thrown === 'object' && thrown !== null ? (thrown as { steer?: unknown }).steer : undefined;
   if (steer === 'ignore') return ended({ kind: 'ignored' });
+  if (steer === 'replace') {
+    context.replacedBy = (thrown as { signature?: { toJSON(): WireSignature } }).signature?.toJSON() ?? null;
+    return ended({ kind: 'replaced', follow: [], chords: [] });
+  }
   if (steer === 'reject') return ended({ kind: 'rejected', requeue: (thrown as { requeue?: unknown }).requeue === true });
   if (context.aborted === 'shutdown' || context.aborted === 'lease-lost') return ended({ kind: 'handed-back' });
   const policy = definition.options.retry;

@@ -248,6 +248,7 @@ export class Executors {
       name: run.headers.task,
       queue: delivery.queue,
       redelivered: delivery.redelivered,
+      ...(run.epoch > 0 && { epoch: run.epoch }),
       message: run.message,
       softTimeLimitMs: run.softTimeLimitMs,
       timeLimitMs: run.timeLimitMs,

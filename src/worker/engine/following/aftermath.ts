@@ -50,6 +50,8 @@ export interface GoodEnd {
   readonly part: EndedPart | null;
   /** Somebody else may send the same. */
   readonly isRepeated: boolean;
+  /** The task has no result of its own: what follows has its id. */
+  readonly isReplaced?: true;
 }
 
 /** A delivery to end: with its own result, if it has one, and with what stands behind its task. */
@@ -100,7 +102,7 @@ export class Aftermath {
     const good = standing.flatMap((end) => end.good ?? []);
     const failed = await this.#follow(good);
     const consequences = [...standing.flatMap((end) => end.bad ?? []), ...failed].map((bad) => continuation.consequences(bad));
-    await this.#write(consequences.flatMap(({ writes }) => writes));
+    await this.#write([...failed.flatMap(({ own }) => own ?? []), ...consequences.flatMap(({ writes }) => writes)]);
     await continuation.send(consequences.flatMap(({ errbacks }) => errbacks));
     await chords.report([...good.flatMap(({ part }) => part ?? []), ...consequences.flatMap(({ parts }) => parts)]);
     if (settlements.length > 0) await consumer().settle(settlements);
@@ -143,20 +145,21 @@ export class Aftermath {
   }
 
   /** Sends what follows. What never can be sent ends all that stands behind, or whoever waits for the end of the chain waits for ever. */
-  async #follow(ends: readonly GoodEnd[]): Promise<BadEnd[]> {
+  async #follow(ends: readonly GoodEnd[]): Promise<(BadEnd & { readonly own?: ResultWrite })[]> {
     const { chords, continuation } = this.#options;
     const messages = ends.flatMap(({ follow, isRepeated }) => (isRepeated ? onceEach(follow) : follow));
     if (messages.length === 0) return [];
     const uncounted = await chords.open(ends.flatMap(({ chords: opened }) => opened));
     const refusals = uncounted === null ? await continuation.send(messages) : messages.map(() => uncounted);
     let at = 0;
-    return ends.flatMap(({ headers, message, follow }) => {
+    return ends.flatMap(({ headers, message, follow, isReplaced }) => {
       const refusal = refusals.slice(at, at + follow.length).find((each) => each !== null);
       at += follow.length;
       if (!refusal) return [];
-      const text = `the task succeeded, but what follows it could not be sent: ${refusal.message}`;
+      const text = `the task ${isReplaced ? 'was replaced, but what takes its place' : 'succeeded, but what follows it'} could not be sent: ${refusal.message}`;
       const exceptionJson = pythonError('OperationalError', [text], 'kombu.exceptions');
-      return [{ headers, message, state: 'FAILURE' as const, exceptionJson, traceback: null, isRepeated: true }];
+      const bad = { headers, message, state: 'FAILURE' as const, exceptionJson, traceback: null, isRepeated: true };
+      return [isReplaced ? { ...bad, own: continuation.failureOf(bad) } : bad];
     });
   }
 
@@ -215,9 +218,14 @@ const revokedError = (why: string): string => pythonError('TaskRevokedError', [w
 
 /** What follows this run; `null` when it did not succeed. */
 export function goodEndOf(outcome: Outcome, { headers, message, epoch }: ActiveRun, continuation: Continuation): GoodEnd | null {
+  const isRepeated = epoch > 0;
+  if (outcome.kind === 'replaced') {
+    const { follow, chords } = outcome;
+    return { headers, message, follow, chords, part: null, isRepeated, isReplaced: true };
+  }
   if (outcome.kind !== 'success') return null;
   const part = outcome.isPart ? continuation.succeededPart(headers, message, outcome.resultJson) : null;
-  return { headers, message, follow: outcome.follow ?? [], chords: outcome.chords ?? [], part, isRepeated: epoch > 0 };
+  return { headers, message, follow: outcome.follow ?? [], chords: outcome.chords ?? [], part, isRepeated };
 }
 
 /**

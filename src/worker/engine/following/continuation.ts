@@ -110,6 +110,13 @@ export class Continuation {
     return refusals;
   }
 
+  /** Of a task that nobody else will store one for. */
+  failureOf({ headers, state, exceptionJson, traceback }: BadEnd): ResultWrite {
+    const { clock, resultTtlMs } = this.#options;
+    const outcoming = { state, resultJson: exceptionJson, traceback, children: [], epoch: 0, ttlMs: resultTtlMs };
+    return resultWrite(headers, outcoming, clock.nowMs());
+  }
+
   /** What a task that did not succeed brings about. A body that nobody can read has nothing behind it. */
   consequences({ headers, message, state, exceptionJson, traceback, isRepeated }: BadEnd): Consequences {
     const embed = this.#embedOf(message, headers);

@@ -1,0 +1,45 @@
+/** A task that threw `ctx.replace(…)`: the messages that take its place. The engine sends them before it settles the delivery. */
+import { hostname } from 'node:os';
+import type { Embed } from '../../canvas/after.js';
+import { idsFrom } from '../../canvas/ids.js';
+import { outgoingOf } from '../../canvas/outgoing.js';
+import { replacement } from '../../canvas/replace.js';
+import { type CanvasFacts, canvasSettings } from '../../canvas/routes.js';
+import { encodeJson } from '../../wire/serializers/json.js';
+import type { TaskHeaders } from '../../wire/task-message.js';
+import type { RunRequest } from '../port.js';
+import type { RunContext } from './context.js';
+import type { OutcomeBody } from './execute.js';
+import { plainFailure } from './failure.js';
+
+const NOTHING_BEHIND: Embed = { callbacks: null, errbacks: null, chain: null, chord: null };
+const ORIGIN = `gen${process.pid}@${hostname()}`;
+
+/** A failure if they cannot be sent: too long for a message, or no signature at all. */
+export function replacedBy(
+  context: RunContext,
+  headers: TaskHeaders,
+  request: RunRequest,
+  embed: Embed | null,
+  facts: CanvasFacts,
+): OutcomeBody {
+  const { id, groupId, groupIndex, replacedTaskNesting: nesting } = headers;
+  const task = { id, groupId, groupIndex, nesting, epoch: request.epoch ?? 0 };
+  const ids = { newId: idsFrom(id, `replaced ${nesting}`), replyTo: headers.replyTo };
+  try {
+    const signature = context.replacedBy;
+    if (signature === null) throw new TypeError('replace() takes a signature, which task.si() makes');
+    const plan = replacement(signature, embed ?? NOTHING_BEHIND, task, ids);
+    // Python calls a replaced task its own child
+    const parent = { id, rootId: context.rootId };
+    const settings = { ...canvasSettings(facts), nowMs: Date.now(), origin: ORIGIN, parent, isRepeated: context.redelivered };
+    const follow = plan.tasks.map((each) => {
+      const { id: _id, task: _task, ...message } = outgoingOf(each, settings);
+      return message;
+    });
+    const chords = plan.chords.map(({ body, ...chord }) => ({ ...chord, body: encodeJson(body, { mode: facts.json }) }));
+    return { kind: 'replaced', follow, chords, canvas: true };
+  } catch (error) {
+    return { ...plainFailure(error), canvas: true };
+  }
+}
