@@ -46,6 +46,9 @@ const half = discount.with({ countdown: '50ms', headers: { tenant: 'acme' } }).s
 const urgent = chain(price.si('celery'), half).with({ priority: 9 }); // of a chain: options of its first task
 console.log('half of it:', await (await urgent.send()).result({ timeout: '10s' }));
 
+const marked = quote.with({ stamps: { tenant: 'acme', tag: ['herbs', 'autumn'] } });
+console.log('stamped:', await (await marked.send()).result({ timeout: '10s' }));
+
 let steps: Signature<[], number> = price.si('dill');
 for (const percent of [10, 20, 30]) steps = steps.pipe(discount.s(percent));
 console.log('three discounts:', await (await steps.send()).result({ timeout: '10s' }));
@@ -69,6 +72,7 @@ quote: 5.40 EUR
 restored: 5.40 EUR
 order 7: 42 EUR
 half of it: 300
+stamped: 5.40 EUR
 three discounts: 202
 announced: 5.40 EUR
 the last one too: NonRetryableError: no such article

@@ -37,6 +37,7 @@ export type {
   TakesNothing,
   WrongJoint,
 } from './app/signature-types.js';
+export type { Stamps, StampValue } from './app/stamps.js';
 export { Ignore, Reject, type ReplaceSignal, type RetrySignal, type TaskContext, taskContext } from './app/task-context.js';
 export type { ResultOptions, TaskHandle, TaskStatus } from './app/task-handle.js';
 export type { RemoteTaskOptions, TaskOptions } from './app/task-options.js';

@@ -22,10 +22,11 @@ import { checkTaskName, Registry } from './registry.js';
 import { loadSaved } from './saved.js';
 import { CanvasSignature } from './signature.js';
 import type { HandleOfAny, Signature } from './signature-types.js';
-import { type AnyObjectTask, makeFn, makeObjectTask, makeRemote, type TaskHost } from './task.js';
+import { makeFn, makeObjectTask, makeRemote, type TaskHost } from './task.js';
 import { activeRun } from './task-context.js';
 import { type HandleOwner, handlesIn, ResultHandle, type TaskHandle } from './task-handle.js';
 import type {
+  AnyObjectTask,
   CheckedObjectTask,
   FnOptions,
   InputOf,

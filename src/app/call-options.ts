@@ -6,6 +6,7 @@ import { checkKeys, checkObject } from './config-schema.js';
 import { type DedupeOptions, type ResolvedDedupe, resolveDedupe } from './dedupe.js';
 import type { HeaderValue } from './middleware.js';
 import { checkPriority, checkQueueName } from './router.js';
+import { resolveStamps, type Stamps } from './stamps.js';
 import { checkBoolean } from './task-options.js';
 
 /** Options of a call. */
@@ -23,6 +24,12 @@ export interface CallOptions {
   readonly expires?: Duration | Date;
   /** User headers; the task finds them in `ctx.headers`. */
   readonly headers?: Readonly<Record<string, HeaderValue>>;
+  /**
+   * Names with values that mark the task for `control.revokeByStampedHeaders` and for monitors. On a signature they are those of every
+   * task in it, of callbacks and errbacks too, and are carried by whatever sends them. At most 100.
+   * @remarks Source: Celery 5.3's `Signature.stamp()`.
+   */
+  readonly stamps?: Stamps;
   readonly ignoreResult?: boolean;
   /** For this call instead of the task's own. */
   readonly softTimeLimit?: Duration;
@@ -46,6 +53,7 @@ export interface ResolvedCallOptions {
   readonly expiresMs: number | null;
   readonly expiresAt: Date | null;
   readonly headers: Readonly<Record<string, HeaderValue>> | null;
+  readonly stamps: Stamps | null;
   readonly ignoreResult: boolean | null;
   readonly softTimeLimitMs: number | null;
   readonly timeLimitMs: number | null;
@@ -62,6 +70,7 @@ const KEYS: ReadonlySet<string> = new Set<keyof CallOptions>([
   'eta',
   'expires',
   'headers',
+  'stamps',
   'ignoreResult',
   'softTimeLimit',
   'timeLimit',
@@ -84,6 +93,7 @@ export const NO_CALL_OPTIONS: ResolvedCallOptions = Object.freeze({
   expiresMs: null,
   expiresAt: null,
   headers: null,
+  stamps: null,
   ignoreResult: null,
   softTimeLimitMs: null,
   timeLimitMs: null,
@@ -172,6 +182,7 @@ export function resolveCallOptions(given: CallOptions, what: string): ResolvedCa
     expiresMs,
     expiresAt: given.expires instanceof Date ? instant(given.expires, `${what}: expires`) : null,
     headers: given.headers ?? null,
+    stamps: given.stamps === undefined ? null : resolveStamps(given.stamps, `${what}: stamps`),
     ignoreResult: given.ignoreResult ?? null,
     softTimeLimitMs,
     timeLimitMs,

@@ -38,7 +38,7 @@ function within(
   return {
     ...{ id: outer.id, name: setup.name, args, kwargs, queue: outer.queue, attempt: outer.attempt },
     ...{ maxAttempts: outer.maxAttempts, rootId: outer.rootId, parentId: outer.parentId, groupId: outer.groupId },
-    ...{ headers: outer.headers, eta: outer.eta, expires: outer.expires, redelivered: outer.redelivered },
+    ...{ headers: outer.headers, stamps: outer.stamps, eta: outer.eta, expires: outer.expires, redelivered: outer.redelivered },
     get signal(): AbortSignal {
       return outer.signal;
     },
@@ -69,6 +69,7 @@ function alone(setup: InlineRunSetup, args: readonly unknown[], kwargs: Readonly
     parentId: null,
     groupId: null,
     headers: {},
+    stamps: {},
     eta: null,
     expires: null,
     redelivered: false,

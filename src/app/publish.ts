@@ -221,6 +221,7 @@ export class Publisher {
           replyTo: call.ignoreResult ? null : (this.outbox.replyTo ?? null),
           origin: ORIGIN,
           headers: send.headers,
+          ...(options.stamps && { stamps: options.stamps, stampedHeaders: Object.keys(options.stamps) }),
         },
         { nowMs, json: this.#config.json, maxMessageBytes: this.#config.maxMessageSize },
       );

@@ -40,6 +40,7 @@ export function callOnWire(call: PreparedCall, lowerIsSooner: boolean): WireOpti
     ...(to.exchange === undefined ? { queue: to.queue } : { exchange: to.exchange, routing_key: to.routingKey ?? to.queue }),
     ...optionsOnWire({ ...options, priority, headers }, lowerIsSooner),
     ...(ignoreResult && { ignore_result: true }),
+    ...(options.stamps && { ...options.stamps, stamped_headers: Object.keys(options.stamps) }),
   };
 }
 

@@ -39,7 +39,8 @@ export interface Signature<Missing extends readonly unknown[], R, N extends stri
   /** Of its task; of a chain, that of its last. */
   readonly name: N;
   /**
-   * The same with these options over its own; of a chain, those of its first task, of a group those of all, of a chord those of its body.
+   * The same with these options over its own; of a chain, those of its first task, of a group those of all, of a chord those of its body;
+   * stamps are those of every task in it.
    * @throws ConfigError `E_CONFIG_*`
    */
   with(options: SignatureOptions): Signature<Missing, R, N, H>;

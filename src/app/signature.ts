@@ -33,6 +33,7 @@ import type {
   Signature,
   SignatureOptions,
 } from './signature-types.js';
+import { resolveStamps, stamped } from './stamps.js';
 import { activeRun } from './task-context.js';
 import type { Eventually } from './validate.js';
 
@@ -117,7 +118,8 @@ export class CanvasSignature {
         'E_CONFIG_CONFLICT',
         `${what}: an id is that of one task: give it to a task of the ${kindOf(this.#wire)}`,
       );
-    return this.#changed(overFirst(this.#wire, given));
+    const { stamps = {} } = options;
+    return this.#changed(overFirst(stamped(this.#wire, resolveStamps(stamps, `${what}: stamps`)), given));
   }
 
   pipe(next: CanvasSignature): CanvasSignature {

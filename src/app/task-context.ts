@@ -25,6 +25,8 @@ export interface TaskContext {
   readonly groupId: string | null;
   /** User headers of the message. */
   readonly headers: Readonly<Record<string, unknown>>;
+  /** Stamps of the message, by name. */
+  readonly stamps: Readonly<Record<string, unknown>>;
   readonly eta: Date | null;
   readonly expires: Date | null;
   /** A worker may have started this delivery before. */

@@ -122,6 +122,14 @@ export interface CheckedObjectTask<S extends ObjectSchema, O extends StandardSch
   readonly run: (input: OutputOf<S>, context: TaskContext) => InputOf<O> | Promise<InputOf<O>>;
 }
 
+/** What `app.task` takes, after the compiler has had its say. */
+export interface AnyObjectTask extends TaskOptions<never> {
+  readonly name: string;
+  readonly input: StandardSchemaV1;
+  readonly output?: StandardSchemaV1 | undefined;
+  readonly run: (input: never, context: TaskContext) => unknown;
+}
+
 /** Options of `app.fn`. */
 export interface FnOptions<R> extends TaskOptions<R> {
   /**

@@ -2,7 +2,6 @@
  * Stop 1 of the walk: a task as its callers see it. `send` checks the arguments and hands them to the publisher; `run`
  * runs the handler in place. Also makes the definition that the executor runs. Next stop: `publish.ts`.
  */
-import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { destinationOf } from '../canvas/routes.js';
 import { ArgumentError, ConfigError, TaskError } from '../core/errors.js';
 import { type Args, bindObject, type Kwargs, oneObject, positionalBinder, trimmed } from './bind.js';
@@ -26,7 +25,7 @@ import {
   type TaskOptions,
 } from './task-options.js';
 import { signaturesOf } from './task-signatures.js';
-import type { BoundTask, RemoteTask, SendRow, Task } from './task-types.js';
+import type { AnyObjectTask, BoundTask, RemoteTask, SendRow, Task } from './task-types.js';
 import { type Eventually, isSchema, isThenable, validate } from './validate.js';
 
 /** What tasks need of their app. */
@@ -208,14 +207,6 @@ export function makeFn(
     check: given.params === undefined ? () => undefined : (args) => bind(args, NO_KWARGS),
   };
   return made(core, options, given, (args, kwargs) => call(...bind(args, kwargs)));
-}
-
-/** What `app.task` takes, after the compiler has had its say. */
-export interface AnyObjectTask extends AnyTaskOptions {
-  readonly name: string;
-  readonly input: StandardSchemaV1;
-  readonly output?: StandardSchemaV1 | undefined;
-  readonly run: (input: never, context: TaskContext) => unknown;
 }
 
 /** `app.task`: one object, as keywords. */

@@ -14,6 +14,9 @@ app.fn('interop.note', (...args: WireValue[]) => {
   return args;
 });
 
+/** What its message was stamped with. */
+app.fn('interop.stamps', () => ({ ...taskContext().stamps }) as { [name: string]: WireValue });
+
 /** The body of chords. */
 app.fn('interop.sum', (numbers: number[]) => numbers.reduce((total, number) => total + number, 0));
 

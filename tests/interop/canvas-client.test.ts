@@ -114,4 +114,23 @@ describe.each(VERSIONS)('Celery %s', (version) => {
     expect(new Set(nodes.map((node) => node.id))).toEqual(new Set([id, ...members]));
     expect(edges.every(({ from, kind }) => from === id && kind === 'member')).toBe(true);
   });
+
+  test('stamps of ours go through Python and back, and Python’s come to us', async () => {
+    const stampsOf = () => app.remote<[], Readonly<Record<string, unknown>>>('interop.stamps', { queue: 'interop' });
+    const stamps = { tenant: 'acme', tag: ['x', 'y'] };
+    const made = chain(add().si(1, 2), addInPython().s(10), stampsOf().si()).with({ stamps });
+    // Celery 5.2 knows no stamps, and passes none on
+    const arrived = version === '5.2' ? {} : stamps;
+    expect(await (await made.send()).result(SOON)).toEqual(arrived);
+    expect((await ask({ run: made.toJSON() })).result).toEqual(arrived);
+    const ownSteps = chain(add().si(1, 2), stampsOf().si()).with({ stamps });
+    expect(await (await ownSteps.send()).result(SOON)).toEqual(stamps);
+    if (version === '5.2') return;
+    const { dict } = await ask({ dict: 'stamped' });
+    const tasks = (app.signature(dict).toJSON().kwargs['tasks'] ?? []) as { options: { stamped_headers: string[] } }[];
+    for (const { options } of tasks) {
+      expect(new Set(options.stamped_headers)).toEqual(new Set(['tenant', 'tag']));
+      expect(options).toMatchObject(stamps);
+    }
+  });
 });

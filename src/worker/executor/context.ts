@@ -104,6 +104,9 @@ export class RunContext implements TaskContext {
   get headers(): Readonly<Record<string, unknown>> {
     return userHeaders(this.#request.message.headers);
   }
+  get stamps(): Readonly<Record<string, unknown>> {
+    return this.#taskHeaders.stamps;
+  }
   get eta(): Date | null {
     return this.#taskHeaders.etaMs === null ? null : new Date(this.#taskHeaders.etaMs);
   }
