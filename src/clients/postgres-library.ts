@@ -151,6 +151,10 @@ export function explainPostgres(error: unknown, { label, schema, user, database,
   if (state === '53300')
     return link(`${label} takes no more connections (${text}): raise max_connections there or lower pool_max, now ${poolMax}`);
   if (state === '25006') return link(`${label} is a standby, which takes no writes: name the primary`);
+  if (state === '57014' || state === '55P03') {
+    const why = `${label} did not let a statement of ours finish (${text}): look for statement_timeout and lock_timeout of ${as}`;
+    return new PostgresLinkError('E_CONNECTION_LOST', why, { cause });
+  }
   if (GONE.test(state)) return new PostgresLinkError('E_CONNECTION_LOST', `${label} ended the connection: ${text}`, { cause });
   return new BrokerError('E_INTERNAL', `${label} refused a statement of ours (${state}): ${text}`, { cause });
 }

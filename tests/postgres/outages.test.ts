@@ -84,3 +84,20 @@ test('a schema that is dropped while the store is in use is made again', async (
   expect(await store.set([success('second')])).toEqual(['stored']);
   expect(await store.get(['first', 'second'])).toEqual([null, meta('second', 'SUCCESS')]);
 });
+
+test('a server that comes back as a standby is told apart, and waited for until it is a primary', {
+  timeout: 60_000,
+}, async () => {
+  const [store, waiter] = [await open(server.url), await open(server.url)];
+  await listening(waiter, store);
+  const waiting = waiter.wait('promoted', { signal: AbortSignal.timeout(50_000) });
+  await server.restartAsStandby();
+  await expect((await open(server.url)).connect({ timeoutMs: 1_000 })).rejects.toMatchObject({
+    code: 'E_BROKER_UNREACHABLE',
+    message: expect.stringContaining('is a standby, which takes no writes'),
+  });
+  const written = store.set([success('promoted')]);
+  await server.run('SELECT pg_promote()');
+  expect(await written).toEqual(['stored']);
+  expect(await waiting).toBe(meta('promoted', 'SUCCESS'));
+});

@@ -1,4 +1,5 @@
 /** The pool of connections to PostgreSQL: bounded, patient until a deadline, and ending what nobody uses. */
+import pg from 'pg';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { PostgresPool, type PostgresPoolOptions } from '../../src/clients/postgres.js';
 import { parsePostgresUrl } from '../../src/clients/postgres-url.js';
@@ -30,18 +31,29 @@ function open(url: string, more: Partial<PostgresPoolOptions> = {}): PostgresPoo
   return pool;
 }
 
+/** Holds up whoever asks `HELD`, until the function that it resolves with is called. */
+async function hold(): Promise<() => Promise<void>> {
+  const client = new pg.Client({ connectionString: server.url });
+  await client.connect();
+  await client.query('SELECT pg_advisory_lock(7)');
+  return () => client.end();
+}
+
+const HELD = { name: 'held', text: 'SELECT pg_advisory_lock(7), pg_advisory_unlock(7)' };
 const SLEEP = { name: 'sleep', text: 'SELECT pg_sleep($1::float8)' };
 const ONE = { name: 'one', text: 'SELECT 1::int AS one' };
 const IN_TIME = { timeoutMs: 10_000 };
 
 test('a statement waits for a connection that is free, and at its deadline says that none was', async () => {
   const pool = open(server.urlOf({ pool_max: '1' }));
-  const long = pool.query(SLEEP, [1], IN_TIME);
+  const release = await hold();
+  const long = pool.query(HELD, [], IN_TIME);
   const next = pool.query(ONE, [], IN_TIME);
   await expect(pool.query(ONE, [], { timeoutMs: 200 })).rejects.toMatchObject({
     code: 'E_BROKER_UNREACHABLE',
     message: expect.stringMatching(/all 1 connections .* were busy: raise pool_max/),
   });
+  await release();
   await long;
   expect(await next).toEqual([{ one: 1 }]);
   expect(pool.size).toBe(1);
@@ -57,10 +69,12 @@ test('it opens as many connections as it needs, no more than it may, and ends th
 
 test('who waits is bounded: one more is refused at once', async () => {
   const pool = open(server.urlOf({ pool_max: '1' }));
-  const held = pool.query(SLEEP, [1], IN_TIME);
+  const release = await hold();
+  const held = pool.query(HELD, [], IN_TIME);
   const waiting = Promise.allSettled(Array.from({ length: 10_000 }, () => pool.query(ONE, [], { timeoutMs: 600 })));
   await expect(pool.query(ONE, [], IN_TIME)).rejects.toMatchObject({ message: expect.stringContaining('10000 calls wait') });
   expect((await waiting).filter(({ status }) => status === 'fulfilled')).toEqual([]);
+  await release();
   await held;
   expect(await pool.query(ONE, [], IN_TIME)).toEqual([{ one: 1 }]);
 });
@@ -68,13 +82,15 @@ test('who waits is bounded: one more is refused at once', async () => {
 test('a signal ends a wait for a connection and a statement with its reason, and the connection is used again', async () => {
   const pool = open(server.urlOf({ pool_max: '1' }));
   const [running, queued] = [new AbortController(), new AbortController()];
-  const first = pool.query(SLEEP, [0.3], { ...IN_TIME, signal: running.signal });
+  const release = await hold();
+  const first = pool.query(HELD, [], { ...IN_TIME, signal: running.signal });
   const second = pool.query(ONE, [], { ...IN_TIME, signal: queued.signal });
   const outcomes = Promise.allSettled([first, second]);
   await until(() => pool.size === 1, 'the connection');
   running.abort(new Error('enough'));
   queued.abort(new Error('no more'));
   expect(await outcomes).toMatchObject([{ reason: { message: 'enough' } }, { reason: { message: 'no more' } }]);
+  await release();
   expect(await pool.query(ONE, [], IN_TIME)).toEqual([{ one: 1 }]);
   expect(pool.size).toBe(1);
 });
@@ -102,6 +118,16 @@ test('a server that answers nothing any more is left at the deadline, and the ne
   });
   await proxy.pass();
   proxy.reset();
+  expect(await pool.query(ONE, [], IN_TIME)).toEqual([{ one: 1 }]);
+});
+
+test('a statement that the server cancels counts as an outage, and the message names the setting', async () => {
+  await server.run("CREATE ROLE hasty LOGIN PASSWORD 'h'; ALTER ROLE hasty SET statement_timeout = '50ms'");
+  const pool = open(server.urlOf({}, 'hasty:h'));
+  await expect(pool.query(SLEEP, [5], IN_TIME)).rejects.toMatchObject({
+    code: 'E_CONNECTION_LOST',
+    message: expect.stringContaining('statement_timeout and lock_timeout of user "hasty"'),
+  });
   expect(await pool.query(ONE, [], IN_TIME)).toEqual([{ one: 1 }]);
 });
 

@@ -1,10 +1,11 @@
 /** The schema of the PostgreSQL store: made by whoever comes first, and swept in bounded batches. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ROOT } from '../../scripts/environment.mjs';
 import { postgresResultsForTests } from '../../src/results/postgres/index.js';
-import { untilWall } from '../../src/testing/conformance/broker-kit.js';
+import { until, untilWall } from '../../src/testing/conformance/broker-kit.js';
 import { meta } from '../../src/testing/conformance/result-fixture.js';
 import { type PostgresServer, startPostgres } from '../support/postgres-server.js';
 import { stores, success } from './postgres-kit.js';
@@ -83,11 +84,10 @@ test('one process sweeps at a time', async () => {
   const [one, other] = [await open(server.urlOf({ schema: 'turns' })), await open(server.urlOf({ schema: 'turns' }))];
   await one.connect({ timeoutMs: 10_000 });
   await other.connect({ timeoutMs: 10_000 });
-  const lock = "hashtextextended('lovage:sweep:turns', 0)";
-  const held = server.run(`BEGIN; SELECT pg_advisory_xact_lock(${lock}); SELECT pg_sleep(1); COMMIT`);
-  let answers = await postgresResultsForTests(one).sweep(10);
-  while (answers === 0) answers = await postgresResultsForTests(other).sweep(10);
-  expect(answers).toBe(-1);
-  await held;
-  expect(await postgresResultsForTests(one).sweep(10)).toBe(0);
+  const client = new pg.Client({ connectionString: server.url });
+  await client.connect();
+  await client.query("SELECT pg_advisory_lock(hashtextextended('lovage:sweep:turns', 0))");
+  expect(await postgresResultsForTests(other).sweep(10)).toBe(-1);
+  await client.end();
+  await until(async () => (await postgresResultsForTests(one).sweep(10)) === 0, 'the next to be let in');
 });

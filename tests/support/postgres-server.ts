@@ -34,6 +34,8 @@ export interface PostgresServer {
   kill9(): Promise<void>;
   /** Starts it again on the same port and folder (after killing it, if it runs). */
   restart(): Promise<void>;
+  /** Starts it again as a standby, until `SELECT pg_promote()`. */
+  restartAsStandby(): Promise<void>;
   /** Ends the server and removes its folder. Safe to call twice. */
   stop(): Promise<void>;
 }
@@ -78,7 +80,7 @@ function launch(port: number, folder: string, user: ReturnType<typeof otherUser>
     const timer = setTimeout(() => child.kill('SIGKILL'), START_LIMIT_MS);
     child.stderr?.on('data', (chunk: Buffer) => {
       output = (output + chunk.toString()).slice(-8_000);
-      if (!output.includes('ready to accept connections')) return;
+      if (!/ready to accept (?:read-only )?connections/.test(output)) return;
       clearTimeout(timer);
       child.stderr?.removeAllListeners('data').resume();
       resolve(child);
@@ -172,23 +174,27 @@ export async function startPostgres(options: PostgresServerOptions = {}): Promis
     current.kill('SIGKILL');
     await ended(current);
   };
+  const restart = async (): Promise<void> => {
+    await kill9();
+    // its children may need a moment to find out that it is gone, and hold its memory until then
+    for (let tries = 0; ; tries += 1) {
+      try {
+        current = await launch(port, folder, user);
+        return;
+      } catch (error) {
+        if (tries >= 100 || !/still in use|could not bind/.test(String(error))) throw error;
+      }
+    }
+  };
   return {
-    ...{ port, urlOf, run, kill9 },
+    ...{ port, urlOf, run, kill9, restart },
     url: `postgresql://lovage@127.0.0.1:${port}/postgres`,
     async killConnections() {
       await run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'lovage:%'");
     },
-    async restart() {
-      await kill9();
-      // its children may need a moment to find out that it is gone, and hold its memory until then
-      for (let tries = 0; ; tries += 1) {
-        try {
-          current = await launch(port, folder, user);
-          return;
-        } catch (error) {
-          if (tries >= 100 || !/still in use|could not bind/.test(String(error))) throw error;
-        }
-      }
+    async restartAsStandby() {
+      writeFileSync(join(folder, 'data', 'standby.signal'), '');
+      await restart();
     },
     async stop() {
       process.off('exit', killAtExit);
