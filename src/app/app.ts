@@ -105,6 +105,7 @@ export class App {
       signatures: {
         publisher: this.#publisher,
         sendTimeoutMs: this.config.sendTimeoutMs,
+        publishHooks: this.config.middleware.publish,
         resultTtlMs: this.config.resultTtlMs,
         canvasFacts: () => canvasFactsOf(this.config, this.registry),
         nowMs: () => this.#clock.nowMs(),

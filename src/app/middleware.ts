@@ -6,8 +6,12 @@ import { ConfigError, PublishError } from '../core/errors.js';
 import { checkKeys, checkObject } from './config-schema.js';
 import type { TaskContext } from './task-context.js';
 
-/** A send on its way out; a publish hook may pass on a changed copy. */
+/**
+ * A send on its way out; a publish hook may pass on a changed copy. Of a workflow there is one for each task, when it is sent: of a step
+ * that waits for the one before, `args` are those that are bound.
+ */
 export interface PublishRequest {
+  /** Of a task in a workflow it cannot be changed, and is empty for callbacks and errbacks, which get theirs later. */
   readonly id: string;
   readonly task: string;
   readonly args: readonly unknown[];
@@ -23,7 +27,7 @@ export interface PublishRequest {
 export type HeaderValue = string | number | boolean | null;
 
 /**
- * Around a send. `next` resolves once the broker has confirmed. Throwing instead of calling it refuses the send.
+ * Around a send. `next` resolves once the broker has confirmed; of a workflow, what of it is sent at once. Throwing instead of calling it refuses the send.
  * Must return (or await) what `next` returns.
  */
 export type PublishMiddleware = (request: PublishRequest, next: (request: PublishRequest) => Promise<void>) => Promise<void>;

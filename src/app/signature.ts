@@ -3,7 +3,7 @@
  * `canvas/`; how it gets out is `publish.ts`.
  */
 import { randomUUID } from 'node:crypto';
-import { freeze, unkeptIn } from '../canvas/freeze.js';
+import { type FreezeContext, freeze, unkeptIn } from '../canvas/freeze.js';
 import { resultTreeOf } from '../canvas/lineage.js';
 import { type Outcomes, settlingAll } from '../canvas/outcomes.js';
 import { type CanvasMessage, outgoingOf } from '../canvas/outgoing.js';
@@ -16,8 +16,10 @@ import { type OpenChord, opening } from '../results/chords.js';
 import type { ResultTree } from '../wire/result-tree.js';
 import { encodeJson } from '../wire/serializers/json.js';
 import { makeSignature, parseSignatures, type WireSignature } from '../wire/signature.js';
+import { throughPublishHooks } from './canvas-hooks.js';
 import { checkKeys, checkObject } from './config-schema.js';
 import type { GroupHandle } from './group-handle.js';
+import type { ResolvedMiddleware } from './middleware.js';
 import { ORIGIN, type PreparedCall, type Publisher } from './publish.js';
 import { nameOf, readSignature, writeSignature } from './read-signature.js';
 import { sendPlanned } from './send-planned.js';
@@ -41,6 +43,7 @@ import type { Eventually } from './validate.js';
 export interface SignatureHost {
   readonly publisher: Publisher;
   readonly sendTimeoutMs: number;
+  readonly publishHooks: ResolvedMiddleware['publish'];
   /** Of the moment: tasks may be defined later. */
   canvasFacts(): CanvasFacts;
   nowMs(): number;
@@ -159,11 +162,24 @@ export class CanvasSignature {
     const replyTo = await publisher.outbox.replyQueue(timeoutMs, options.signal);
     const context = { newId: randomUUID, replyTo };
     const frozen = freeze(this.#wire, context);
+    const facts = this.#host.canvasFacts();
+    const send = (whole: WireSignature): Promise<void> => this.#sendFrozen(whole, context, facts, { ...options, timeoutMs });
+    const { publishHooks } = this.#host;
+    await (publishHooks.length === 0 ? send(frozen) : throughPublishHooks(publishHooks, frozen, facts, send));
+    return this.#host.handles(resultTreeOf(frozen), unkeptIn(frozen));
+  }
+
+  async #sendFrozen(
+    frozen: WireSignature,
+    context: FreezeContext,
+    facts: CanvasFacts,
+    { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal?: AbortSignal | undefined },
+  ): Promise<void> {
     const plan = emptyPlan();
     start(frozen, { args: [], rest: null }, context, plan);
     const parent = activeRun.getStore()?.context ?? null;
     const settings = {
-      ...canvasSettings(this.#host.canvasFacts()),
+      ...canvasSettings(facts),
       ...{ nowMs: this.#host.nowMs(), origin: ORIGIN, parent, isRepeated: false },
     };
     const messages: CanvasMessage[] = plan.tasks.map((task) => outgoingOf(task, settings));
@@ -172,8 +188,7 @@ export class CanvasSignature {
       opening({ ...chord, body: encodeJson(body) }, resultTtlMs, settings.nowMs),
     );
     if (chords.length > 0) await this.#host.openChords(chords);
-    await sendPlanned(publisher.outbox, messages, { timeoutMs, signal: options.signal });
-    return this.#host.handles(resultTreeOf(frozen), unkeptIn(frozen));
+    await sendPlanned(this.#host.publisher.outbox, messages, { timeoutMs, signal });
   }
 
   #changed(wire: WireSignature, checks: readonly Check[] = []): CanvasSignature {
