@@ -57,9 +57,9 @@ export class PostgresListener {
   /** Ends the connection; it may be opened again. */
   async rest(): Promise<void> {
     const line = this.#line;
-    this.#line = null;
     this.#stop?.abort(new Error('nobody listens any more'));
     this.#stop = null;
+    this.#line = null;
     if (line && !line.isDead) await this.#options.farewell(line).catch(() => {});
     await line?.end();
     await this.#running;
@@ -91,8 +91,17 @@ export class PostgresListener {
   /** Resolves when the connection is over. */
   async #listen(line: PostgresLine, signal: AbortSignal): Promise<void> {
     const { channel, setup, beat, beatMs, onReady } = this.#options;
-    await line.run(`LISTEN "${channel}"`);
-    await setup(line);
+    // whoever puts it to rest meanwhile does not wait for the set-up; one that is ready gets a farewell
+    const onRest = (): void => {
+      if (this.#line !== line) line.destroy();
+    };
+    signal.addEventListener('abort', onRest, { once: true });
+    try {
+      await line.run(`LISTEN "${channel}"`);
+      await setup(line);
+    } finally {
+      signal.removeEventListener('abort', onRest);
+    }
     if (signal.aborted) return line.destroy();
     this.#line = line;
     onReady();

@@ -243,7 +243,11 @@ export class PostgresPool {
 
   async #open(): Promise<PostgresLine> {
     const { target, options } = { target: this.target, options: this.#options };
-    const line = await PostgresLine.open({ target, name: options.name, signal: this.#stop.signal });
+    const { signal } = this.#stop;
+    const line = await PostgresLine.open({ target, name: options.name, signal });
+    // preparing may wait for other processes
+    const onStop = (): void => line.destroy();
+    signal.addEventListener('abort', onStop, { once: true });
     try {
       // a standby answers everything and takes no writes: what the URL points at may soon be a primary
       const [facts] = await line.run<{ readonly standby: boolean }>('SELECT pg_is_in_recovery() AS standby');
@@ -258,6 +262,8 @@ export class PostgresPool {
     } catch (error) {
       await line.end();
       throw error;
+    } finally {
+      signal.removeEventListener('abort', onStop);
     }
   }
 

@@ -1,5 +1,6 @@
 /** The PostgreSQL store through what happens to servers and connections: nothing that was answered is lost, and waits return. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { untilWall } from '../../src/testing/conformance/broker-kit.js';
 import { meta } from '../../src/testing/conformance/result-fixture.js';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.js';
 import { type PostgresServer, startPostgres } from '../support/postgres-server.js';
@@ -38,6 +39,21 @@ test('waits return with results that were stored while nobody could hear of them
   await writer.set(ids.map((id) => success(id)));
   await proxy.pass();
   expect(await Promise.all(waits)).toEqual(ids.map((id) => meta(id, 'SUCCESS')));
+});
+
+test('a store that waits sends not a byte until something comes', async () => {
+  const [waiter, writer] = [await open(proxy.url(server.urlOf({ pool_max: '1' }))), await open(server.url)];
+  await listening(waiter, writer);
+  const waiting = waiter.wait('unheard', { signal: patient() });
+  // on one connection the second of these is answered after the look that the wait begins with
+  for (let turn = 0; turn < 2; turn += 1) await waiter.get(['unheard']);
+  const before = proxy.swallowed;
+  proxy.halfOpen('to-server');
+  await untilWall(Date.now() + 1_500);
+  expect(proxy.swallowed).toBe(before);
+  await proxy.pass();
+  await writer.set([success('unheard')]);
+  expect(await waiting).toBe(meta('unheard', 'SUCCESS'));
 });
 
 test('what was answered before a kill in the midst of writes is there after it, and the other writes go on', async () => {

@@ -46,6 +46,22 @@ test('four processes that start at once make one schema, and each can write', { 
   expect(await count('crowd.results')).toBe(4);
 });
 
+test('a store that waits for another process to make the schema can be closed', async () => {
+  const client = new pg.Client({ connectionString: server.url });
+  await client.connect();
+  await client.query("SELECT pg_advisory_lock(hashtextextended('lovage:migrate:held', 0))");
+  const store = await open(server.urlOf({ schema: 'held' }));
+  const outcomes = Promise.allSettled([
+    store.connect({ timeoutMs: 60_000 }),
+    store.wait('x', { signal: AbortSignal.timeout(60_000) }),
+  ]);
+  const waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+  await until(async () => (await server.run(waiting)).length === 2, 'both of its connections to wait for the lock');
+  await store.close();
+  expect(await outcomes).toMatchObject([{ reason: { code: 'E_CLOSED' } }, { reason: { code: 'E_CLOSED' } }]);
+  await client.end();
+});
+
 test('a sweep removes no more than it is told, then the rest, and nothing that is not over', async () => {
   const store = await open(server.urlOf({ schema: 'swept' }));
   const short = Array.from({ length: 250 }, (_, at) => `short-${at}`);
