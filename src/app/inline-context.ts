@@ -1,6 +1,7 @@
 /** The context of `task.run()`: a task that runs in place, without broker and worker. */
 import { randomUUID } from 'node:crypto';
 import { durationMs } from '../core/duration.js';
+import { TaskError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import type { JsonMode } from '../wire/serializers/json.js';
 import { type ActiveRun, activeRun, ReplaceSignal, RetrySignal, type TaskContext } from './task-context.js';
@@ -51,6 +52,7 @@ function within(
     retry: (...told) => outer.retry(...told),
     step: stepsOf(setup),
     replace: (signature) => outer.replace(signature),
+    addToChord: (signature) => outer.addToChord(signature),
   };
 }
 
@@ -83,6 +85,9 @@ function alone(setup: InlineRunSetup, args: readonly unknown[], kwargs: Readonly
     sendEvent() {},
     step: stepsOf(setup),
     replace: (signature) => new ReplaceSignal(signature),
+    addToChord: async () => {
+      throw new TaskError('E_NO_CHORD', 'addToChord() was called in a task that runs in place: it is no part of a chord');
+    },
     retry: (options = {}) =>
       new RetrySignal(options.in === undefined ? null : durationMs(options.in, 'retry in'), options.because),
   };

@@ -67,6 +67,13 @@ export interface TaskContext {
    * @remarks Source: Celery's `Task.replace`.
    */
   replace(signature: Signature<[], unknown, string, unknown>): ReplaceSignal;
+  /**
+   * Sends one more part for the chord that this task is a part of; its body waits for that too, and has its result behind all others.
+   * Resolves with the id of the part. Called again by a later try it adds nothing new, as long as the tries add the same.
+   * @throws TaskError `E_NO_CHORD`; BrokerError `E_NOT_SUPPORTED` where the store takes none; PublishError
+   * @remarks Source: Celery's `Task.add_to_chord`.
+   */
+  addToChord(signature: Signature<[], unknown, string, unknown>): Promise<string>;
   /** Makes the value to throw for another try: `throw ctx.retry({ in: '60s' })`. Counts as a retry of the policy (3 without one). */
   retry(options?: { readonly in?: Duration; readonly because?: unknown }): RetrySignal;
 }

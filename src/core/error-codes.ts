@@ -52,6 +52,7 @@ export const ERROR_CODES = {
   // running
   E_STEP_NEEDS_STORE: 'Steps of a task need a result store that the next try can read.',
   E_STEP_LIMIT: 'A task has too many steps, or a step gave too much.',
+  E_NO_CHORD: 'A task that is no part of a chord asked to add a part to it.',
   E_STEP_BUSY: 'Two steps of one name were under way at once.',
   E_OUTPUT: 'What a task returned does not fit its output schema.',
   E_NOT_REGISTERED: 'No task of that name is registered on this worker.',

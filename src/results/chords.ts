@@ -68,6 +68,8 @@ export interface ChordStore {
   open(chords: readonly OpenChord[]): Promise<void>;
   /** Verdicts in order. A part that reports again changes nothing, and gets the verdict of the moment. */
   report(parts: readonly PartEnd[]): Promise<readonly ChordVerdict[]>;
+  /** One part more, which reports without a place. Once for each id; before the last of the others has reported. */
+  add?(groupId: string, taskId: string, ttlMs: number): Promise<void>;
   /** Its body was sent, or it was ended: what was counted is forgotten, and later reports change nothing. */
   close(groupIds: readonly string[]): Promise<void>;
   /** Open chords become overdue now: whoever found that they cannot be complete has no means to end them. */

@@ -177,6 +177,7 @@ export type EngineCall =
   | { readonly method: 'openChords'; readonly chords: readonly OpenChord[] }
   | { readonly method: 'giveUpParts'; readonly parts: readonly HopelessPart[]; readonly resultTtlMs: number | null }
   | { readonly method: 'recordRevoked'; readonly ids: readonly string[]; readonly ttlMs: number }
+  | { readonly method: 'addPart'; readonly groupId: string; readonly taskId: string }
   | { readonly method: 'endChord'; readonly chord: UncountedChord }
   /** A step of the task of this run. */
   | { readonly method: 'getStep'; readonly run: number; readonly name: string }

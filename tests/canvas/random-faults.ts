@@ -107,14 +107,13 @@ function signatureOf(flow: Flow, tasks: ReturnType<typeof tasksOf>, revoked: str
   }
 }
 
-/** How a workflow ended; rejects when it did not. */
+/** How a workflow ended, or that it did not. */
 async function endOf(handle: { result(options: object): Promise<unknown> }): Promise<unknown> {
   try {
     return { value: await handle.result(ENDS) };
   } catch (error) {
     const { code } = error as { code?: string };
-    if (code === 'E_TASK_FAILED' || code === 'E_TASK_REVOKED') return { failed: true };
-    throw error;
+    return code === 'E_TASK_FAILED' || code === 'E_TASK_REVOKED' ? { failed: true } : { neverEnded: String(error) };
   }
 }
 

@@ -32,7 +32,20 @@ function application({ brokerUrl, resultUrl }: CanvasBroker) {
   const fan = app.fn('fan', (n: number): number[] => {
     throw taskContext().replace(group([add.si(n, 1), add.si(n, 2), add.si(n, 3)]));
   });
-  return { app, told, add, sum, fail, tell, swap, fan };
+  /** Adds parts to its chord, in each try the same. */
+  const more = app.fn(
+    'more',
+    async (n: number): Promise<number> => {
+      const ctx = taskContext();
+      await ctx.addToChord(add.si(n, 10));
+      await ctx.addToChord(chain(add.si(n, 100), add.s(1000)));
+      if (ctx.attempt === 1) throw new Error('not yet');
+      return n;
+    },
+    { retry: { max: 1, base: '10ms' } },
+  );
+  const lone = app.fn('lone', (): Promise<string> => taskContext().addToChord(add.si(1, 1)));
+  return { app, told, add, sum, fail, tell, swap, fan, more, lone };
 }
 
 export function replaceSuite(name: string, open: () => Promise<CanvasBroker>): void {
@@ -89,6 +102,16 @@ export function replaceSuite(name: string, open: () => Promise<CanvasBroker>): v
       await expect.poll(() => told, SOON_POLL).toEqual(['swap fail', `"replaced-${name}"`]);
       const body = await chord(group([swap.si(1, 'fail'), add.si(1, 1)]), sum.s()).send();
       await expect(body.result(SOON)).rejects.toMatchObject({ type: 'ChordError' });
+    });
+
+    test('a part adds parts to its chord, once however often it is tried', async () => {
+      const { add, sum, more } = use;
+      const handle = await chord(group([more.si(1), add.si(1, 1)]), sum.s()).send();
+      expect(await handle.result(SOON)).toBe(1 + 2 + 11 + 1101);
+    });
+
+    test('a task that is no part of a chord can add none', async () => {
+      await expect((await use.lone.send()).result(SOON)).rejects.toThrow('no part of a chord');
     });
 
     test('what is too large to take its place fails the task', async () => {

@@ -96,6 +96,10 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     'CREATE INDEX step_tasks_until ON step_tasks(until)',
     'CREATE TABLE steps(task TEXT, name TEXT, result TEXT NOT NULL, PRIMARY KEY(task, name))',
   ],
+  [
+    // Parts that were added to a chord: each counts once in its size.
+    'CREATE TABLE chord_added(group_id TEXT, task_id TEXT, PRIMARY KEY(group_id, task_id)) WITHOUT ROWID',
+  ],
 ];
 
 /** A file of a higher version is refused. */

@@ -39,6 +39,9 @@ export function chordOperations(connection: SqliteConnection, { nowMs }: Operati
   const hastening = connection.prepare(
     'UPDATE chords SET deadline = min(deadline, ?) WHERE group_id = ? AND deadline IS NOT NULL',
   );
+  const addLater = connection.prepare('INSERT OR IGNORE INTO chord_added VALUES(?, ?) RETURNING 1');
+  const grow = connection.prepare('UPDATE chords SET size = size + 1 WHERE group_id = ? AND size >= 0');
+  const dropAdded = connection.prepare('DELETE FROM chord_added WHERE group_id = ?');
   const dropParts = connection.prepare('DELETE FROM chord_parts WHERE group_id = ?');
   const due = connection.prepare(
     'SELECT group_id, deadline, body FROM chords WHERE deadline IS NOT NULL ORDER BY deadline LIMIT ?',
@@ -48,6 +51,7 @@ export function chordOperations(connection: SqliteConnection, { nowMs }: Operati
 
   const forget = (groupId: string): void => {
     dropParts.run([groupId]);
+    dropAdded.run([groupId]);
     drop.run([groupId]);
   };
 
@@ -91,6 +95,19 @@ export function chordOperations(connection: SqliteConnection, { nowMs }: Operati
         return chords.map(() => null);
       },
       reportParts: (parts: readonly PartEnd[]): ChordVerdict[] => parts.map(report),
+      addChordPart: ({
+        groupId,
+        taskId,
+        ttlMs,
+      }: {
+        readonly groupId: string;
+        readonly taskId: string;
+        readonly ttlMs: number;
+      }): null => {
+        rowOf(groupId, ttlMs);
+        if (addLater.get([groupId, taskId]) !== undefined) grow.run([groupId]);
+        return null;
+      },
       chordState: (groupId: string): ChordState | null => {
         const row = find.get([groupId]) as ChordRow | undefined;
         const size = row?.size ?? CLOSED;

@@ -60,6 +60,7 @@ class FileResults implements ResultStore {
           'hastenChords',
           groupIds.map((groupId) => ({ groupId, nowMs })),
         )),
+      add: (groupId, taskId, ttlMs) => this.#session.call('addChordPart', { groupId, taskId, ttlMs }, { mode: 'durable' }),
       state: (groupId) => this.#session.call<ChordState | null>('chordState', groupId, { mode: 'read' }),
       overdue: (nowMs, most) => this.#session.call('overdueChords', { nowMs, most }, { mode: 'read' }),
     };

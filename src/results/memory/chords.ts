@@ -12,6 +12,8 @@ import {
 
 interface Counted {
   readonly parts: Map<string, PartEnd>;
+  /** Ids of parts that came later. */
+  readonly added: Set<string>;
   /** `null`: never opened here; closed ones stay so for their time. */
   opened: OpenChord | null;
   isClosed: boolean;
@@ -48,13 +50,18 @@ export class MemoryChords {
       counted.failedBy = own.taskId;
       return { kind: 'failed', part: own };
     }
-    if (counted.parts.size < counted.opened.size) return OPEN;
+    if (counted.parts.size < counted.opened.size + counted.added.size) return OPEN;
     return verdictOf(inOrder(counted));
   }
 
   state(groupId: string): ChordState | null {
     const counted = this.#chords.get(groupId);
-    return counted?.opened ? { size: counted.opened.size, ends: inOrder(counted) } : null;
+    return counted?.opened ? { size: counted.opened.size + counted.added.size, ends: inOrder(counted) } : null;
+  }
+
+  add(groupId: string, taskId: string, ttlMs: number): void {
+    const counted = this.#of(groupId, ttlMs);
+    if (!counted.isClosed) counted.added.add(taskId);
   }
 
   close(groupId: string): void {
@@ -62,6 +69,7 @@ export class MemoryChords {
     if (!counted) return;
     counted.isClosed = true;
     counted.parts.clear();
+    counted.added.clear();
     counted.opened = null;
   }
 
@@ -82,7 +90,7 @@ export class MemoryChords {
     this.#sweepSome(nowMs);
     let counted = this.#chords.get(groupId);
     if (!counted || counted.untilMs <= nowMs) {
-      counted = { parts: new Map(), opened: null, isClosed: false, failedBy: null, untilMs: 0 };
+      counted = { parts: new Map(), added: new Set(), opened: null, isClosed: false, failedBy: null, untilMs: 0 };
       this.#chords.set(groupId, counted);
     }
     counted.untilMs = nowMs + ttlMs;

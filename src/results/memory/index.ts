@@ -91,6 +91,7 @@ class MemoryResults implements ResultStore {
       report: async (parts) => parts.map((part) => chords.report(part)),
       close: async (groupIds) => groupIds.forEach((groupId) => chords.close(groupId)),
       hasten: async (groupIds, nowMs) => groupIds.forEach((groupId) => chords.hasten(groupId, nowMs)),
+      add: async (groupId, taskId, ttlMs) => chords.add(groupId, taskId, ttlMs),
       state: async (groupId) => chords.state(groupId),
       overdue: async (nowMs, most) => chords.overdue(nowMs, most),
     };

@@ -13,6 +13,7 @@ import {
   type PartEnd,
   verdictOf,
 } from '../chords.js';
+import { chordAdd } from './scripts/chord-add.js';
 import { chordAdopt } from './scripts/chord-adopt.js';
 import { chordOpen } from './scripts/chord-open.js';
 import { chordReport } from './scripts/chord-report.js';
@@ -74,13 +75,19 @@ export class RedisChords implements ChordStore {
     return reply === 1 ? { kind: 'failed', part: { taskId, state, resultJson } } : OPEN;
   }
 
+  async add(groupId: string, taskId: string, ttlMs: number): Promise<void> {
+    const base = this.#prefix + groupId;
+    const args = [`${base}.t`, `${base}.a`, `${base}.c`, taskId, String(Math.ceil(ttlMs))];
+    await this.#untilAnswered(base, () => this.#connection.run(chordAdd, [chordAdd.sha, '3', ...args]));
+  }
+
   async close(groupIds: readonly string[]): Promise<void> {
     await Promise.all(
       groupIds.map((groupId) => {
         const base = this.#prefix + groupId;
         const parts = [
           ['set', `${base}.c`, '1', 'PX', String(CLOSED_MS)],
-          ['unlink', ...['.t', '.s', '.d', '.b'].map((end) => base + end)],
+          ['unlink', ...['.t', '.s', '.d', '.b', '.a'].map((end) => base + end)],
           // a Python worker that has just counted the last part reads it after that
           ['pexpire', `${base}.j`, String(READ_MS)],
           ['zrem', this.#index, groupId],

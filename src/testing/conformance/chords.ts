@@ -94,6 +94,21 @@ export function chordsSuite({ can }: ResultSuite): void {
       if (chords.state) expect(await chords.state(group)).toBeNull();
     });
 
+    can('chords', 'take parts that come later, each once, and wait for them', async ({ store, another }) => {
+      const [chords, others] = [chordsOf(store), chordsOf(await another())];
+      if (!chords.add || !others.add) return expect(chords.add).toBeUndefined();
+      const group = randomUUID();
+      await chords.open([opened(group, 1)]);
+      await chords.add(group, 'late', HOUR_MS);
+      await others.add(group, 'late', HOUR_MS);
+      expect(await chords.report([end(group, 0)])).toEqual([{ kind: 'open' }]);
+      const late = end(group, null, { taskId: 'late', resultJson: '"late"' });
+      expect(await others.report([late])).toEqual([{ kind: 'complete', results: ['0', '"late"'] }]);
+      await chords.close([group]);
+      await chords.add(group, 'too late', HOUR_MS);
+      expect(await chords.report([{ ...late, taskId: 'too late' }])).toEqual([{ kind: 'open' }]);
+    });
+
     can('chords', 'that are closed stay closed: later reports and openings change nothing', async ({ store }) => {
       const chords = chordsOf(store);
       const group = randomUUID();

@@ -105,6 +105,8 @@ export class Calls {
         const kept = this.#broker.revocations.records ?? this.#store.revocations;
         return kept ? kept.add(request.ids, request.ttlMs) : request.ids.map(() => false);
       }
+      case 'addPart':
+        return this.#chords.addPart(request.groupId, request.taskId);
       case 'endChord':
         return this.#chords.endUncounted(request.chord);
       case 'getStep':

@@ -5,6 +5,7 @@ import type { TaskDefinition } from '../../app/definition.js';
 import type { AnySignature } from '../../app/signature-types.js';
 import { ReplaceSignal, RetrySignal, type TaskContext } from '../../app/task-context.js';
 import { type StepPlace, TaskSteps } from '../../app/task-steps.js';
+import type { Embed } from '../../canvas/after.js';
 import { type Duration, durationMs } from '../../core/duration.js';
 import type { ErrorCode } from '../../core/error-codes.js';
 import { TaskError } from '../../core/errors.js';
@@ -13,6 +14,7 @@ import { encodeJson, type JsonMode } from '../../wire/serializers/json.js';
 import type { WireSignature } from '../../wire/signature.js';
 import { type TaskHeaders, userHeaders } from '../../wire/task-message.js';
 import type { AbortReason, RunRequest } from '../port.js';
+import type { AddedPart } from './added.js';
 import { checkEventType, encodeEventFields } from './own-events.js';
 
 /** `name`: what Python calls it; the failure of a task that lets it out is stored under that. */
@@ -42,6 +44,7 @@ export interface ContextOptions {
   readonly postEvent: PostEvent;
   /** Where finished steps of a run are kept. */
   readonly stepsOf: (run: number) => StepPlace;
+  readonly addPart: (part: AddedPart) => Promise<string>;
 }
 
 export class RunContext implements TaskContext {
@@ -53,6 +56,9 @@ export class RunContext implements TaskContext {
   isRevoked = false;
   /** What it threw with `replace()`. */
   replacedBy: WireSignature | null = null;
+  /** What follows it, or waits for it. */
+  behind: Embed | null = null;
+  #added = 0;
   readonly #request: RunRequest;
   readonly #taskHeaders: TaskHeaders;
   readonly #definition: TaskDefinition;
@@ -146,6 +152,18 @@ export class RunContext implements TaskContext {
       // past its soft limit a task may still tidy up
       if (this.aborted !== null && this.aborted !== 'soft-time-limit') throw abortError(this.aborted);
     });
+  }
+
+  async addToChord(signature: { toJSON(): WireSignature }): Promise<string> {
+    const isRepeated = this.redelivered || this.attempt > 1;
+    const part = {
+      signature: signature.toJSON(),
+      headers: this.#taskHeaders,
+      embed: this.behind,
+      nth: this.#added++,
+      isRepeated,
+    };
+    return this.#options.addPart(part);
   }
 
   replace(signature: AnySignature): ReplaceSignal {

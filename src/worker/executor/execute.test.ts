@@ -37,6 +37,7 @@ function host(task: TaskDefinition | undefined, finish: (outcome: Outcome) => vo
     canvas: () => ({ json: 'tagged', maxMessageBytes: 1_000, lowerIsSooner: false, routes: [], tasks: {} }),
     postState: () => {},
     postEvent: () => {},
+    addPart: async () => 'added',
     stepsOf: () => ({ read: async () => null, write: async () => ({ kind: 'stored' }) }),
     finish,
     entered: null,

@@ -17,6 +17,7 @@ import type { ResultChild } from '../../wire/result-meta.js';
 import { encodeJson, type JsonMode } from '../../wire/serializers/json.js';
 import { decodeTaskBody, readTaskHeaders, type TaskHeaders } from '../../wire/task-message.js';
 import type { Outcome, RunRequest } from '../port.js';
+import type { AddedPart } from './added.js';
 import { type PostEvent, type PostState, RunContext } from './context.js';
 import { judgeThrown, plainFailure } from './failure.js';
 import { withFollowing } from './following.js';
@@ -34,6 +35,7 @@ export interface ExecuteOptions {
   readonly postState: PostState;
   readonly postEvent: PostEvent;
   readonly stepsOf: (run: number) => StepPlace;
+  readonly addPart: (part: AddedPart) => Promise<string>;
   /** Hands in the outcome; called exactly once a run. */
   readonly finish: (outcome: Outcome) => void;
   /** Memory shared with the engine; says which run keeps the loop, if one does. */
@@ -69,7 +71,9 @@ export function startRun(request: RunRequest, options: ExecuteOptions): StartedR
     const body = decodeTaskBody(request.message);
     if (hasCanvas(body.embed)) embed = body.embed;
     const args = request.message.headers[OUTCOMES_HEADER] === BARE ? wrapFirst(body.args) : body.args;
-    context = new RunContext(request, headers, definition, args, body.kwargs, options);
+    const made = new RunContext(request, headers, definition, args, body.kwargs, options);
+    made.behind = embed;
+    context = made;
   } catch (error) {
     const base = { run, runtimeMs: performance.now() - startedMs, children: NO_CHILDREN };
     const code = codeOf(error) ?? 'E_DECODE';

@@ -10,6 +10,7 @@ import { systemClock } from '../../core/clock.js';
 import { codeOf, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { ExecutorEnd, ExecutorHello, Outcome, RunRequest, TaskFacts, ToExecutor } from '../port.js';
+import { addPart } from './added.js';
 import { runCommand } from './commands.js';
 import { type ExecuteOptions, type StartedRun, startRun } from './execute.js';
 import { PortGateway } from './port-gateway.js';
@@ -76,6 +77,7 @@ export class Executor {
       canvas: () => (this.#canvas ??= canvasFactsOf(app.config, app.registry)),
       postState: (run, state, resultJson) => end.post({ type: 'state', run, state, resultJson }),
       postEvent: (run, event, fieldsJson) => end.post({ type: 'event', run, event, fieldsJson }),
+      addPart: (part) => addPart(part, { gateway: this.#gateway, facts: this.#execute.canvas, config: app.config }),
       stepsOf: (run) => this.#gateway.stepsOf(run),
       finish: (outcome) => this.#finish(outcome),
       entered: options.entered ?? null,

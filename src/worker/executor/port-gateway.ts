@@ -99,6 +99,11 @@ export class PortGateway implements Gateway {
     };
   }
 
+  /** @throws BrokerError `E_NOT_SUPPORTED` where parts cannot be added */
+  async addPart(groupId: string, taskId: string): Promise<void> {
+    await this.#call({ method: 'addPart', groupId, taskId });
+  }
+
   async endChord(chord: UncountedChord): Promise<void> {
     await this.#call({ method: 'endChord', chord });
   }

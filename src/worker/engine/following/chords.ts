@@ -14,7 +14,7 @@ import { idsFrom } from '../../../canvas/ids.js';
 import { outcomeOf, outcomesOf, takesOutcomes } from '../../../canvas/outcomes.js';
 import { type CanvasPlan, startBody } from '../../../canvas/plan.js';
 import type { Clock } from '../../../core/clock.js';
-import { codeOf, toError } from '../../../core/errors.js';
+import { BrokerError, codeOf, toError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
 import { type ChordVerdict, chordsOf, type KeptEnd, keptMs, opening, verdictOf } from '../../../results/chords.js';
 import { FINAL_STATES, type ResultStore, type ResultWrite } from '../../../results/result-store.js';
@@ -97,6 +97,14 @@ export class Chords {
     }
     // only now, or a worker that dies before the outer ones are told leaves them waiting
     for (const groupId of failed) await this.#close(groupId);
+  }
+
+  /** One part more, counted before it is sent. @throws BrokerError `E_NOT_SUPPORTED` */
+  async addPart(groupId: string, taskId: string): Promise<void> {
+    const { store, ask } = this.#options;
+    const add = chordsOf(store).add?.bind(store.chords);
+    if (!add) throw new BrokerError('E_NOT_SUPPORTED', `the result store ${store.name} takes no parts that come later`);
+    await ask(() => add(groupId, taskId, this.#keptMs));
   }
 
   /** Ends a chord whose parts somebody else has looked for. */
