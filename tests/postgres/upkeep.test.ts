@@ -71,6 +71,7 @@ test('a sweep removes no more than it is told, then the rest, and nothing that i
   if (!chords || !steps) throw new Error('the store counts no chords or keeps no steps');
   const end = { groupId: 'past', state: 'SUCCESS', resultJson: '1', ttlMs: 1 };
   await chords.report(short.map((taskId, index) => ({ ...end, taskId, index })));
+  await chords.add?.('added', 'late', 1);
   await chords.report([{ ...end, groupId: 'present', taskId: 'p', index: 0, ttlMs: 600_000 }]);
   for (const name of ['a', 'b', 'c']) await steps.put({ taskId: 'past', name, resultJson: '1', epoch: 0, ttlMs: 1 });
   await steps.put({ taskId: 'present', name: 'a', resultJson: '1', epoch: 0, ttlMs: 600_000 });
@@ -93,6 +94,7 @@ test('a sweep removes no more than it is told, then the rest, and nothing that i
   expect(await server.run('SELECT task FROM swept.step_tasks JOIN swept.steps USING (task)')).toEqual([{ task: 'present' }]);
   expect(await count('swept.chord_parts')).toBe(1);
   expect(await count('swept.send_keys')).toBe(0);
+  expect(await count('swept.chord_added')).toBe(0);
   expect(await store.get(['long', 'endless'])).toEqual([meta('long', 'SUCCESS'), meta('endless', 'SUCCESS')]);
 });
 

@@ -15,8 +15,8 @@ export function chordFunctions(schema: string): readonly string[] {
     BEGIN
       SELECT count(DISTINCT g.id) INTO wanted FROM unnest(groups) AS g(id);
       LOOP
-        INSERT INTO ${q}.chords(group_id, name, done, until, sweep_at)
-          SELECT g.id, min(g.name), 0, max(${q}.until_after(g.ttl)), max(${q}.until_after(g.ttl)) + ${SWEEP_SLACK}
+        INSERT INTO ${q}.chords(group_id, name, added, done, until, sweep_at)
+          SELECT g.id, min(g.name), 0, 0, max(${q}.until_after(g.ttl)), max(${q}.until_after(g.ttl)) + ${SWEEP_SLACK}
             FROM unnest(groups, names, ttls) AS g(id, name, ttl) GROUP BY g.id ORDER BY g.id COLLATE "C" ON CONFLICT DO NOTHING;
         SELECT count(*), array_agg(l.group_id) FILTER (WHERE l.until <= clock_timestamp()) INTO held, past
           FROM (SELECT c.group_id, c.until FROM ${q}.chords c WHERE c.group_id = ANY(groups) ORDER BY c.group_id FOR UPDATE) l;
@@ -25,7 +25,8 @@ export function chordFunctions(schema: string): readonly string[] {
       END LOOP;
       IF past IS NOT NULL THEN
         DELETE FROM ${q}.chord_parts p WHERE p.group_id = ANY(past);
-        UPDATE ${q}.chords c SET size = NULL, done = 0, deadline = NULL, body = NULL, failed = NULL WHERE c.group_id = ANY(past);
+        DELETE FROM ${q}.chord_added a WHERE a.group_id = ANY(past);
+        UPDATE ${q}.chords c SET size = NULL, added = 0, done = 0, deadline = NULL, body = NULL, failed = NULL WHERE c.group_id = ANY(past);
       END IF;
       UPDATE ${q}.chords c SET until = greatest(c.until, g.until)
         FROM (SELECT h.id, max(${q}.until_after(h.ttl)) AS until FROM unnest(groups, ttls) AS h(id, ttl) GROUP BY h.id) g
@@ -53,7 +54,7 @@ export function chordFunctions(schema: string): readonly string[] {
       PERFORM ${q}.hold_chords(groups, group_names, ttls);
       FOR w IN SELECT * FROM unnest(groups, tasks, task_names, places, states, results, settling) WITH ORDINALITY
           AS u(grp, task, name, place, state, result, settles, n) ORDER BY u.n LOOP
-        SELECT t.size, t.done, t.failed INTO c FROM ${q}.chords t WHERE t.group_id = w.grp;
+        SELECT t.size, t.added, t.done, t.failed INTO c FROM ${q}.chords t WHERE t.group_id = w.grp;
         CONTINUE WHEN c.size = -1;
         INSERT INTO ${q}.chord_parts(group_id, task_id, name, place, state, result)
           VALUES (w.grp, w.task, w.name, w.place, w.state, w.result) ON CONFLICT DO NOTHING;
@@ -67,7 +68,7 @@ export function chordFunctions(schema: string): readonly string[] {
         IF own.state <> 'SUCCESS' AND NOT w.settles THEN
           UPDATE ${q}.chords t SET failed = w.task WHERE t.group_id = w.grp AND t.failed IS NULL;
           RETURN QUERY SELECT w.n::integer, false, coalesce(own.name, w.task), own.state, own.result;
-        ELSIF c.done >= c.size THEN
+        ELSIF c.done >= c.size + c.added THEN
           RETURN QUERY SELECT w.n::integer, true, coalesce(p.name, p.task_id), p.state, p.result FROM ${q}.chord_parts p
             WHERE p.group_id = w.grp ORDER BY p.place NULLS LAST, p.task_id;
         END IF;
@@ -77,8 +78,18 @@ export function chordFunctions(schema: string): readonly string[] {
     `CREATE FUNCTION ${q}.close_chords(groups text[]) RETURNS void LANGUAGE plpgsql AS $$
     BEGIN
       PERFORM 1 FROM ${q}.chords c WHERE c.group_id = ANY(groups) ORDER BY c.group_id FOR UPDATE;
-      UPDATE ${q}.chords c SET size = -1, done = 0, deadline = NULL, body = NULL, failed = NULL WHERE c.group_id = ANY(groups);
+      UPDATE ${q}.chords c SET size = -1, added = 0, done = 0, deadline = NULL, body = NULL, failed = NULL WHERE c.group_id = ANY(groups);
       DELETE FROM ${q}.chord_parts p USING ${q}.chords c WHERE p.group_id = c.group_id AND c.group_id = ANY(groups);
+      DELETE FROM ${q}.chord_added a USING ${q}.chords c WHERE a.group_id = c.group_id AND c.group_id = ANY(groups);
+    END $$`,
+
+    // One part more, once for each id.
+    `CREATE FUNCTION ${q}.add_chord_part(grp text, grp_name text, part text, ttl float8) RETURNS void LANGUAGE plpgsql AS $$
+    BEGIN
+      PERFORM ${q}.hold_chords(ARRAY[grp], ARRAY[grp_name], ARRAY[ttl]);
+      IF EXISTS (SELECT 1 FROM ${q}.chords c WHERE c.group_id = grp AND c.size = -1) THEN RETURN; END IF;
+      INSERT INTO ${q}.chord_added VALUES (grp, part) ON CONFLICT DO NOTHING;
+      IF FOUND THEN UPDATE ${q}.chords c SET added = c.added + 1 WHERE c.group_id = grp; END IF;
     END $$`,
   ];
 }

@@ -83,6 +83,10 @@ export function postgresChords(ask: Ask, statements: Statements): ChordStore {
       await inPages(parts, async (page) => void verdicts.push(...(await report(page))));
       return verdicts;
     },
+    add: async (groupId, taskId, ttlMs) => {
+      const key = keyOf(groupId);
+      await ask(statements.addChordPart, [key, nameOf(groupId, key), keyOf(taskId), ttlOf(ttlMs)], 'write');
+    },
     close: (groupIds) =>
       inPages(groupIds, async (page) => void (await ask(statements.closeChords, [textArray(page.map(keyOf))], 'write'))),
     hasten: (groupIds, nowMs) =>

@@ -17,15 +17,17 @@ export const MIGRATIONS: readonly ((schema: string) => readonly string[])[] = [
       meta_until timestamptz NOT NULL, epoch bigint NOT NULL, epoch_until timestamptz NOT NULL,
       expires timestamptz GENERATED ALWAYS AS (greatest(meta_until, epoch_until)) STORED)`,
     `CREATE INDEX results_expires ON ${q}.results(expires) WHERE expires < 'infinity'`,
-    // Chords that are counted (results/chords.ts). size: null until it is opened, -1 once it is closed; done: parts that have
-    // reported; failed: the part by which it failed; deadline: wall time (ms). sweep_at: until then nobody looks whether it is
+    // Chords that are counted (results/chords.ts). size: null until it is opened, -1 once it is closed; added: parts that came
+    // later; done: parts that have reported; failed: the part by which it failed; deadline: wall time (ms). sweep_at: until then nobody looks whether it is
     // over. It stays behind \`until\`, which moves with every report: no index on that, so that counting needs no index entry.
-    `CREATE TABLE ${q}.chords(group_id text COLLATE "C" PRIMARY KEY, name text, size integer, done integer NOT NULL,
+    `CREATE TABLE ${q}.chords(group_id text COLLATE "C" PRIMARY KEY, name text, size integer, added integer NOT NULL, done integer NOT NULL,
       until timestamptz NOT NULL, sweep_at timestamptz NOT NULL, deadline float8, body text, failed text) WITH (fillfactor = 70)`,
     `CREATE INDEX chords_deadline ON ${q}.chords(deadline) WHERE deadline IS NOT NULL`,
     `CREATE INDEX chords_sweep_at ON ${q}.chords(sweep_at)`,
     `CREATE TABLE ${q}.chord_parts(group_id text COLLATE "C", task_id text COLLATE "C", name text, place integer,
       state text NOT NULL, result text NOT NULL, PRIMARY KEY(group_id, task_id))`,
+    // Parts that came later: each counts once.
+    `CREATE TABLE ${q}.chord_added(group_id text COLLATE "C", task_id text COLLATE "C", PRIMARY KEY(group_id, task_id))`,
     // Names that hold until a time: ids of revoked tasks. seq: of the last addition
     `CREATE TABLE ${q}.marks(key text COLLATE "C" PRIMARY KEY, name text NOT NULL, until timestamptz NOT NULL, seq bigint NOT NULL)`,
     `CREATE INDEX marks_until ON ${q}.marks(until)`,

@@ -10,6 +10,7 @@ export interface Statements {
   readonly forget: PostgresStatement;
   readonly openChords: PostgresStatement;
   readonly reportParts: PostgresStatement;
+  readonly addChordPart: PostgresStatement;
   readonly closeChords: PostgresStatement;
   readonly hasten: PostgresStatement;
   readonly chordState: PostgresStatement;
@@ -53,6 +54,7 @@ export function statementsOf(schema: string): Statements {
       `SELECT report, whole, task, state, result FROM ${q}.report_parts($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[],
         $7::text[], $8::float8[], $9::boolean[])`,
     ),
+    addChordPart: named('add-chord-part', `SELECT ${q}.add_chord_part($1::text, $2::text, $3::text, $4::float8)`),
     closeChords: named('close-chords', `SELECT ${q}.close_chords($1::text[])`),
     hasten: named(
       'hasten',
@@ -60,7 +62,7 @@ export function statementsOf(schema: string): Statements {
     ),
     chordState: named(
       'chord-state',
-      `SELECT c.size, coalesce(p.name, p.task_id) AS task, p.place, p.state, p.result
+      `SELECT c.size + c.added AS size, coalesce(p.name, p.task_id) AS task, p.place, p.state, p.result
         FROM ${q}.chords c LEFT JOIN ${q}.chord_parts p ON p.group_id = c.group_id
         WHERE c.group_id = $1::text AND c.size >= 0 AND c.until > clock_timestamp() ORDER BY p.place NULLS LAST, p.task_id`,
     ),

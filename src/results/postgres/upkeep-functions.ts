@@ -35,8 +35,11 @@ export function upkeepFunctions(schema: string): readonly string[] {
       SELECT array_agg(c.group_id) INTO past FROM ${q}.chords c WHERE c.group_id = ANY(past) AND c.until <= clock_timestamp();
       DELETE FROM ${q}.chord_parts WHERE ctid = ANY(ARRAY(SELECT p.ctid FROM ${q}.chord_parts p WHERE p.group_id = ANY(past) LIMIT most));
       GET DIAGNOSTICS gone = ROW_COUNT; worst := greatest(worst, gone);
+      DELETE FROM ${q}.chord_added WHERE ctid = ANY(ARRAY(SELECT a.ctid FROM ${q}.chord_added a WHERE a.group_id = ANY(past) LIMIT most));
+      GET DIAGNOSTICS gone = ROW_COUNT; worst := greatest(worst, gone);
       DELETE FROM ${q}.chords c WHERE c.group_id = ANY(past)
-        AND NOT EXISTS (SELECT 1 FROM ${q}.chord_parts p WHERE p.group_id = c.group_id);
+        AND NOT EXISTS (SELECT 1 FROM ${q}.chord_parts p WHERE p.group_id = c.group_id)
+        AND NOT EXISTS (SELECT 1 FROM ${q}.chord_added a WHERE a.group_id = c.group_id);
       GET DIAGNOSTICS gone = ROW_COUNT; worst := greatest(worst, gone);
 
       SELECT array_agg(l.task) INTO past FROM (SELECT t.task FROM ${q}.step_tasks t WHERE t.until <= clock_timestamp()
