@@ -1,10 +1,12 @@
 /**
  * Replaying dead letters with their results in mind. Parking a task has stored a FAILURE for it, which is final: a worker
- * that claims the replayed message would find it and drop the message as a duplicate. So that FAILURE is forgotten first.
+ * that claims the replayed message would find it and drop the message as a duplicate. So that FAILURE is forgotten first, and with it
+ * that of the steps behind it, which had it from there: they follow when the replayed step succeeds.
  * A SUCCESS is left alone: that task has run after all, and the worker is right to drop it.
  */
 import type { Broker } from '../brokers/broker.js';
-import type { DeadLetter, DeadReport, DeadSelection, ReplayOptions } from '../brokers/dead-letters.js';
+import type { DeadReport, DeadSelection, ReplayOptions } from '../brokers/dead-letters.js';
+import { idsBehind } from '../canvas/after.js';
 import { decodeResultMeta } from '../wire/result-meta.js';
 import type { Gateway } from './gateway.js';
 
@@ -21,15 +23,15 @@ export function replayDeadLetters(
   if (results === null) return deadLetters.replay(which, options);
   return deadLetters.replay(which, {
     ...options,
-    beforeStep: async (letters) => {
-      await options.beforeStep?.(letters);
-      await forgetFailures(results, letters);
+    beforeStep: async (letters, messages) => {
+      await options.beforeStep?.(letters, messages);
+      const ids = letters.flatMap(({ taskId }) => taskId ?? []);
+      await forgetFailures(results, [...new Set([...ids, ...messages.flatMap(idsBehind)])]);
     },
   });
 }
 
-async function forgetFailures(results: NonNullable<Results>, letters: readonly DeadLetter[]): Promise<void> {
-  const ids = letters.map(({ taskId }) => taskId).filter((id) => id !== null);
+async function forgetFailures(results: NonNullable<Results>, ids: readonly string[]): Promise<void> {
   if (ids.length === 0) return;
   const metas = await results.getResults(ids);
   const failed = ids.filter((_, index) => isFailure(metas[index] ?? null));

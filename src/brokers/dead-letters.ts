@@ -107,8 +107,8 @@ export interface DeadWorkOptions {
 export interface ReplayOptions extends DeadWorkOptions {
   /** Another queue than the one that the letter came from. */
   readonly queue?: string | undefined;
-  /** Called before each step with the letters that are about to go. A rejection ends the replay before they do. */
-  readonly beforeStep?: ((letters: readonly DeadLetter[]) => Promise<void>) | undefined;
+  /** Called before each step with the letters that are about to go, and their messages. A rejection ends the replay before they do. */
+  readonly beforeStep?: ((letters: readonly DeadLetter[], messages: readonly WireMessage[]) => Promise<void>) | undefined;
 }
 
 /** A letter that stayed, and why. */

@@ -107,7 +107,10 @@ export class KeyedDeadLetters implements DeadLetters {
         else returns.push({ letter, message: freshStart(content.message), queue: options.queue ?? null });
       }
       if (returns.length === 0) continue;
-      await options.beforeStep?.(returns.map(({ letter }) => letter));
+      await options.beforeStep?.(
+        returns.map(({ letter }) => letter),
+        returns.map(({ message }) => message),
+      );
       for (const [index, done] of (await this.#store.putBack(returns, options.timeoutMs)).entries()) {
         const { letter } = returns[index] as DeadReturn;
         if (done === true) tally.done += 1;

@@ -96,7 +96,8 @@ export class RabbitmqDeadLetters implements DeadLetters {
         return content.message !== null;
       });
       const letters = going.map(({ letter }) => letter);
-      if (letters.length > 0) await options.beforeStep?.(letters);
+      const messages = going.flatMap(({ message }) => message ?? []);
+      if (letters.length > 0) await options.beforeStep?.(letters, messages);
       const queueOf = ({ queue }: DeadLetter): string => options.queue ?? queue;
       for (const queue of new Set(letters.map(queueOf)))
         if (!topology.hasQueue(queue)) await topology.queue(queue, options.timeoutMs);
