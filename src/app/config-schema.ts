@@ -51,7 +51,7 @@ export const CONFIG_SCHEMA = {
     default: null,
     env: 'LOVAGE_RESULT_URL',
     flag: '--results',
-    doc: 'Where results are kept. Without it the store that fits the broker: the same URL, and `rpc:` for RabbitMQ.',
+    doc: 'Where results are kept. Without it the store that fits the broker: the same URL, and `rpc:` for RabbitMQ. `postgresql:` goes with any broker.',
   },
   defaultQueue: {
     type: 'string',
