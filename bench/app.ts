@@ -11,6 +11,8 @@ export const app = createApp({
 
 export const noop = app.fn('bench.noop', (_x: number, _y: number): null => null);
 export const quiet = app.fn('bench.quiet', (_x: number, _y: number): null => null, { ignoreResult: true });
+/** The body of a chord. */
+export const count = app.fn('bench.count', (results: readonly null[]): number => results.length);
 /** Milliseconds of the machine's monotonic clock, which all its processes share. */
 export const now = (): number => Number(process.hrtime.bigint()) / 1e6;
 /** When the task began. */

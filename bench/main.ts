@@ -13,7 +13,7 @@ import { startRedis } from '../tests/support/redis-server.js';
 import * as fileLimits from './limits/file.js';
 import * as rabbitmqLimits from './limits/rabbitmq.js';
 import * as redisLimits from './limits/redis.js';
-import { cpuMs, drain, type Env, enqueueBulk, enqueueOneByOne, idleWorker, latency, rssMiB } from './measure.js';
+import { chordMs, cpuMs, drain, type Env, enqueueBulk, enqueueOneByOne, idleWorker, latency, rssMiB } from './measure.js';
 
 interface Figure {
   readonly name: string;
@@ -134,6 +134,21 @@ async function measureLatency({ broker, url, env, limits, clear }: Bench): Promi
   }
 }
 
+/** Parts of the chord; what it may take is in docs/benchmarks. */
+const CHORD_PARTS = 10_000;
+
+async function measureChord({ broker, env, clear }: Bench): Promise<void> {
+  if (!wanted('chord')) return;
+  for (const pool of pools) {
+    const value = await median(async () => {
+      await clear();
+      return chordMs(env, pool, CHORD_PARTS);
+    });
+    add(`chord-${CHORD_PARTS}`, broker, pool, value, 'ms', null);
+  }
+  await clear();
+}
+
 async function measureIdle({ broker, env, commands, clear }: Bench): Promise<void> {
   if (!wanted('idle')) return;
   await clear();
@@ -173,6 +188,7 @@ async function measure(bench: Bench): Promise<void> {
   await measureEnqueue(bench);
   await measureDrain(bench);
   await measureLatency(bench);
+  await measureChord(bench);
   await measureIdle(bench);
 }
 

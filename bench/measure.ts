@@ -69,13 +69,13 @@ export async function drain(env: Env, pool: string, concurrency: number, count: 
   return perSecond;
 }
 
+interface WorkerProcess {
+  readonly pid: number;
+  close(): Promise<void>;
+}
+
 /** A worker of the command line, idle until it is closed. */
-export async function idleWorker(
-  env: Env,
-  pool: string,
-  queues: string,
-  appFile = './app.ts',
-): Promise<{ readonly pid: number; close(): Promise<void> }> {
+export async function idleWorker(env: Env, pool: string, queues: string, appFile = './app.ts'): Promise<WorkerProcess> {
   const args = [
     here('../dist/cli/main.js'),
     'worker',
@@ -88,6 +88,11 @@ export async function idleWorker(
     '--log-format',
     'json',
   ];
+  return untilReady(args, env);
+}
+
+/** A worker process, once it says that it is ready. */
+async function untilReady(args: readonly string[], env: Env): Promise<WorkerProcess> {
   const child = spawn(process.execPath, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'pipe'] });
   let log = '';
   await new Promise<void>((resolve, reject) => {
@@ -124,6 +129,33 @@ export async function latency(env: Env, pool: string, samples: number): Promise<
     return { p50: taken[Math.floor(samples * 0.5)] as number, p99: taken[Math.floor(samples * 0.99)] as number };
   } finally {
     await app.close();
+    await worker.close();
+  }
+}
+
+/**
+ * Milliseconds from `send()` of a chord of so many parts that do nothing to the result of its body, with one worker. Another chord goes
+ * before it, so that start-up and cold code are left out.
+ */
+export async function chordMs(env: Env, pool: string, parts: number): Promise<number> {
+  const worker = await untilReady(['--import', 'tsx', here('./quiet-worker.ts'), pool, '400'], env);
+  try {
+    const { app, noop, count } = await client(env);
+    const { chord, group } = await import('lovage');
+    const run = async (size: number): Promise<number> => {
+      const made = chord(group(Array.from({ length: size }, (_, index) => noop.si(index, 1))), count.s());
+      const startedMs = performance.now();
+      const counted = await (await made.send({ timeout: '60s' })).result({ timeout: '120s' });
+      if (counted !== size) throw new Error(`the body of a chord of ${size} parts got ${counted} results`);
+      return performance.now() - startedMs;
+    };
+    try {
+      await run(Math.ceil(parts / 5));
+      return await run(parts);
+    } finally {
+      await app.close();
+    }
+  } finally {
     await worker.close();
   }
 }
