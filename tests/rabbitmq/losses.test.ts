@@ -171,7 +171,7 @@ onPrivateNode('losses on RabbitMQ', (node) => {
     await until(() => unacked() === '1', 'the message at the patient one', 20_000);
     proxy.cut();
     await until(() => patient.states.join() === 'connected,disconnected,connected', 'the connection again', 20_000);
-    // The credit came back with it, though the engine never heard of the message.
+    // The engine never heard of the message, and its credit was not touched.
     await until(() => unacked() === '1', 'the message at the patient one again', 20_000);
     expect([patient.ids, patient.lost]).toEqual([[], []]);
     await patient.consumer.close({ timeoutMs: 5_000 });

@@ -3,6 +3,7 @@ import { connect } from 'amqplib';
 import { expect, test } from 'vitest';
 import type { Broker } from '../../src/brokers/broker.js';
 import { sleep } from '../../src/core/clock.js';
+import { type Logger, silentLogger } from '../../src/core/logger.js';
 import { Collector, expectDepth, sendIds, uniqueQueue, until } from '../../src/testing/conformance/broker-kit.js';
 import { onPrivateNode } from './private-node.js';
 
@@ -78,6 +79,25 @@ onPrivateNode('orphans on RabbitMQ', (node) => {
     });
     expect(taken).toBe('x');
   }, 90_000);
+
+  test('slots are not kept for those whose last holder is looked for', async () => {
+    const queue = uniqueQueue('looked-for');
+    const { die } = await claimed(queue, 0);
+    const { broker } = await node.open();
+    let looks = 0;
+    const logger: Logger = {
+      ...silentLogger,
+      debug: (_, text) => void (text === 'delivered again' && (looks += 1)),
+      child: () => logger,
+    };
+    // a look of a minute, one slot
+    const patient = await Collector.open(broker, { [queue]: 1 }, { leaseMs: 60_000, acking: true, logger });
+    await die();
+    await until(() => looks === 1, 'the orphan at the patient one', PATIENCE_MS);
+    await sendIds(broker, queue, ['y', 'z']);
+    await patient.got(2, PATIENCE_MS);
+    expect(patient.ids).toEqual(['y', 'z']);
+  }, 60_000);
 
   test('a queue of orphans that somebody deleted is made again, and taken from', async () => {
     const queue = uniqueQueue('deleted');

@@ -89,7 +89,7 @@ export class RabbitmqConsumer implements Consumer {
         void closeChannel(this.#session?.channel); // its `close` event does the rest
       },
     });
-    this.#inquests = new Inquests(parts.holders, options.leaseMs, options.logger, (held) => this.#handOver([held]));
+    this.#inquests = new Inquests(parts.holders, options.leaseMs, options.logger, (held) => this.#offer(held));
     this.#firstTry = new Promise((resolve) => (this.#triedOnce = resolve));
     this.#stopListening = link.listen({
       onUp: (model) => {
@@ -213,8 +213,8 @@ export class RabbitmqConsumer implements Consumer {
       const built = new Session(this.#parts.link, channel, this.#parts.timeout, {
         onDelivery: (held) => {
           this.#watchdog.delivered();
-          this.#gate.offer(held.arrival.queue, held, this.#watchdog.lastAliveMs, held.isOrphan);
-          this.#scheduleHanding();
+          if (held.holder === null) this.#offer(held);
+          else this.#inquests.open(held, held.holder);
         },
         onCancelled: (queue) =>
           void subscribeAgain(queue, {
@@ -276,12 +276,18 @@ export class RabbitmqConsumer implements Consumer {
     this.#claims = undefined;
     this.#prefetch.stop();
     this.#gate.clear();
-    for (const { arrival } of this.#inquests.clear()) this.#gate.grant(arrival.queue, 1); // the engine never had them
+    this.#inquests.clear();
     const tags = [...session.held.keys()];
     session.held.clear();
     if (this.#phase === 'closed') return;
     this.#options.onState('disconnected', cause);
     if (tags.length > 0) this.#options.onLost(tags);
+  }
+
+  /** What nothing stands in the way of waits for credit only. Its queue may have been left while its last holder was looked for. */
+  #offer(held: Held): void {
+    if (this.#gate.offer(held.arrival.queue, held, this.#watchdog.lastAliveMs, held.isOrphan)) this.#scheduleHanding();
+    else this.#giveBack([held]);
   }
 
   /** Once a turn: all frames of one read are one batch for the engine. */
@@ -291,12 +297,7 @@ export class RabbitmqConsumer implements Consumer {
     queueMicrotask(() => {
       this.#handing = false;
       if (this.#phase !== 'running') return this.#giveBack(this.#gate.clear());
-      const ready: Held[] = [];
-      for (const held of this.#gate.take(this.#watchdog.lastAliveMs)) {
-        if (held.holder === null) ready.push(held);
-        else this.#inquests.open(held, held.holder);
-      }
-      this.#handOver(ready);
+      this.#handOver(this.#gate.take(this.#watchdog.lastAliveMs));
       if (this.#session?.open) this.#prefetch.look(this.#session);
     });
   }

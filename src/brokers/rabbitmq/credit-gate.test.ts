@@ -69,6 +69,7 @@ describe('the credit gate', () => {
       ['unknown', '4'],
     ] as const)
       gate.offer(queue, item, 0);
+    expect(gate.offer('unknown', '5', 0)).toBe(false);
     gate.grant('unknown', 5);
     expect(gate.clear('a')).toEqual(['1', '3']);
     expect(gate.clear()).toEqual(['2']);

@@ -78,12 +78,13 @@ export class CreditGate<T> {
     return this.#lines.reduce((sum, line) => sum + waitingIn(line), 0);
   }
 
-  /** @param goesFirst before all that wait and do not */
-  offer(queue: string, item: T, nowMs: number, goesFirst = false): void {
+  /** False: the queue is not known any more, and the item stays with the caller. @param goesFirst before all that wait and do not */
+  offer(queue: string, item: T, nowMs: number, goesFirst = false): boolean {
     const line = this.#byName.get(queue);
-    if (!line) return;
+    if (!line) return false;
     if (waitingIn(line) === 0) line.movedMs = nowMs;
     (goesFirst ? line.first : line.items).push(item);
+    return true;
   }
 
   grant(queue: string, count: number): void {

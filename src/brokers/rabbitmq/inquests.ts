@@ -2,7 +2,8 @@
  * Deliveries that come back from a claim: before the engine gets one, its last holder is looked for. If that is dead the delivery
  * has one more loss.
  *
- * Bounded: what waits here has taken credit. It waits for a lease at most while the broker answers.
+ * Bounded: what waits here counts against the prefetch of its subscription. It takes no credit, because nobody could start it yet, and
+ * a slot kept for it would idle for a lease. It waits for a lease at most while the broker answers.
  * Next stop: `holders.ts`. Decision: docs/decisions/rabbitmq-losses.md.
  */
 import type { Logger } from '../../core/logger.js';
@@ -18,7 +19,7 @@ export class Inquests {
   readonly #waiting = new Set<Held>();
   #over = new AbortController();
 
-  /** @param onKnown gets the delivery with its losses */
+  /** @param onKnown gets the delivery with its losses, if its session lives */
   constructor(holders: Holders, leaseMs: number, logger: Logger, onKnown: (held: Held) => void) {
     this.#holders = holders;
     this.#logger = logger;
@@ -51,7 +52,7 @@ export class Inquests {
       const arrival = held.arrival as Delivery;
       if (died) held.arrival = { ...arrival, losses: arrival.losses + 1 };
       held.holder = null;
-      this.#onKnown(held);
+      if (held.session.open) this.#onKnown(held);
     } catch {
       // Cleared. A look that another consumer's end took with it is begun again.
       if (this.#waiting.has(held) && !signal.aborted) void this.#decide(held, holder, signal);

@@ -4,7 +4,12 @@ import { silentLogger } from '../../core/logger.js';
 import { ConsumerTimeout } from './consumer-timeout.js';
 import { Session } from './session.js';
 
-const events = { onDelivery: () => undefined, onCancelled: () => undefined, onAlive: () => undefined };
+const events = {
+  onDelivery: () => undefined,
+  onCancelled: () => undefined,
+  onOrphansCancelled: () => undefined,
+  onAlive: () => undefined,
+};
 
 test('a queue that refuses the argument for its timeout, as classic ones of RabbitMQ 4.3 do, is consumed without it by the next session', async () => {
   const subscribed: unknown[] = [];
