@@ -25,7 +25,8 @@ export function replacedBy(
 ): OutcomeBody {
   const { id, groupId, groupIndex, replacedTaskNesting: nesting } = headers;
   const task = { id, groupId, groupIndex, nesting, epoch: request.epoch ?? 0 };
-  const ids = { newId: idsFrom(id, `replaced ${nesting}`), replyTo: headers.replyTo };
+  // A later run makes tasks of its own: those of an earlier one end under an epoch that the store refuses by then.
+  const ids = { newId: idsFrom(id, `replaced ${nesting} ${task.epoch}`), replyTo: headers.replyTo };
   try {
     const signature = context.replacedBy;
     if (signature === null) throw new TypeError('replace() takes a signature, which task.si() makes');

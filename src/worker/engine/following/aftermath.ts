@@ -191,7 +191,11 @@ export class Aftermath {
 
 /** Of two workers that may send the same at once, one does. */
 const onceEach = (messages: readonly OutgoingMessage[]): OutgoingMessage[] =>
-  messages.map((message) => ({ ...message, dedupe: { key: `follow:${String(message.message.headers['id'])}`, ttlMs: ONCE_MS } }));
+  messages.map((message) => {
+    const { id, parent_id: parent, replaced_task_nesting: nesting } = message.message.headers;
+    // a task and what takes its place have one id, and both are sent
+    return { ...message, dedupe: { key: `follow:${String(parent)}:${String(nesting)}:${String(id)}`, ttlMs: ONCE_MS } };
+  });
 
 /** The engine itself ends runs so, and does not know what stands behind them. */
 export const mayEndBadly = ({ kind }: Outcome): boolean => kind === 'failure' || kind === 'revoked';
