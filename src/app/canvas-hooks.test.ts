@@ -166,3 +166,12 @@ test('one that forgets next(), or gives a step another id or a bad header, is to
   expect(await refusal(() => breaks.add.si(1, 2).send())).toMatchObject({ code: 'E_CONFIG_CONFLICT' });
   for (const { gateway } of [forgets, renames, breaks]) expect(gateway.sent).toHaveLength(0);
 });
+
+test('marks of ours are no headers of the caller: hooks do not see them, and they stay', async () => {
+  const { seen, hook } = seeing();
+  const { app, gateway } = setUp(hook);
+  const json = { task: 'add', args: [1, 2], options: { task_id: 'again', headers: { lovage_resent: true, own: 1 } } };
+  await app.signature(json).send();
+  expect(seen[0]?.headers).toEqual({ own: 1 });
+  expect(gateway.sent[0]?.message.headers).toMatchObject({ own: 1, lovage_resent: true });
+});

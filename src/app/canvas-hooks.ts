@@ -73,7 +73,9 @@ const heldBack = ({ task, options }: WireSignature): PublishError =>
 function requestOf(task: WireSignature, facts: CanvasFacts): { readonly request: PublishRequest; readonly kept: object } {
   const { options } = task;
   const route = canvasSettings(facts).routeOf(task.task);
-  const { lovage_resent: resent, ...headers } = options.headers ?? {};
+  const all = Object.entries(options.headers ?? {});
+  const isOurs = ([name]: readonly [string, unknown]): boolean => name.startsWith('lovage_');
+  const headers = Object.fromEntries(all.filter((header) => !isOurs(header)));
   const request: PublishRequest = {
     id: options.task_id ?? '',
     task: task.task,
@@ -83,7 +85,7 @@ function requestOf(task: WireSignature, facts: CanvasFacts): { readonly request:
     priority: typeof options.priority === 'number' ? ownPriority(options.priority, facts.lowerIsSooner) : route.priority,
     headers: headers as PublishRequest['headers'],
   };
-  return { request, kept: resent === undefined ? {} : { lovage_resent: resent } };
+  return { request, kept: Object.fromEntries(all.filter(isOurs)) };
 }
 
 /** @throws ConfigError `E_CONFIG_*` */

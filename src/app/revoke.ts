@@ -135,16 +135,14 @@ async function revokeStep(
     idsBehind(message).map((id) => revokedResult(id, { ...message, headers: {} }, resultTtlMs, nowMs(), id)),
   );
   if (behind.length > 0) await gateway.storeResults(behind);
-  const parts = [...withdrawn.values()]
-    .flatMap(partsIn)
-    .map(
-      ({ body, ...part }): HopelessPart => ({
-        ...part,
-        resultJson: REVOKED,
-        body: encodeJson(body),
-        settlesAll: takesOutcomes(body),
-      }),
-    );
+  const parts = [...withdrawn.values()].flatMap(partsIn).map(
+    ({ body, ...part }): HopelessPart => ({
+      ...part,
+      resultJson: REVOKED,
+      body: encodeJson(body),
+      settlesAll: takesOutcomes(body),
+    }),
+  );
   if (parts.length > 0) await gateway.giveUpParts(parts, resultTtlMs);
   if (!keepsResults) return;
   const metas = await gateway.getResults(ids);

@@ -80,7 +80,9 @@ export function overFirst(wire: WireSignature, options: WireOptions): WireSignat
       );
     case 'chord': {
       const { header, body } = partsOf(wire);
-      return makeChord(header, overFirst(body, options));
+      const { kwargs } = makeChord(header, overFirst(body, options));
+      // its own options stay: its errbacks, and that it settles all
+      return { ...wire, kwargs: { ...wire.kwargs, ...kwargs } };
     }
     default:
       return withOptions(wire, options);

@@ -85,6 +85,14 @@ describe('what this side writes', () => {
     expect(await (await made.send()).result(SOON)).toBe(113);
   });
 
+  test('keeps what a chord was given when options come over its body', () => {
+    const made = chord(group([add.si(1, 1)]), sum.si([]), { settle: 'all' }).onError(failed.s());
+    const { options } = made.toJSON();
+    expect(options).toMatchObject({ link_error: [{ task: 'failed' }] });
+    expect(made.with({ priority: 3 }).toJSON().options).toEqual(options);
+    expect(made.with({ stamps: { tenant: 'a' } }).toJSON().options).toMatchObject({ link_error: [{ options: { tenant: 'a' } }] });
+  });
+
   test('is equal in a clone, and a change of one is none of the other', () => {
     const signature = chain(add.si(1, 2), add.s(3)).onError(failed.s());
     const clone = signature.clone();
