@@ -25,7 +25,7 @@ export const SUITES = [
   { name: 'unit', folders: [], limitMinutes: 6, otherNodes: false, required: true },
   { name: 'types', folders: ['tests/types/'], limitMinutes: 3, otherNodes: false, required: true },
   { name: 'smoke', folders: ['tests/smoke/'], limitMinutes: 2, otherNodes: true, required: true },
-  { name: 'conformance', folders: ['tests/conformance/'], limitMinutes: 8, otherNodes: true, required: true },
+  { name: 'conformance', folders: ['tests/conformance/'], limitMinutes: 8, otherNodes: true, waits: true, required: true },
   {
     name: 'drivers',
     folders: ['tests/file/', 'tests/redis/', 'tests/rabbitmq/', 'tests/postgres/'],
