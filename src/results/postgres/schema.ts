@@ -1,5 +1,5 @@
 /**
- * The tables of the PostgreSQL result store and their versions. Functions: `functions.ts`; who runs all this: `migrate.ts`.
+ * The tables of the PostgreSQL result store and their versions. Functions: `result-functions.ts` and its neighbours; who runs all this: `migrate.ts`.
  *
  * Texts that may be long or strange are never keys themselves (see `texts.ts`). All times but the deadlines of chords are
  * the server's, so that processes whose clocks differ agree.
