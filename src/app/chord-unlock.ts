@@ -4,30 +4,13 @@
  * often, and then ends the chord; Celery's has no limit of its own. Source: wire section 6.7.
  */
 import { ArgumentError } from '../core/errors.js';
+import type { KeptEnd, UncountedChord } from '../results/chords.js';
 import { FINAL_STATES } from '../results/result-store.js';
 import { decodeResultMeta } from '../wire/result-meta.js';
 import { encodeJson } from '../wire/serializers/json.js';
 import { parseSignature } from '../wire/signature.js';
 import type { ResolvedRetryPolicy, TaskDefinition } from './definition.js';
 import type { TaskContext } from './task-context.js';
-
-/** How a part ended. */
-export interface UncountedPart {
-  readonly taskId: string;
-  readonly state: string;
-  readonly resultJson: string;
-}
-
-/** A chord whose parts nobody counted, and that can end now. */
-export interface UncountedChord {
-  readonly groupId: string;
-  /** Its signature, as JSON text. */
-  readonly body: string;
-  /** In order; `null`: they have not all ended, and nobody looks any longer. */
-  readonly ends: readonly UncountedPart[] | null;
-  /** The task that looked for them. */
-  readonly parent: { readonly id: string; readonly rootId: string };
-}
 
 /** What it needs of the engine. */
 export interface UnlockPlace {
@@ -55,7 +38,7 @@ export const chordUnlock =
     const ids = idsIn(kwargs['result']);
     const parent = { id: context.id, rootId: context.rootId };
     const metas = (await place.getResults(ids)).map((meta) => (meta === null ? null : decodeResultMeta(meta)));
-    const ends = metas.flatMap((meta, index): UncountedPart[] =>
+    const ends = metas.flatMap((meta, index): KeptEnd[] =>
       meta !== null && FINAL_STATES.has(meta.status)
         ? [{ taskId: ids[index] as string, state: meta.status, resultJson: encodeJson(meta.result) }]
         : [],

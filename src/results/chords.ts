@@ -53,6 +53,17 @@ export interface OverdueChord {
   readonly body: string;
 }
 
+/** A chord whose parts nobody counted, and that can end now. */
+export interface UncountedChord {
+  readonly groupId: string;
+  /** Its signature, as JSON text. */
+  readonly body: string;
+  /** In order; `null`: they have not all ended, and nobody looks any longer. */
+  readonly ends: readonly KeptEnd[] | null;
+  /** The task that looked for them. */
+  readonly parent: { readonly id: string; readonly rootId: string };
+}
+
 /** How far a chord has come. */
 export interface ChordState {
   readonly size: number;

@@ -3,13 +3,12 @@
  * executor runs user code and holds no connection. Everything here can be cloned: it crosses threads and processes.
  * Bodies cross still encoded and results cross as JSON text, so neither half pays for the other's data twice.
  */
-import type { UncountedChord } from '../app/chord-unlock.js';
 import type { EventMode } from '../app/event-mode.js';
 import type { ControlQuestion } from '../app/gateway.js';
 import type { Broadcast, OutgoingMessage, PublishOptions } from '../brokers/broker.js';
 import type { QueueTable } from '../brokers/queue-table.js';
 import type { CanvasFacts } from '../canvas/routes.js';
-import type { HopelessPart, OpenChord } from '../results/chords.js';
+import type { HopelessPart, OpenChord, UncountedChord } from '../results/chords.js';
 import type { ResultWrite } from '../results/result-store.js';
 import type { SavedCall } from '../results/saved-results.js';
 import type { WireMessage } from '../wire/message.js';
@@ -177,7 +176,8 @@ export type EngineCall =
   | { readonly method: 'openChords'; readonly chords: readonly OpenChord[] }
   | { readonly method: 'giveUpParts'; readonly parts: readonly HopelessPart[]; readonly resultTtlMs: number | null }
   | { readonly method: 'recordRevoked'; readonly ids: readonly string[]; readonly ttlMs: number }
-  | { readonly method: 'addPart'; readonly groupId: string; readonly taskId: string }
+  /** `chords`: whose parts are among what is sent for it. */
+  | { readonly method: 'addPart'; readonly groupId: string; readonly taskId: string; readonly chords: readonly NewChord[] }
   | { readonly method: 'endChord'; readonly chord: UncountedChord }
   /** A step of the task of this run. */
   | { readonly method: 'getStep'; readonly run: number; readonly name: string }

@@ -106,7 +106,7 @@ export class Calls {
         return kept ? kept.add(request.ids, request.ttlMs) : request.ids.map(() => false);
       }
       case 'addPart':
-        return this.#chords.addPart(request.groupId, request.taskId);
+        return this.#chords.addPart(request.groupId, request.taskId, request.chords);
       case 'endChord':
         return this.#chords.endUncounted(request.chord);
       case 'getStep':

@@ -11,7 +11,6 @@ import { outgoingOf } from '../../canvas/outgoing.js';
 import { emptyPlan, start } from '../../canvas/plan.js';
 import { type CanvasFacts, canvasSettings } from '../../canvas/routes.js';
 import { TaskError } from '../../core/errors.js';
-import { opening } from '../../results/chords.js';
 import { encodeJson } from '../../wire/serializers/json.js';
 import { parseSignature, type WireSignature } from '../../wire/signature.js';
 import type { TaskHeaders } from '../../wire/task-message.js';
@@ -32,7 +31,7 @@ export interface AddedPart {
 export interface AddOptions {
   readonly gateway: PortGateway;
   readonly facts: () => CanvasFacts;
-  readonly config: Pick<AppConfig, 'sendTimeoutMs' | 'resultTtlMs'>;
+  readonly config: Pick<AppConfig, 'sendTimeoutMs'>;
 }
 
 /**
@@ -58,11 +57,8 @@ export async function addPart(part: AddedPart, { gateway, facts, config }: AddOp
     return message;
   });
   const partId = finalIdOf(frozen);
-  await gateway.addPart(groupId, partId);
-  const opened = plan.chords.map(({ body, ...each }) =>
-    opening({ ...each, body: encodeJson(body) }, config.resultTtlMs, settings.nowMs),
-  );
-  if (opened.length > 0) await gateway.openChords(opened);
+  const chords = plan.chords.map(({ body, ...each }) => ({ ...each, body: encodeJson(body) }));
+  await gateway.addPart(groupId, partId, chords);
   const refused = (await gateway.publish(messages, { timeoutMs: config.sendTimeoutMs })).find((result) => result !== null);
   if (refused) throw refused;
   return partId;

@@ -1,17 +1,16 @@
 /** The gateway inside an executor: each call becomes a message to the engine, which holds the connections. */
-import type { UncountedChord } from '../../app/chord-unlock.js';
 import type { ControlAnswers } from '../../app/control-types.js';
 import type { ControlQuestion, Gateway } from '../../app/gateway.js';
 import type { StepPlace } from '../../app/task-steps.js';
 import type { Broadcast, OutgoingMessage, PublishOptions, PublishResult } from '../../brokers/broker.js';
 import type { ErrorCode } from '../../core/error-codes.js';
 import { BrokerError, DuplicateSendError, LovageError, PublishError } from '../../core/errors.js';
-import type { HopelessPart, OpenChord } from '../../results/chords.js';
+import type { HopelessPart, OpenChord, UncountedChord } from '../../results/chords.js';
 import type { ResultWrite } from '../../results/result-store.js';
 import type { SavedCall } from '../../results/saved-results.js';
 import type { StepAnswer } from '../../results/steps.js';
 import type { WireMessage } from '../../wire/message.js';
-import type { EngineCall, ExecutorEnd, PortError, ToExecutor } from '../port.js';
+import type { EngineCall, ExecutorEnd, NewChord, PortError, ToExecutor } from '../port.js';
 
 interface PendingCall {
   resolve(value: unknown): void;
@@ -100,8 +99,8 @@ export class PortGateway implements Gateway {
   }
 
   /** @throws BrokerError `E_NOT_SUPPORTED` where parts cannot be added */
-  async addPart(groupId: string, taskId: string): Promise<void> {
-    await this.#call({ method: 'addPart', groupId, taskId });
+  async addPart(groupId: string, taskId: string, chords: readonly NewChord[]): Promise<void> {
+    await this.#call({ method: 'addPart', groupId, taskId, chords });
   }
 
   async endChord(chord: UncountedChord): Promise<void> {

@@ -6,7 +6,6 @@
  * Bodies and errbacks of a chord are sent with a dedupe key each besides, for the worker that dies after it has sent them.
  */
 import { randomUUID } from 'node:crypto';
-import type { UncountedChord } from '../../../app/chord-unlock.js';
 import type { OutgoingMessage } from '../../../brokers/broker.js';
 import { type ChordPart, errbacksOf, firstErrbacks, type Unreachable, unreachable } from '../../../canvas/after.js';
 import { finalIdOf } from '../../../canvas/freeze.js';
@@ -16,7 +15,15 @@ import { type CanvasPlan, startBody } from '../../../canvas/plan.js';
 import type { Clock } from '../../../core/clock.js';
 import { BrokerError, codeOf, toError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
-import { type ChordVerdict, chordsOf, type KeptEnd, keptMs, opening, verdictOf } from '../../../results/chords.js';
+import {
+  type ChordVerdict,
+  chordsOf,
+  type KeptEnd,
+  keptMs,
+  opening,
+  type UncountedChord,
+  verdictOf,
+} from '../../../results/chords.js';
 import { FINAL_STATES, type ResultStore, type ResultWrite } from '../../../results/result-store.js';
 import { exceptionRepr, pythonError } from '../../../wire/exception-info.js';
 import { decodeResultMeta, encodeResultMeta } from '../../../wire/result-meta.js';
@@ -100,11 +107,12 @@ export class Chords {
   }
 
   /** One part more, counted before it is sent. @throws BrokerError `E_NOT_SUPPORTED` */
-  async addPart(groupId: string, taskId: string): Promise<void> {
+  async addPart(groupId: string, taskId: string, chords: readonly NewChord[]): Promise<void> {
     const { store, ask } = this.#options;
     const add = chordsOf(store).add?.bind(store.chords);
     if (!add) throw new BrokerError('E_NOT_SUPPORTED', `the result store ${store.name} takes no parts that come later`);
     await ask(() => add(groupId, taskId, this.#keptMs));
+    await this.open(chords);
   }
 
   /** Ends a chord whose parts somebody else has looked for. */
