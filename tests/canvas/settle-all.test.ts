@@ -16,6 +16,9 @@ settleAllSuite('file', async () => {
 test('what is no way to settle is refused', () => {
   const app = createApp({ broker: 'memory:settle-options' });
   const add = app.fn('add', (x: number, y: number) => x + y);
+  const sum = app.fn('sum', (numbers: number[]) => numbers.length);
+  // @ts-expect-error the body takes numbers, and would get outcomes
+  expect(chord(group([add.si(1, 1)]), sum.s(), { settle: 'all' })).toBeDefined();
   const wrong = (options: object): unknown => chord(group([add.si(1, 1)]), add.si(1, 1), options as never);
   expect(() => wrong({ settle: 'some' })).toThrow(/'all' is the only choice/);
   expect(() => wrong({ settles: 'all' })).toThrow(expect.objectContaining({ code: 'E_CONFIG_UNKNOWN_KEY' }));
