@@ -25,15 +25,18 @@ async function withKills(orders: readonly string[], play: (tasks: Fixture, start
   for (const order of orders) writeFileSync(`${ledger}.${order}`, '');
   const tasks = (await import(/* @vite-ignore */ `${new URL('./process-app.ts', import.meta.url).href}?${folder}`)) as Fixture;
   const workers: CliWorker[] = [];
-  await play(tasks, async () => {
-    const args = ['--app', 'tests/canvas/process-app.ts', '--lease', '1s', '--threads', '1', '--events', 'off'];
-    const worker = await CliWorker.start(args);
-    workers.push(worker);
-    return worker;
-  });
-  await Promise.all(workers.map((worker) => worker.stop()));
-  await tasks.app.close();
-  rmSync(folder, { recursive: true, force: true });
+  try {
+    await play(tasks, async () => {
+      const args = ['--app', 'tests/canvas/process-app.ts', '--lease', '1s', '--threads', '1', '--events', 'off'];
+      const worker = await CliWorker.start(args);
+      workers.push(worker);
+      return worker;
+    });
+  } finally {
+    await Promise.all(workers.map((worker) => worker.stop()));
+    await tasks.app.close();
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 test('a task whose worker was killed before it replaced itself does so at the next one', { timeout: 60_000 }, async () => {
