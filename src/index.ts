@@ -1,6 +1,7 @@
 /** The public names of `lovage`, one by one. Joins the app to the worker, which do not know each other. */
 import { App } from './app/app.js';
 import type { AppOptions } from './app/config.js';
+import { checkEntry } from './beat/definition.js';
 import { createControl } from './control/client.js';
 import { openEvents } from './events/receiver.js';
 
@@ -17,6 +18,24 @@ export type { QueueOptions, Queues } from './app/queues.js';
 export { type ErrorClass, type ErrorMatcher, NonRetryableError, type RetryOptions } from './app/retry-policy.js';
 export type { RevokeIdsOptions, RevokeOptions, RevokeOutcome } from './app/revoke.js';
 export type { Route, Routes } from './app/router.js';
+export type {
+  CatchUpOptions,
+  CronField,
+  CronFieldOptions,
+  CronTimingOptions,
+  DstPolicy,
+  IntervalTimingOptions,
+  OnceTimingOptions,
+  RepeatedTimes,
+  ScheduleOptions,
+  SkippedTimes,
+  SlotOptions,
+  SolarEvent,
+  SolarOptions,
+  SolarTimingOptions,
+  TimingOptions,
+  TimingWindowOptions,
+} from './app/schedule-types.js';
 export { SendManyError, type SendManyResult } from './app/send-many-error.js';
 export { chain, chord, group } from './app/signature.js';
 export type {
@@ -99,6 +118,7 @@ export function createApp(options: AppOptions = {}): App {
   // The worker is loaded when one is started: a client that only sends should not pay for it.
   return new App(options, {
     openEvents,
+    checkSchedule: checkEntry,
     startWorker: async (app, workerOptions) => (await import('./worker/worker.js')).startWorker(app, workerOptions),
     createControl,
   });

@@ -1,6 +1,7 @@
 /**
  * The app: configuration, tasks, hooks, and the gateway through which they reach broker and results. Nothing connects in
- * the constructor. Knows no worker: `index.ts` gives it a way to start one. Next stop: `task.ts`.
+ * the constructor. Knows no worker: `index.ts` gives it a way to start one. Next stop: `task.ts`. Long because every public method
+ * of an app has its documentation here.
  */
 
 import type { StandardSchemaV1 } from '@standard-schema/spec';
@@ -20,6 +21,8 @@ import type { ResolvedMiddleware } from './middleware.js';
 import { Publisher } from './publish.js';
 import { checkTaskName, Registry } from './registry.js';
 import { loadSaved } from './saved.js';
+import type { ScheduleOptions } from './schedule-types.js';
+import { Schedules } from './schedules.js';
 import { CanvasSignature } from './signature.js';
 import type { HandleOfAny, Signature } from './signature-types.js';
 import { makeFn, makeObjectTask, makeRemote, type TaskHost } from './task.js';
@@ -66,6 +69,8 @@ export interface AppParts {
   startWorker(app: App, options: WorkerOptions): Promise<Worker>;
   createControl(host: ControlHost): Control;
   openEvents(source: EventSource, options: EventsOptions): EventStream;
+  /** Throws for an id or options that are wrong. */
+  checkSchedule(id: unknown, options: object): void;
 }
 
 /** An app; made with `createApp`. */
@@ -77,6 +82,8 @@ export class App {
   readonly registry = new Registry();
   /** @internal */
   readonly controlCommands = new ControlCommands();
+  /** @internal */
+  readonly schedules: Schedules;
   /** @internal */
   readonly startHooks: ExecutorHook[] = [];
   /** @internal */
@@ -97,6 +104,7 @@ export class App {
   constructor(options: AppOptions, parts: AppParts) {
     this.config = resolveConfig(options);
     this.#parts = parts;
+    this.schedules = new Schedules(parts.checkSchedule);
     this.#publisher = new Publisher(this.config, this.#gateway, systemClock);
     this.#handleOwner = { gateway: this.#gateway, resultTtlMs: this.config.resultTtlMs, nowMs: () => this.#clock.nowMs() };
     this.#host = {
@@ -213,6 +221,18 @@ export class App {
    */
   controlCommand(name: string, handler: ControlCommandHandler): void {
     this.controlCommands.add(name, handler);
+  }
+
+  /**
+   * Runs a signature by the clock: `app.schedule('nightly', { cron: '0 2 * * *', timezone: 'Europe/Berlin' }, report.si())`. Schedulers
+   * (`lovage beat`, `lovage worker --beat`) run each slot once, however many there are. An entry is known by its id: one that was changed
+   * keeps its history, one that is gone from the code disappears when a scheduler starts.
+   * @param id 1 to 200 characters, one of a kind in this app
+   * @throws ConfigError `E_SCHEDULE`, `E_SCHEDULE_NEVER`, `E_CONFIG_*`; ArgumentError `E_ARGUMENTS`
+   * @remarks Source: Celery's `beat_schedule`.
+   */
+  schedule(id: string, options: ScheduleOptions, signature: Signature<[], unknown, string, unknown>): void {
+    this.schedules.add(id, options, signature);
   }
 
   /** Before the first task of each executor: open pools, load models. A hook that throws keeps the executor from starting. */

@@ -104,6 +104,15 @@ export class CanvasSignature {
     return signature.#host;
   }
 
+  /** What a scheduler needs of one that misses nothing. @throws ConfigError `E_CONFIG_TYPE`; ArgumentError `E_ARGUMENTS` */
+  static closed(signature: unknown, what: string): { readonly wire: WireSignature; readonly checks: readonly Check[] } {
+    checkSignature(signature, what);
+    const { name } = signature;
+    if (signature.#isOpen)
+      throw new ArgumentError('E_ARGUMENTS', `${what}: ${name} still waits for an argument: bind all of them with si()`);
+    return { wire: signature.#wire, checks: signature.#checks };
+  }
+
   static chain(steps: readonly CanvasSignature[]): CanvasSignature {
     const [first] = steps;
     const last = steps.at(-1);
@@ -208,7 +217,7 @@ export function taskSignature(
   return new CanvasSignature(host, call.task, wire, check === null ? [] : [check], check === null);
 }
 
-function checkSignature(value: unknown, what: string): void {
+function checkSignature(value: unknown, what: string): asserts value is CanvasSignature {
   if (value instanceof CanvasSignature) return;
   throw new ConfigError('E_CONFIG_TYPE', `${what} takes signatures, which task.s() and task.si() make, not ${describe(value)}`);
 }

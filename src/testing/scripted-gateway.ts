@@ -2,6 +2,7 @@
 import { App } from '../app/app.js';
 import type { AppOptions } from '../app/config.js';
 import type { Gateway } from '../app/gateway.js';
+import { checkEntry } from '../beat/definition.js';
 import type { Broadcast, OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
 import type { Clock } from '../core/clock.js';
 import { silentLogger } from '../core/logger.js';
@@ -147,6 +148,7 @@ export function scriptedApp(options: AppOptions = {}, clock?: Clock): { readonly
     {
       startWorker: () => Promise.reject(new Error('no worker here')),
       openEvents,
+      checkSchedule: checkEntry,
       createControl: () => {
         throw new Error('no control here');
       },

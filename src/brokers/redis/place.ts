@@ -13,7 +13,7 @@ export interface Placed {
 }
 
 /** @throws ConfigError `E_CONFIG_RANGE` for a queue's name; WireError for what no envelope can hold */
-export function place({ to, priority, message: given }: OutgoingMessage, bindings: RedisBindings): Placed {
+export function place({ to, priority, message: given }: OutgoingMessage, bindings: Pick<RedisBindings, 'plan'>): Placed {
   const message =
     priority === undefined ? given : { ...given, properties: { ...given.properties, priority: redisPriority(priority) } };
   const exchange = to.exchange ?? '';

@@ -100,6 +100,16 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     // Parts that were added to a chord: each counts once in its size.
     'CREATE TABLE chord_added(group_id TEXT, task_id TEXT, PRIMARY KEY(group_id, task_id)) WITHOUT ROWID',
   ],
+  [
+    // Schedules (`beat/stores/file`), by app. seq: number of the state; version, horizon: of changes
+    `CREATE TABLE beat_apps(app TEXT PRIMARY KEY, version INTEGER NOT NULL, horizon INTEGER NOT NULL, owner TEXT,
+      epoch INTEGER NOT NULL) WITHOUT ROWID`,
+    `CREATE TABLE beat_entries(app TEXT, id TEXT, revision INTEGER NOT NULL, paused INTEGER NOT NULL, seq INTEGER NOT NULL,
+      definition TEXT NOT NULL, state TEXT, PRIMARY KEY(app, id))`,
+    'CREATE TABLE beat_changes(app TEXT, id TEXT, version INTEGER NOT NULL, PRIMARY KEY(app, id)) WITHOUT ROWID',
+    'CREATE INDEX beat_changes_version ON beat_changes(app, version)',
+    'CREATE TABLE beat_requests(app TEXT, id TEXT, entry TEXT NOT NULL, PRIMARY KEY(app, id)) WITHOUT ROWID',
+  ],
 ];
 
 /** A file of a higher version is refused. */

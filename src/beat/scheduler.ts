@@ -1,0 +1,412 @@
+/**
+ * The loop of a scheduler: while it leads it keeps all entries in a heap by the time of their next slot, decides what is due (`entry.ts`),
+ * and has the store note the decision and hand out its messages in one step. Owns the entries in memory and their order; who leads is
+ * `leadership.ts`. Everything that it knows can be read again, so whatever goes wrong it looks anew and the store says what holds.
+ *
+ * A decision that failed was not taken: the cursor stays, and once the store answers again the entry's catch-up says what still runs.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Broker, OutgoingMessage } from '../brokers/broker.js';
+import type { CanvasFacts } from '../canvas/routes.js';
+import { type BackoffPolicy, backoffMs } from '../core/backoff.js';
+import type { Clock } from '../core/clock.js';
+import { codeOf, toError } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+import { chordsOf } from '../results/chords.js';
+import type { ResultStore } from '../results/result-store.js';
+import type { BeatStore, EntryRecord, Firing, RunRequest } from './beat-store.js';
+import { checkOverlap, type Definition, decodeDefinition } from './definition.js';
+import { decide, isBusy, LONGEST_RUN_MS } from './entry.js';
+import { decodeState, type EntryState, encodeState, type RunNote, withEnd, withRuns } from './entry-state.js';
+import { DueHeap } from './heap.js';
+import { BEAT_MS, LEASE_MS, Leadership } from './leadership.js';
+import { type Occasion, planRun, type RunPlan } from './messages.js';
+import { Outcomes, type RunEnd } from './outcomes.js';
+
+/** Entries decided in one step. */
+const BATCH = 200;
+/** Entries read in one go: signs of life must not wait for a hundred thousand of them. */
+const STEP = 1_000;
+const PUBLISH_MS = 5_000;
+const RETRY: BackoffPolicy = { backoff: 'exponential', baseMs: 100, capMs: 1_000, jitter: 'full' };
+/** However quiet it is: changes whose news were lost are found, and a clock that was set is noticed. */
+const RECHECK_MS = 30_000;
+const CLOCK_LOOK_MS = 1_000;
+
+export interface SchedulerOptions {
+  readonly store: BeatStore;
+  readonly broker: Broker;
+  readonly results: ResultStore;
+  readonly facts: () => CanvasFacts;
+  readonly resultTtlMs: number | null;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly owner?: string;
+  readonly leaseMs?: number;
+  readonly beatMs?: number;
+  readonly random?: () => number;
+  readonly onLead?: (epoch: number | null) => void;
+  readonly onStandby?: (owner: string) => void;
+}
+
+interface Live {
+  readonly revision: number;
+  readonly paused: boolean;
+  /** `null`: it cannot be read. */
+  readonly definition: Definition | null;
+  seq: number;
+  state: EntryState;
+  /** Ends of runs that the store does not know yet. */
+  dirty: boolean;
+}
+
+/** A decision on its way. */
+interface Work {
+  readonly id: string;
+  readonly live: Live;
+  readonly state: EntryState;
+  readonly plans: readonly RunPlan[];
+  readonly request: string | null;
+  /** When to decide again; `'as-it-was'`: this says nothing of slots. */
+  readonly nextMs: number | null | 'as-it-was';
+}
+
+const turnOfTheLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+export class Scheduler {
+  readonly #options: Required<Pick<SchedulerOptions, 'owner' | 'random'>> & SchedulerOptions;
+  readonly #leadership: Leadership;
+  readonly #outcomes: Outcomes;
+  readonly #entries = new Map<string, Live>();
+  readonly #heap = new DueHeap();
+  #requests: readonly RunRequest[] = [];
+  #version: number | null = null;
+  #news = false;
+  #newsMs = 0;
+  readonly #dirty = new Set<string>();
+  /** Decisions whose answer is not known, or was `stale`: read again before anything else. */
+  readonly #uncertain = new Set<string>();
+  #turning: Promise<void> | null = null;
+  #again = false;
+  #failures = 0;
+  #cancel: (() => void) | null = null;
+  #stopListening: (() => Promise<void>) | null = null;
+  #isClosed = false;
+
+  constructor(options: SchedulerOptions) {
+    this.#options = { owner: randomUUID(), random: Math.random, ...options };
+    const { store, clock, logger, results, leaseMs = LEASE_MS, beatMs = BEAT_MS } = options;
+    this.#leadership = new Leadership({
+      ...{ store, clock, logger, leaseMs, beatMs, owner: this.#options.owner, random: this.#options.random },
+      onChange: (epoch) => this.#leads(epoch),
+      onStandby: (owner) => options.onStandby?.(owner),
+    });
+    this.#outcomes = new Outcomes({ results, logger, nowMs: () => clock.nowMs(), onEnd: (...end) => this.#ended(...end) });
+  }
+
+  /** Whether it leads, as far as it knows. */
+  get isLeading(): boolean {
+    return this.#leadership.epoch !== null;
+  }
+
+  /** Begins; resolves once it listens. */
+  async start(): Promise<void> {
+    this.#stopListening = await this.#options.store.listen({
+      onUp: () => {
+        this.#leadership.up();
+        this.#hearNews();
+      },
+      onDown: () => this.#leadership.down(),
+      onLead: (lead) => this.#leadership.hear(lead),
+      onChange: () => this.#hearNews(),
+    });
+  }
+
+  /** Decides nothing more, and gives the lead back. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#cancel?.();
+    await this.#turning;
+    this.#outcomes.clear();
+    try {
+      await this.#leadership.close();
+    } catch (error) {
+      this.#options.logger.debug(
+        { cause: toError(error).message },
+        'beat: the lead was not given back; others take it in seconds',
+      );
+    }
+    await this.#stopListening?.();
+  }
+
+  #leads(epoch: number | null): void {
+    this.#version = null;
+    this.#entries.clear();
+    this.#heap.clear();
+    this.#outcomes.clear();
+    this.#dirty.clear();
+    this.#uncertain.clear();
+    this.#cancel?.();
+    this.#options.onLead?.(epoch);
+    if (epoch !== null) this.#stir();
+  }
+
+  #hearNews(): void {
+    this.#news = true;
+    if (this.isLeading) this.#stir();
+  }
+
+  /** Takes a turn now, or once more after the one that is under way. */
+  #stir(): void {
+    if (this.#isClosed || !this.isLeading) return;
+    this.#again = true;
+    if (this.#turning !== null) return;
+    this.#cancel?.();
+    this.#turning = this.#turns().finally(() => {
+      this.#turning = null;
+      if (this.#again) this.#stir();
+    });
+  }
+
+  async #turns(): Promise<void> {
+    let waitMs: number | null = null;
+    try {
+      while (this.#again && !this.#isClosed && this.isLeading) {
+        this.#again = false;
+        await this.#turn();
+      }
+      if (this.#failures > 0) this.#options.logger.info({ tries: this.#failures }, 'beat: the store answers again');
+      this.#failures = 0;
+    } catch (error) {
+      if (codeOf(error) === 'E_CLOSED') return;
+      this.#failures += 1;
+      this.#news = true; // requests among them
+      waitMs = backoffMs(RETRY, Math.min(this.#failures, 10), this.#options.random());
+      const fields = { err: toError(error), code: codeOf(error) };
+      if (this.#failures === 1) this.#options.logger.warn(fields, 'beat: nothing can be decided now; trying again');
+    }
+    if (!this.#again || waitMs !== null) this.#sleep(waitMs);
+    if (waitMs !== null) this.#again = false;
+  }
+
+  #sleep(waitMs: number | null): void {
+    const { clock } = this.#options;
+    if (this.#isClosed || !this.isLeading) return;
+    const first = this.#heap.first();
+    const untilMs = waitMs ?? Math.min(Math.max(0, (first ?? Infinity) - clock.nowMs()), CLOCK_LOOK_MS);
+    this.#cancel = clock.after(untilMs, () => {
+      const now = this.#heap.first();
+      const due = now !== null && now <= clock.nowMs();
+      const recheck = clock.monotonicMs() - this.#newsMs >= RECHECK_MS;
+      if (waitMs !== null || due || recheck) this.#stir();
+      else this.#sleep(null);
+    });
+  }
+
+  async #turn(): Promise<void> {
+    const { clock, store } = this.#options;
+    if (clock.monotonicMs() - this.#newsMs >= RECHECK_MS) this.#news = true;
+    if (this.#version === null) await this.#loadAll();
+    else if (this.#news) {
+      this.#news = false;
+      const news = await store.changesSince(this.#version);
+      if (news === null) await this.#loadAll();
+      else {
+        this.#newsMs = clock.monotonicMs();
+        this.#version = news.version;
+        this.#requests = news.requests;
+        for (const id of news.removed) this.#forget(id);
+        for (const record of news.entries) this.#take(record);
+      }
+    }
+    for (const id of this.#uncertain) {
+      const record = await store.get(id);
+      this.#uncertain.delete(id);
+      if (record === null) this.#forget(id);
+      else this.#take(record);
+    }
+    await this.#answerRequests();
+    for (let more = true; more && this.isLeading && !this.#isClosed; ) {
+      const nowMs = clock.nowMs();
+      const names = this.#heap.take(nowMs, BATCH);
+      more = names.length === BATCH;
+      const work = names.flatMap((id) => this.#decide(id, nowMs) ?? []);
+      const named = new Set(work.map(({ id }) => id));
+      for (const id of this.#dirty) {
+        if (work.length >= BATCH) break;
+        this.#dirty.delete(id);
+        if (!named.has(id)) work.push(...this.#note(id));
+      }
+      more ||= this.#dirty.size > 0;
+      if (work.length > 0) await this.#carryOut(work, nowMs);
+      else if (more) await turnOfTheLoop();
+    }
+  }
+
+  async #loadAll(): Promise<void> {
+    const { store, clock } = this.#options;
+    this.#news = false;
+    const { version, entries, requests } = await store.load();
+    this.#entries.clear();
+    this.#heap.clear();
+    this.#dirty.clear();
+    for (const [index, record] of entries.entries()) {
+      this.#take(record);
+      if (index % STEP === STEP - 1) await turnOfTheLoop();
+    }
+    this.#requests = requests;
+    this.#version = version;
+    this.#newsMs = clock.monotonicMs();
+  }
+
+  #forget(id: string): void {
+    this.#entries.delete(id);
+    this.#heap.set(id, null);
+    this.#dirty.delete(id);
+  }
+
+  #take({ id, revision, paused, definition: text, seq, state }: EntryRecord): void {
+    const { results, logger, clock } = this.#options;
+    const known = this.#entries.get(id);
+    let definition: Definition | null = null;
+    try {
+      definition = decodeDefinition(text, `schedule ${id}`);
+      checkOverlap(definition, results.capabilities.readableByAnyone, `schedule ${id}`);
+    } catch (error) {
+      definition = null;
+      logger.error(
+        { entry: id, code: codeOf(error), cause: toError(error).message },
+        'beat: an entry cannot be read and does not run',
+      );
+    }
+    // What is known here may be newer than what was read: the leader alone writes states.
+    const kept = known !== undefined && known.seq >= seq ? known : { seq, state: decodeState(state), dirty: false };
+    const live: Live = { revision, paused, definition, seq: kept.seq, state: kept.state, dirty: kept.dirty };
+    this.#entries.set(id, live);
+    for (const run of live.state.runs) if (run.state === null) this.#outcomes.watch(id, run.taskId);
+    // looked at in this very turn, which finds its time
+    this.#heap.set(id, definition === null || paused ? null : clock.nowMs());
+  }
+
+  #decide(id: string, nowMs: number): Work | null {
+    const live = this.#entries.get(id);
+    if (!live?.definition || live.paused) return null;
+    const { slots, state, changed, nextMs } = decide(id, live.definition, live.state, nowMs);
+    if (!changed) {
+      this.#wake(id, live.state, nextMs, nowMs);
+      return null;
+    }
+    const plans: RunPlan[] = [];
+    const runs = slots.map((slotMs) => this.#plan(id, live.definition as Definition, { slotMs }, nowMs, plans));
+    return { id, live, state: withRuns(state, runs), plans, request: null, nextMs };
+  }
+
+  /** Nothing but the ends of runs. */
+  #note(id: string): Work[] {
+    const live = this.#entries.get(id);
+    if (!live?.dirty) return [];
+    return [{ id, live, state: live.state, plans: [], request: null, nextMs: 'as-it-was' }];
+  }
+
+  #plan(id: string, definition: Definition, occasion: Occasion, nowMs: number, plans: RunPlan[]): RunNote {
+    const { facts, resultTtlMs, store, logger } = this.#options;
+    const note = { slotMs: 'slotMs' in occasion ? occasion.slotMs : null, sentMs: nowMs, endedMs: null };
+    try {
+      const plan = planRun(id, definition, occasion, {
+        facts: facts(),
+        resultTtlMs,
+        nowMs,
+        isRepeated: store.handsOver !== true,
+      });
+      plans.push(plan);
+      return { ...note, taskId: plan.taskId, state: plan.isTold ? null : 'SENT', error: null };
+    } catch (thrown) {
+      const error = toError(thrown);
+      logger.error({ entry: id, code: codeOf(thrown), cause: error.message }, 'beat: a run cannot be sent');
+      return { ...note, taskId: '', state: 'REFUSED', endedMs: nowMs, error: error.message };
+    }
+  }
+
+  async #answerRequests(): Promise<void> {
+    const requests = this.#requests;
+    if (requests.length === 0) return;
+    const nowMs = this.#options.clock.nowMs();
+    this.#requests = [];
+    for (const { id: request, entry } of requests) {
+      const live = this.#entries.get(entry);
+      if (!live?.definition) continue;
+      const plans: RunPlan[] = [];
+      const run = this.#plan(entry, live.definition, { request }, nowMs, plans);
+      const state = withRuns(live.state, [run]);
+      const work: Work = { id: entry, live, state, plans, request, nextMs: 'as-it-was' };
+      // one by one: two of one entry would need each other's number
+      await this.#carryOut([work], nowMs);
+    }
+  }
+
+  async #carryOut(work: readonly Work[], nowMs: number): Promise<void> {
+    const { store, results } = this.#options;
+    const epoch = this.#leadership.epoch;
+    if (epoch === null) return;
+    for (const { id } of work) this.#uncertain.add(id);
+    const chords = work.flatMap(({ plans }) => plans.flatMap((plan) => plan.chords));
+    if (chords.length > 0) await chordsOf(results).open(chords);
+    const inOneStep = store.handsOver === true;
+    if (!inOneStep && !(await this.#publish(epoch, work))) return this.#leadership.refused();
+    const firings = work.map(
+      ({ id, live, state, plans, request }): Firing => ({
+        ...{ id, revision: live.revision, seq: live.seq, state: encodeState(state), request },
+        messages: inOneStep ? plans.flatMap((plan) => plan.messages) : [],
+      }),
+    );
+    const answers = await store.fire(epoch, firings);
+    if (answers === null) return this.#leadership.refused();
+    answers.forEach((answer, index) => {
+      const { id, live, state, plans, nextMs } = work[index] as Work;
+      if (answer === 'stale') {
+        // edited meanwhile, or carried out by a try whose answer was lost: the store says what holds
+        this.#again = true;
+        return;
+      }
+      this.#uncertain.delete(id);
+      live.seq += 1;
+      live.dirty = false;
+      live.state = state;
+      for (const { taskId, isTold } of plans) if (isTold) this.#outcomes.watch(id, taskId);
+      for (const { taskId } of plans) this.#options.logger.info({ entry: id, taskId }, 'beat: sent');
+      this.#wake(id, state, nextMs, nowMs);
+    });
+  }
+
+  /** Where message and decision are two steps: the message first. `false`: another one leads. */
+  async #publish(epoch: number, work: readonly Work[]): Promise<boolean> {
+    const { store, broker } = this.#options;
+    const messages: OutgoingMessage[] = work.flatMap(({ plans }) => plans.flatMap((plan) => plan.messages));
+    if (messages.length === 0) return true;
+    if ((await store.lead()).epoch !== epoch) return false;
+    for (const failure of await broker.publish(messages, { timeoutMs: PUBLISH_MS })) if (failure !== null) throw failure;
+    return true;
+  }
+
+  #wake(id: string, state: EntryState, nextMs: Work['nextMs'], nowMs: number): void {
+    const live = this.#entries.get(id);
+    if (!live?.definition || live.paused || nextMs === 'as-it-was') return;
+    // What is held back is looked at when the run before ends; when none is under way, at once.
+    const isHeld = nextMs === null && live.definition.resolved.overlap === 'queue' && state.heldMs !== null;
+    this.#heap.set(id, isHeld ? (isBusy(state, nowMs) ? nowMs + LONGEST_RUN_MS : nowMs) : nextMs);
+  }
+
+  #ended(id: string, taskId: string, end: RunEnd): void {
+    const live = this.#entries.get(id);
+    if (live === undefined || !this.isLeading) return;
+    const state = withEnd(live.state, taskId, end);
+    if (state === live.state) return;
+    live.state = state;
+    live.dirty = true;
+    this.#dirty.add(id);
+    if (live.definition?.resolved.overlap === 'queue' && state.heldMs !== null && !live.paused)
+      this.#heap.set(id, this.#options.clock.nowMs());
+    this.#stir();
+  }
+}
