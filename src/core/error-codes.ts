@@ -17,6 +17,8 @@ export const ERROR_CODES = {
   E_TASK_NAME_TAKEN: 'Two tasks were defined under one name.',
   E_SCHEDULE: 'A schedule cannot be read: its crontab, its time zone, or what was imported from Celery.',
   E_SCHEDULE_NEVER: 'A schedule names a time that never comes.',
+  E_SCHEDULE_MISSING: 'There is no schedule entry with this id.',
+  E_SCHEDULE_TAKEN: 'There is a schedule entry with this id already, or the entry belongs to the code.',
   // arguments and serialisation
   E_ARGUMENTS: 'The arguments do not fit the task.',
   E_NOT_SERIALISABLE: 'A value cannot travel over the wire; the message names its path.',

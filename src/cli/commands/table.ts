@@ -12,6 +12,12 @@ export interface CommandEntry {
 
 export const COMMANDS: readonly CommandEntry[] = [
   { name: 'worker', summary: 'run the tasks of an app file', load: async () => (await import('./worker.js')).defineWorker },
+  { name: 'beat', summary: 'send tasks by the schedules of an app', load: async () => (await import('./beat.js')).defineBeat },
+  {
+    name: 'schedule',
+    summary: 'list, preview, add, edit, pause, resume, run and remove schedules',
+    load: async () => (await import('./schedule.js')).defineSchedule,
+  },
   {
     name: 'send',
     summary: 'send a task by its name, or a file of tasks',

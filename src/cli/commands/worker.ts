@@ -8,6 +8,7 @@ import { createLogger, type LogFormat, type LogLevel } from '../../core/log-outp
 import { parseAppFile } from '../../worker/executor/load-app.js';
 import { POOLS, type PoolName } from '../../worker/options.js';
 import { type FileWorkerOptions, runWorkerFromFile } from '../../worker/worker.js';
+import { startBeatThread } from '../beat-thread.js';
 import { readConfigFile } from '../config-file.js';
 import { exitCodeOf, REMEDIES, UsageError } from '../exit-codes.js';
 import { appOption, duration, scale, size, wholeNumber } from '../options.js';
@@ -37,14 +38,18 @@ interface WorkerFlags {
   readonly healthHost?: string;
   readonly heartbeatFile?: string;
   readonly events?: 'on-demand' | 'always' | 'off';
+  readonly beat?: boolean;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }
 
 /** The worker's exit code. Its last log line names the cause, in the format of the others: a supervisor keeps nothing else. */
-async function run(options: FileWorkerOptions): Promise<number> {
+async function run(options: FileWorkerOptions, startBeat: (() => Promise<{ stop(): Promise<void> }>) | null): Promise<number> {
   try {
-    return await runWorkerFromFile(options);
+    const beat = await startBeat?.();
+    const code = await runWorkerFromFile(options);
+    await beat?.stop();
+    return code;
   } catch (thrown) {
     const error = errorOf(thrown);
     const code = codeOf(thrown);
@@ -123,6 +128,7 @@ export function defineWorker(command: Command): void {
         .choices(['on-demand', 'always', 'off'])
         .preset('always'),
     )
+    .option('-B, --beat', 'run the schedules too, in a thread of its own: safe on every worker, one of all leads')
     .option('--broker <url>', "broker URL (default: the app's own)")
     .option('--results <url>', "result store URL (default: the app's own)")
     .addOption(
@@ -162,6 +168,7 @@ Examples:
         healthPort,
         healthHost,
         events,
+        beat = false,
         ...rest
       } = flags;
       if (app === undefined)
@@ -169,11 +176,14 @@ Examples:
       if (healthHost !== undefined && healthPort === undefined)
         throw new UsageError('--health-host needs a port: add --health-port 8080');
       const { file: appFile, exportName } = parseAppFile(app);
-      const code = await run({
+      const urls = { ...(broker === undefined ? {} : { broker }), ...(results === undefined ? {} : { results }) };
+      const { connectTries, logLevel, logFormat } = flags;
+      const tries = connectTries === undefined ? {} : { connectTries };
+      const startBeat = beat ? () => startBeatThread({ app, logLevel, logFormat, ...urls, ...tries }) : null;
+      const options: FileWorkerOptions = {
         appFile,
         exportName,
-        ...(broker === undefined ? {} : { broker }),
-        ...(results === undefined ? {} : { results }),
+        ...urls,
         ...(queues === undefined ? {} : { queues }),
         ...(threads === undefined ? {} : { threads }),
         ...(processes === undefined ? {} : { processes }),
@@ -186,7 +196,8 @@ Examples:
           : { health: { port: healthPort, ...(healthHost === undefined ? {} : { host: healthHost }) } }),
         ...(events === undefined ? {} : { events: events === 'on-demand' ? events : events === 'always' }),
         ...rest,
-      });
+      };
+      const code = await run(options, startBeat);
       // Whatever user code left open must not keep a stopped worker alive.
       process.exit(code);
     });
