@@ -38,6 +38,7 @@ export const SUITES = [
   { name: 'worker', folders: ['tests/worker/'], limitMinutes: 10, otherNodes: false, required: true },
   { name: 'control', folders: ['tests/control/'], limitMinutes: 10, otherNodes: false, required: true },
   { name: 'canvas', folders: ['tests/canvas/'], limitMinutes: 8, otherNodes: false, required: true },
+  { name: 'beat', folders: ['tests/beat/'], limitMinutes: 6, otherNodes: false, waits: true, required: true },
   { name: 'cli', folders: ['tests/cli/', 'tests/loading/'], limitMinutes: 8, otherNodes: false, required: true },
   { name: 'examples', folders: ['tests/examples', 'tests/demo/'], limitMinutes: 3, otherNodes: false, required: true },
   {

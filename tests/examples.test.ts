@@ -17,6 +17,7 @@ const GUIDES = [
   'docs/guides/events.md',
   'docs/guides/tasks.md',
   'docs/guides/rate-limits.md',
+  'docs/guides/schedules.md',
   'docs/guides/testing.md',
   'docs/guides/workers.md',
   'docs/guides/workflows.md',

@@ -33,7 +33,10 @@ export interface NewEntry {
 const MOST_TRIES = 5;
 
 const missing = (id: string): ConfigError =>
-  new ConfigError('E_SCHEDULE_MISSING', `there is no schedule entry ${JSON.stringify(id)}: lovage schedule list shows all of this app`);
+  new ConfigError(
+    'E_SCHEDULE_MISSING',
+    `there is no schedule entry ${JSON.stringify(id)}: lovage schedule list shows all of this app`,
+  );
 
 function entryOf({ id, paused, definition: text, state: stateText }: EntryRecord, nowMs: number): Entry {
   const state = decodeState(stateText);
@@ -64,7 +67,10 @@ export async function getEntry(store: BeatStore, id: string, nowMs: number): Pro
 /** @throws BrokerError `E_BROKER_FULL` */
 function refuseFull(answers: readonly ChangeAnswer[]): void {
   if (!answers.includes('full')) return;
-  throw new BrokerError('E_BROKER_FULL', 'the store of schedules has no room for more: remove entries, or start a scheduler that answers what waits');
+  throw new BrokerError(
+    'E_BROKER_FULL',
+    'the store of schedules has no room for more: remove entries, or start a scheduler that answers what waits',
+  );
 }
 
 /**

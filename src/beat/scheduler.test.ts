@@ -1,16 +1,16 @@
-/** The loop of schedulers on a clock that tests move: what is sent, once each, whatever happens to leaders, stores and clocks. */
+/** The loop of schedulers on a clock that tests move: what is sent, once each, whatever happens to leaders, stores and clocks. Long because one rig serves all. */
 import { afterEach, expect, test } from 'vitest';
-import { createApp } from '../index.js';
 import { canvasFactsOf } from '../app/canvas-facts.js';
 import { resolveConfig } from '../app/config.js';
 import type { OutgoingMessage } from '../brokers/broker.js';
 import { openBroker } from '../brokers/from-url.js';
-import { ConfigError, BrokerError } from '../core/errors.js';
+import { BrokerError, ConfigError } from '../core/errors.js';
 import { silentLogger } from '../core/logger.js';
+import { createApp } from '../index.js';
 import { openResultStore } from '../results/from-url.js';
 import type { ResultStore } from '../results/result-store.js';
-import { encodeResultMeta } from '../wire/result-meta.js';
 import { createFakeClock, type FakeClock } from '../testing/fake-clock.js';
+import { encodeResultMeta } from '../wire/result-meta.js';
 import type { BeatStore, Firing } from './beat-store.js';
 import { encodeDefinition } from './definition.js';
 import { decodeState, type EntryState } from './entry-state.js';
@@ -58,7 +58,12 @@ async function openRig(): Promise<Rig> {
   const broker = await openBroker({ url, logger: silentLogger, role: 'client' });
   const results = await openResultStore({ url, logger: silentLogger, role: 'client' });
   const store = await openBeatStore({ url, app: 'a', logger: silentLogger, brokerUrl: url });
-  cleanups.push(() => broker.close(), () => results.close(), () => store.close(), () => app.close());
+  cleanups.push(
+    () => broker.close(),
+    () => results.close(),
+    () => store.close(),
+    () => app.close(),
+  );
   const sent: string[] = [];
   const rig: Rig = {
     ...{ clock, store, results, sent, trouble: null },
@@ -286,7 +291,11 @@ test('entries of the code are reconciled by their ids: changed ones keep their h
   app.schedule('kept', { every: '1s' }, tick.si());
   app.schedule('gone', { every: '1s' }, tick.si());
   const facts = { store: rig.store, results: true, logger: silentLogger } as const;
-  expect(await reconcile({ ...facts, entries: app.schedules.all(), nowMs: rig.clock.nowMs() })).toEqual({ added: 2, changed: 0, removed: 0 });
+  expect(await reconcile({ ...facts, entries: app.schedules.all(), nowMs: rig.clock.nowMs() })).toEqual({
+    added: 2,
+    changed: 0,
+    removed: 0,
+  });
   await rig.add('by hand', { every: '1h' });
   await rig.scheduler('one');
   await rig.pass(2_000);
@@ -294,11 +303,19 @@ test('entries of the code are reconciled by their ids: changed ones keep their h
   const again = createApp({ broker: 'memory:unused', logger: silentLogger });
   cleanups.push(() => again.close());
   again.schedule('kept', { every: '1s', priority: 3 }, again.fn('tick', () => 1).si());
-  expect(await reconcile({ ...facts, entries: again.schedules.all(), nowMs: rig.clock.nowMs() })).toEqual({ added: 0, changed: 1, removed: 1 });
+  expect(await reconcile({ ...facts, entries: again.schedules.all(), nowMs: rig.clock.nowMs() })).toEqual({
+    added: 0,
+    changed: 1,
+    removed: 1,
+  });
   expect(await rig.state('kept')).toEqual(before);
   expect(await rig.store.get('gone')).toBeNull();
   expect(await rig.store.get('by hand')).not.toBeNull();
-  expect(await reconcile({ ...facts, entries: again.schedules.all(), nowMs: rig.clock.nowMs() + 5 })).toEqual({ added: 0, changed: 0, removed: 0 });
+  expect(await reconcile({ ...facts, entries: again.schedules.all(), nowMs: rig.clock.nowMs() + 5 })).toEqual({
+    added: 0,
+    changed: 0,
+    removed: 0,
+  });
 });
 
 test('overlap without a store that everybody reads, or of a task that keeps no result, is refused', async () => {

@@ -14,14 +14,10 @@ import { codeOf, toError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { chordsOf } from '../results/chords.js';
 import type { ResultStore } from '../results/result-store.js';
-import type { BeatStore, EntryRecord, Firing, RunRequest } from './beat-store.js';
-import { checkOverlap, type Definition, decodeDefinition } from './definition.js';
-import { decide, isBusy, LONGEST_RUN_MS } from './entry.js';
-import { decodeState, type EntryState, encodeState, type RunNote, withEnd, withRuns } from './entry-state.js';
-import { DueHeap } from './heap.js';
+import type { BeatStore, Firing, RunRequest } from './beat-store.js';
+import { encodeState } from './entry-state.js';
 import { BEAT_MS, LEASE_MS, Leadership } from './leadership.js';
-import { type Occasion, planRun, type RunPlan } from './messages.js';
-import { Outcomes, type RunEnd } from './outcomes.js';
+import { LiveEntries, type Work } from './live-entries.js';
 
 /** Entries decided in one step. */
 const BATCH = 200;
@@ -49,41 +45,16 @@ export interface SchedulerOptions {
   readonly onStandby?: (owner: string) => void;
 }
 
-interface Live {
-  readonly revision: number;
-  readonly paused: boolean;
-  /** `null`: it cannot be read. */
-  readonly definition: Definition | null;
-  seq: number;
-  state: EntryState;
-  /** Ends of runs that the store does not know yet. */
-  dirty: boolean;
-}
-
-/** A decision on its way. */
-interface Work {
-  readonly id: string;
-  readonly live: Live;
-  readonly state: EntryState;
-  readonly plans: readonly RunPlan[];
-  readonly request: string | null;
-  /** When to decide again; `'as-it-was'`: this says nothing of slots. */
-  readonly nextMs: number | null | 'as-it-was';
-}
-
 const turnOfTheLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 export class Scheduler {
   readonly #options: Required<Pick<SchedulerOptions, 'owner' | 'random'>> & SchedulerOptions;
   readonly #leadership: Leadership;
-  readonly #outcomes: Outcomes;
-  readonly #entries = new Map<string, Live>();
-  readonly #heap = new DueHeap();
+  readonly #entries: LiveEntries;
   #requests: readonly RunRequest[] = [];
   #version: number | null = null;
   #news = false;
   #newsMs = 0;
-  readonly #dirty = new Set<string>();
   /** Decisions whose answer is not known, or was `stale`: read again before anything else. */
   readonly #uncertain = new Set<string>();
   #turning: Promise<void> | null = null;
@@ -101,7 +72,12 @@ export class Scheduler {
       onChange: (epoch) => this.#leads(epoch),
       onStandby: (owner) => options.onStandby?.(owner),
     });
-    this.#outcomes = new Outcomes({ results, logger, nowMs: () => clock.nowMs(), onEnd: (...end) => this.#ended(...end) });
+    const { facts, resultTtlMs } = options;
+    this.#entries = new LiveEntries({
+      ...{ results, logger, facts, resultTtlMs, isRepeated: store.handsOver !== true },
+      nowMs: () => clock.nowMs(),
+      onEnd: () => this.#stir(),
+    });
   }
 
   /** Whether it leads, as far as it knows. */
@@ -128,7 +104,7 @@ export class Scheduler {
     this.#isClosed = true;
     this.#cancel?.();
     await this.#turning;
-    this.#outcomes.clear();
+    this.#entries.clear();
     try {
       await this.#leadership.close();
     } catch (error) {
@@ -143,9 +119,6 @@ export class Scheduler {
   #leads(epoch: number | null): void {
     this.#version = null;
     this.#entries.clear();
-    this.#heap.clear();
-    this.#outcomes.clear();
-    this.#dirty.clear();
     this.#uncertain.clear();
     this.#cancel?.();
     this.#options.onLead?.(epoch);
@@ -193,10 +166,10 @@ export class Scheduler {
   #sleep(waitMs: number | null): void {
     const { clock } = this.#options;
     if (this.#isClosed || !this.isLeading) return;
-    const first = this.#heap.first();
+    const first = this.#entries.firstMs;
     const untilMs = waitMs ?? Math.min(Math.max(0, (first ?? Infinity) - clock.nowMs()), CLOCK_LOOK_MS);
     this.#cancel = clock.after(untilMs, () => {
-      const now = this.#heap.first();
+      const now = this.#entries.firstMs;
       const due = now !== null && now <= clock.nowMs();
       const recheck = clock.monotonicMs() - this.#newsMs >= RECHECK_MS;
       if (waitMs !== null || due || recheck) this.#stir();
@@ -216,29 +189,22 @@ export class Scheduler {
         this.#newsMs = clock.monotonicMs();
         this.#version = news.version;
         this.#requests = news.requests;
-        for (const id of news.removed) this.#forget(id);
-        for (const record of news.entries) this.#take(record);
+        for (const id of news.removed) this.#entries.forget(id);
+        for (const record of news.entries) this.#entries.take(record);
       }
     }
     for (const id of this.#uncertain) {
       const record = await store.get(id);
       this.#uncertain.delete(id);
-      if (record === null) this.#forget(id);
-      else this.#take(record);
+      if (record === null) this.#entries.forget(id);
+      else this.#entries.take(record);
     }
     await this.#answerRequests();
     for (let more = true; more && this.isLeading && !this.#isClosed; ) {
       const nowMs = clock.nowMs();
-      const names = this.#heap.take(nowMs, BATCH);
-      more = names.length === BATCH;
-      const work = names.flatMap((id) => this.#decide(id, nowMs) ?? []);
-      const named = new Set(work.map(({ id }) => id));
-      for (const id of this.#dirty) {
-        if (work.length >= BATCH) break;
-        this.#dirty.delete(id);
-        if (!named.has(id)) work.push(...this.#note(id));
-      }
-      more ||= this.#dirty.size > 0;
+      const due = this.#entries.due(nowMs, BATCH);
+      const { work } = due;
+      more = due.more;
       if (work.length > 0) await this.#carryOut(work, nowMs);
       else if (more) await turnOfTheLoop();
     }
@@ -249,10 +215,8 @@ export class Scheduler {
     this.#news = false;
     const { version, entries, requests } = await store.load();
     this.#entries.clear();
-    this.#heap.clear();
-    this.#dirty.clear();
     for (const [index, record] of entries.entries()) {
-      this.#take(record);
+      this.#entries.take(record);
       if (index % STEP === STEP - 1) await turnOfTheLoop();
     }
     this.#requests = requests;
@@ -260,88 +224,15 @@ export class Scheduler {
     this.#newsMs = clock.monotonicMs();
   }
 
-  #forget(id: string): void {
-    this.#entries.delete(id);
-    this.#heap.set(id, null);
-    this.#dirty.delete(id);
-  }
-
-  #take({ id, revision, paused, definition: text, seq, state }: EntryRecord): void {
-    const { results, logger, clock } = this.#options;
-    const known = this.#entries.get(id);
-    let definition: Definition | null = null;
-    try {
-      definition = decodeDefinition(text, `schedule ${id}`);
-      checkOverlap(definition, results.capabilities.readableByAnyone, `schedule ${id}`);
-    } catch (error) {
-      definition = null;
-      logger.error(
-        { entry: id, code: codeOf(error), cause: toError(error).message },
-        'beat: an entry cannot be read and does not run',
-      );
-    }
-    // What is known here may be newer than what was read: the leader alone writes states.
-    const kept = known !== undefined && known.seq >= seq ? known : { seq, state: decodeState(state), dirty: false };
-    const live: Live = { revision, paused, definition, seq: kept.seq, state: kept.state, dirty: kept.dirty };
-    this.#entries.set(id, live);
-    for (const run of live.state.runs) if (run.state === null) this.#outcomes.watch(id, run.taskId);
-    // looked at in this very turn, which finds its time
-    this.#heap.set(id, definition === null || paused ? null : clock.nowMs());
-  }
-
-  #decide(id: string, nowMs: number): Work | null {
-    const live = this.#entries.get(id);
-    if (!live?.definition || live.paused) return null;
-    const { slots, state, changed, nextMs } = decide(id, live.definition, live.state, nowMs);
-    if (!changed) {
-      this.#wake(id, live.state, nextMs, nowMs);
-      return null;
-    }
-    const plans: RunPlan[] = [];
-    const runs = slots.map((slotMs) => this.#plan(id, live.definition as Definition, { slotMs }, nowMs, plans));
-    return { id, live, state: withRuns(state, runs), plans, request: null, nextMs };
-  }
-
-  /** Nothing but the ends of runs. */
-  #note(id: string): Work[] {
-    const live = this.#entries.get(id);
-    if (!live?.dirty) return [];
-    return [{ id, live, state: live.state, plans: [], request: null, nextMs: 'as-it-was' }];
-  }
-
-  #plan(id: string, definition: Definition, occasion: Occasion, nowMs: number, plans: RunPlan[]): RunNote {
-    const { facts, resultTtlMs, store, logger } = this.#options;
-    const note = { slotMs: 'slotMs' in occasion ? occasion.slotMs : null, sentMs: nowMs, endedMs: null };
-    try {
-      const plan = planRun(id, definition, occasion, {
-        facts: facts(),
-        resultTtlMs,
-        nowMs,
-        isRepeated: store.handsOver !== true,
-      });
-      plans.push(plan);
-      return { ...note, taskId: plan.taskId, state: plan.isTold ? null : 'SENT', error: null };
-    } catch (thrown) {
-      const error = toError(thrown);
-      logger.error({ entry: id, code: codeOf(thrown), cause: error.message }, 'beat: a run cannot be sent');
-      return { ...note, taskId: '', state: 'REFUSED', endedMs: nowMs, error: error.message };
-    }
-  }
-
   async #answerRequests(): Promise<void> {
     const requests = this.#requests;
     if (requests.length === 0) return;
     const nowMs = this.#options.clock.nowMs();
     this.#requests = [];
-    for (const { id: request, entry } of requests) {
-      const live = this.#entries.get(entry);
-      if (!live?.definition) continue;
-      const plans: RunPlan[] = [];
-      const run = this.#plan(entry, live.definition, { request }, nowMs, plans);
-      const state = withRuns(live.state, [run]);
-      const work: Work = { id: entry, live, state, plans, request, nextMs: 'as-it-was' };
+    for (const request of requests) {
+      const work = this.#entries.wanted(request, nowMs);
       // one by one: two of one entry would need each other's number
-      await this.#carryOut([work], nowMs);
+      if (work !== null) await this.#carryOut([work], nowMs);
     }
   }
 
@@ -353,7 +244,7 @@ export class Scheduler {
     const chords = work.flatMap(({ plans }) => plans.flatMap((plan) => plan.chords));
     if (chords.length > 0) await chordsOf(results).open(chords);
     const inOneStep = store.handsOver === true;
-    if (!inOneStep && !(await this.#publish(epoch, work))) return this.#leadership.refused();
+    if (!inOneStep && !(await this.#publish(epoch, work))) return this.#refused(epoch);
     const firings = work.map(
       ({ id, live, state, plans, request }): Firing => ({
         ...{ id, revision: live.revision, seq: live.seq, state: encodeState(state), request },
@@ -361,22 +252,21 @@ export class Scheduler {
       }),
     );
     const answers = await store.fire(epoch, firings);
-    if (answers === null) return this.#leadership.refused();
+    if (answers === null) return this.#refused(epoch);
     answers.forEach((answer, index) => {
-      const { id, live, state, plans, nextMs } = work[index] as Work;
-      if (answer === 'stale') {
-        // edited meanwhile, or carried out by a try whose answer was lost: the store says what holds
-        this.#again = true;
-        return;
+      const one = work[index] as Work;
+      // Edited meanwhile, or carried out by a try whose answer was lost: the store says what holds.
+      if (answer === 'stale') this.#again = true;
+      else {
+        this.#uncertain.delete(one.id);
+        this.#entries.done(one, nowMs);
       }
-      this.#uncertain.delete(id);
-      live.seq += 1;
-      live.dirty = false;
-      live.state = state;
-      for (const { taskId, isTold } of plans) if (isTold) this.#outcomes.watch(id, taskId);
-      for (const { taskId } of plans) this.#options.logger.info({ entry: id, taskId }, 'beat: sent');
-      this.#wake(id, state, nextMs, nowMs);
     });
+  }
+
+  /** Unless the lead was taken anew since. */
+  #refused(epoch: number): void {
+    if (this.#leadership.epoch === epoch) this.#leadership.refused();
   }
 
   /** Where message and decision are two steps: the message first. `false`: another one leads. */
@@ -387,26 +277,5 @@ export class Scheduler {
     if ((await store.lead()).epoch !== epoch) return false;
     for (const failure of await broker.publish(messages, { timeoutMs: PUBLISH_MS })) if (failure !== null) throw failure;
     return true;
-  }
-
-  #wake(id: string, state: EntryState, nextMs: Work['nextMs'], nowMs: number): void {
-    const live = this.#entries.get(id);
-    if (!live?.definition || live.paused || nextMs === 'as-it-was') return;
-    // What is held back is looked at when the run before ends; when none is under way, at once.
-    const isHeld = nextMs === null && live.definition.resolved.overlap === 'queue' && state.heldMs !== null;
-    this.#heap.set(id, isHeld ? (isBusy(state, nowMs) ? nowMs + LONGEST_RUN_MS : nowMs) : nextMs);
-  }
-
-  #ended(id: string, taskId: string, end: RunEnd): void {
-    const live = this.#entries.get(id);
-    if (live === undefined || !this.isLeading) return;
-    const state = withEnd(live.state, taskId, end);
-    if (state === live.state) return;
-    live.state = state;
-    live.dirty = true;
-    this.#dirty.add(id);
-    if (live.definition?.resolved.overlap === 'queue' && state.heldMs !== null && !live.paused)
-      this.#heap.set(id, this.#options.clock.nowMs());
-    this.#stir();
   }
 }

@@ -24,6 +24,8 @@ test('--help lists what is built, and nothing that is not', async () => {
   );
   expect(commands).toEqual([
     'worker',
+    'beat',
+    'schedule',
     'send',
     'result',
     'graph',

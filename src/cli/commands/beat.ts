@@ -39,7 +39,10 @@ async function run(flags: BeatFlags): Promise<number> {
   const alive = setInterval(() => {}, 3_600_000);
   try {
     const urls = { ...(broker !== undefined && { broker }), ...(results !== undefined && { results }) };
-    const connection = await resolveConnection({ ...urls, ...(file !== undefined && { app: file }), timeout: '5s' }, { app: true });
+    const connection = await resolveConnection(
+      { ...urls, ...(file !== undefined && { app: file }), timeout: '5s' },
+      { app: true },
+    );
     const { app, config } = connection;
     if (app === null)
       throw new UsageError('lovage beat needs an app file: --app ./tasks.ts, or LOVAGE_APP, or "app" in lovage.config.ts');
@@ -55,7 +58,10 @@ async function run(flags: BeatFlags): Promise<number> {
     const code = codeOf(thrown);
     const exitCode = exitCodeOf(thrown);
     const remedy = REMEDIES[exitCode];
-    logger.error(code === undefined ? { exitCode, remedy, err: error } : { exitCode, code, remedy }, `beat ended: ${error.message}`);
+    logger.error(
+      code === undefined ? { exitCode, remedy, err: error } : { exitCode, code, remedy },
+      `beat ended: ${error.message}`,
+    );
     return exitCode;
   } finally {
     clearInterval(alive);
@@ -71,7 +77,9 @@ export function defineBeat(command: Command): void {
     .option('--name <name>', 'shown to the others while this one leads (default: beat-PID@HOST)')
     .option('--connect-tries <n>', 'tries to reach the store at the start, then exit 69 (default: for ever)', wholeNumber(1))
     .addOption(
-      new Option('--log-level <level>', 'least level to log').choices(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+      new Option('--log-level <level>', 'least level to log')
+        .choices(['debug', 'info', 'warn', 'error', 'silent'])
+        .default('info'),
     )
     .addOption(
       new Option('--log-format <format>', 'auto: readable on a terminal, else JSON')

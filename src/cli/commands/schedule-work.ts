@@ -93,7 +93,10 @@ async function add(id: string, flags: EntryFlags): Promise<void> {
     const entry = { id, options, signature: signatureOf(connection, task, args, kwargs) };
     const [taken] = await addEntries(store, [entry], Date.now());
     if (taken !== undefined)
-      throw new ConfigError('E_SCHEDULE_TAKEN', `there is a schedule entry ${JSON.stringify(id)} already: lovage schedule edit changes it`);
+      throw new ConfigError(
+        'E_SCHEDULE_TAKEN',
+        `there is a schedule entry ${JSON.stringify(id)} already: lovage schedule edit changes it`,
+      );
     told(flags, [id], 'added');
   });
 }
@@ -105,7 +108,10 @@ async function edit(id: string, flags: EntryFlags): Promise<void> {
       const next = { options: optionsOf(flags, options) };
       if (task === undefined && args === undefined && kwargs === undefined) return next;
       if (task !== undefined) return { ...next, signature: signatureOf(connection, task, args ?? [], kwargs ?? {}) };
-      return { ...next, signature: { ...signature, args: [...(args ?? signature.args)], kwargs: { ...(kwargs ?? signature.kwargs) } } };
+      return {
+        ...next,
+        signature: { ...signature, args: [...(args ?? signature.args)], kwargs: { ...(kwargs ?? signature.kwargs) } },
+      };
     });
     told(flags, [id], 'edited');
   });
@@ -162,7 +168,12 @@ async function importCelery(file: string, flags: ImportFlags): Promise<void> {
     const done = dryRun ? 'would be added' : 'added';
     if (flags.json) {
       printJson({
-        entries: entries.map(({ name, task, notes }) => ({ id: name, task, notes, outcome: taken.has(name) ? 'there already' : done })),
+        entries: entries.map(({ name, task, notes }) => ({
+          id: name,
+          task,
+          notes,
+          outcome: taken.has(name) ? 'there already' : done,
+        })),
         refused: refused.map(({ name, error }) => ({ id: name, code: error.code, message: error.message })),
       });
     } else {
@@ -194,7 +205,9 @@ function entryOptions(command: Command): Command {
       .addOption(new Option('--jitter <duration>', 'put each slot off by up to this').argParser(duration))
       .addOption(new Option('--start <time>', 'no slot before').argParser(instant))
       .addOption(new Option('--end <time>', 'no slot after').argParser(instant))
-      .addOption(new Option('--catch-up <slots>', 'slots missed without a scheduler (default: last)').choices(['none', 'last', 'all']))
+      .addOption(
+        new Option('--catch-up <slots>', 'slots missed without a scheduler (default: last)').choices(['none', 'last', 'all']),
+      )
       .addOption(
         new Option('--overlap <choice>', 'while the run before goes on (default: allow)').choices(['allow', 'skip', 'queue']),
       ),
@@ -203,7 +216,9 @@ function entryOptions(command: Command): Command {
 }
 
 export function defineScheduleWork(command: Command): void {
-  entryOptions(command.command('add').description('Adds an entry.').argument('<id>', 'its id, one of a kind in the app', named)).action(add);
+  entryOptions(
+    command.command('add').description('Adds an entry.').argument('<id>', 'its id, one of a kind in the app', named),
+  ).action(add);
   entryOptions(
     command
       .command('edit')
@@ -227,7 +242,9 @@ export function defineScheduleWork(command: Command): void {
   addConnectionOptions(
     command
       .command('import')
-      .description("Adds the entries of Celery's beat_schedule setting, written down as JSON. What is there already stays as it is.")
+      .description(
+        "Adds the entries of Celery's beat_schedule setting, written down as JSON. What is there already stays as it is.",
+      )
       .argument('<file>', 'JSON file')
       .option('--timezone <zone>', "Celery's timezone setting (default: UTC)")
       .addOption(

@@ -41,7 +41,8 @@ async function list(flags: ConnectionFlags & { readonly limit: number }): Promis
     const entries = await listEntries(store, nowMs);
     const lead = await store.lead();
     const shown = entries.slice(0, flags.limit);
-    if (flags.json) return printJson({ app: config.name, leader: lead.owner, count: entries.length, entries: shown.map(describe) });
+    if (flags.json)
+      return printJson({ app: config.name, leader: lead.owner, count: entries.length, entries: shown.map(describe) });
     printNote(lead.owner === null ? 'no scheduler leads' : `${visible(lead.owner)} leads`);
     if (entries.length === 0) return printNote(`the app ${visible(config.name)} has no schedule entries`);
     const rest = entries.length > shown.length ? `; the first ${shown.length} (--limit shows more)` : '';
@@ -92,14 +93,16 @@ async function show(id: string, flags: ConnectionFlags): Promise<void> {
     printLine(
       formatTable(
         ['SLOT', 'SENT', 'TASK ID', 'STATE', 'TOOK', 'ERROR'],
-        state.runs.toReversed().map(({ slotMs, sentMs, taskId, state: end, endedMs, error }) => [
-          iso(slotMs) ?? 'run now',
-          iso(sentMs) ?? '',
-          taskId,
-          end ?? '',
-          endedMs === null ? '' : `${endedMs - sentMs} ms`,
-          shorten(error ?? '', 60),
-        ]),
+        state.runs
+          .toReversed()
+          .map(({ slotMs, sentMs, taskId, state: end, endedMs, error }) => [
+            iso(slotMs) ?? 'run now',
+            iso(sentMs) ?? '',
+            taskId,
+            end ?? '',
+            endedMs === null ? '' : `${endedMs - sentMs} ms`,
+            shorten(error ?? '', 60),
+          ]),
         [4],
       ),
     );
@@ -120,11 +123,9 @@ async function next(id: string, flags: ConnectionFlags & { readonly count: numbe
 
 export function defineSchedule(command: Command): void {
   defineGroup(
-    command
-      .description('Looks at the schedules of an app and changes them. Running schedulers follow at once.')
-      .addHelpText(
-        'after',
-        `
+    command.description('Looks at the schedules of an app and changes them. Running schedulers follow at once.').addHelpText(
+      'after',
+      `
 Entries belong to an app by its name, so give the --app (or LOVAGE_APP) that the scheduler has.
 
 Examples:
@@ -132,7 +133,7 @@ Examples:
   $ lovage schedule add cleanup --cron '0 3 * * *' --timezone Europe/Berlin --task files.clean --args '["/tmp"]'
   $ lovage schedule next cleanup --count 5
   $ lovage schedule pause cleanup`,
-      ),
+    ),
   );
   addConnectionOptions(
     command
