@@ -9,6 +9,7 @@ import type { WireMessage } from '../../wire/message.js';
 import { isBrokerMark } from '../../wire/task-message.js';
 import type { Delivery } from '../broker.js';
 import { isHolder } from './holders.js';
+import { CLAIM_QUEUES } from './way-stations.js';
 
 /**
  * How long the broker keeps a message past its `expires`. Celery sends the exact time, and then RabbitMQ drops the message and
@@ -84,6 +85,8 @@ export type Decoded =
       readonly losses: number;
       /** Who had claimed it and neither settled it nor handed it back. */
       readonly holder: string | null;
+      /** When that claim ended, by the broker's wall clock; `null` = it does not say. */
+      readonly orphanedMs: number | null;
       /** How many returns of it a quorum queue has counted, which may drop it after one more. */
       readonly returns: number;
     }
@@ -104,12 +107,14 @@ export function decode(received: Message): Decoded {
   let returns = 0;
   let losses = 0;
   let holder: string | null = null;
+  let orphanedMs: number | null = null;
   if (headers && MARKS_TO_LOOK_FOR.some((mark) => mark in headers)) {
     marked = headers[REDELIVERED_HEADER] === true;
     returns = countOf(headers['x-delivery-count']);
     if (marked) {
       losses = countOf(headers[DEATHS_HEADER]);
       holder = holderIn(headers);
+      orphanedMs = holder === null ? null : orphanedAt(headers['x-death']);
     }
     for (const name of Object.keys(headers)) if (isBrokerMark(name) || OWN_MARKS.has(name)) delete headers[name];
   }
@@ -118,7 +123,7 @@ export function decode(received: Message): Decoded {
   const body = isUtf8(content)
     ? ({ encoding: 'utf8', data: content.toString('utf8') } as const)
     : ({ encoding: 'binary', data: Uint8Array.prototype.slice.call(content) } as const);
-  return { message: { ...message, body }, redelivered: marked, losses, holder, returns };
+  return { message: { ...message, body }, redelivered: marked, losses, holder, orphanedMs, returns };
 }
 
 /** Headers are hostile like all others: anything but a count is none. */
@@ -132,6 +137,15 @@ function holderIn(headers: Readonly<Record<string, unknown>>): string | null {
   const holder = headers[HOLDER_HEADER];
   const reason = headers['x-first-death-reason'];
   return isHolder(holder) && typeof reason === 'string' && reason !== 'rejected' ? holder : null;
+}
+
+/** The broker writes whole seconds, cut off: a second is added, so that nobody is taken for gone longer than he is. */
+function orphanedAt(deaths: unknown): number | null {
+  const found = (Array.isArray(deaths) ? deaths : []).find(
+    (death) => death?.reason === 'expired' && typeof death.queue === 'string' && death.queue.startsWith(CLAIM_QUEUES),
+  );
+  const seconds = found?.time?.value;
+  return typeof seconds === 'number' ? (seconds + 1) * 1_000 : null;
 }
 
 /** A delivery that is no message, as it came, for the dead letters. */

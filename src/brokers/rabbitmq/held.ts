@@ -9,6 +9,8 @@ export interface Held {
   arrival: Arrival;
   /** Who had claimed it before us, until that has been looked into. */
   holder: string | null;
+  /** When that claim ended, by the broker's wall clock; `null` = unknown. */
+  readonly orphanedMs: number | null;
   /** The message names such a holder; given back by a frame it would go on to do so. */
   readonly claimedBefore: boolean;
   /** As it came; kept only for what is no message, whose properties are parked with it. */

@@ -50,6 +50,13 @@ describe('a holder', () => {
     expect(performance.now() - startMs).toBeGreaterThanOrEqual(LEASE_MS);
   });
 
+  test('that is known to have been away for a lease is dead at the first look, unless it is back', async () => {
+    const gone = broker(() => 404);
+    expect(await gone.holders.died(HOLDER, 60_000, never, 60_000)).toBe(true);
+    expect(gone.asked).toBe(1);
+    expect(await broker(() => 405).holders.died(HOLDER, 60_000, never, 60_000)).toBe(false);
+  });
+
   test('that comes back within the lease lives', async () => {
     let asked = 0;
     expect(await broker(() => (++asked < 3 ? 404 : 405)).holders.died(HOLDER, 2_000, never)).toBe(false);

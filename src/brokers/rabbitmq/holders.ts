@@ -61,12 +61,13 @@ export class Holders {
   /**
    * Whether the holder is dead. That takes until it has not been seen for `leaseMs`, because after a restart of the broker or a cut
    * connection everybody is away for a moment. Rejects when `signal` ends it.
+   * @param goneMs how long it is known to have been away
    */
-  async died(holder: string, leaseMs: number, signal: AbortSignal): Promise<boolean> {
+  async died(holder: string, leaseMs: number, signal: AbortSignal, goneMs = 0): Promise<boolean> {
     if (holder === this.id) return false;
     let look = this.#looks.get(holder);
     if (!look) {
-      look = this.#look(holder, leaseMs, signal);
+      look = this.#look(holder, leaseMs - goneMs, signal);
       this.#looks.set(holder, look);
       const forget = (): void => void this.#looks.delete(holder);
       look.then((dead) => (dead ? void setTimeout(forget, leaseMs).unref() : forget()), forget);
@@ -74,8 +75,8 @@ export class Holders {
     return look;
   }
 
-  async #look(holder: string, leaseMs: number, signal: AbortSignal): Promise<boolean> {
-    const pauseMs = Math.min(Math.max(leaseMs / 6, SHORTEST_PAUSE_MS), LONGEST_PAUSE_MS);
+  async #look(holder: string, awayMs: number, signal: AbortSignal): Promise<boolean> {
+    const pauseMs = Math.min(Math.max(awayMs / 6, SHORTEST_PAUSE_MS), LONGEST_PAUSE_MS);
     // Only time in which the broker said "not here" counts.
     let missingSince: number | undefined;
     for (;;) {
@@ -84,7 +85,7 @@ export class Holders {
       if (seen === true) return false;
       const nowMs = performance.now();
       if (seen === null) missingSince = undefined;
-      else if (nowMs - (missingSince ??= nowMs) >= leaseMs) return true;
+      else if (nowMs - (missingSince ??= nowMs) >= awayMs) return true;
       await sleep(pauseMs, signal);
     }
   }

@@ -11,6 +11,9 @@ import type { Delivery } from '../broker.js';
 import type { Held } from './held.js';
 import type { Holders } from './holders.js';
 
+/** The broker's clock is compared with ours: what says more than this says that they differ. */
+const LONGEST_CREDIBLE_MS = 600_000;
+
 export class Inquests {
   readonly #holders: Holders;
   readonly #leaseMs: number;
@@ -45,9 +48,15 @@ export class Inquests {
     return waiting;
   }
 
+  /** How much of the lease had passed when the delivery came: workers that live shorter than a lease would look for ever. */
+  #goneMs({ orphanedMs }: Held): number {
+    const goneMs = orphanedMs === null ? 0 : Date.now() - orphanedMs;
+    return goneMs > LONGEST_CREDIBLE_MS ? 0 : Math.min(Math.max(goneMs, 0), this.#leaseMs);
+  }
+
   async #decide(held: Held, holder: string, signal: AbortSignal): Promise<void> {
     try {
-      const died = await this.#holders.died(holder, this.#leaseMs, signal);
+      const died = await this.#holders.died(holder, this.#leaseMs, signal, this.#goneMs(held));
       if (!this.#waiting.delete(held)) return;
       const arrival = held.arrival as Delivery;
       if (died) held.arrival = { ...arrival, losses: arrival.losses + 1 };

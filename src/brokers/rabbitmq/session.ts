@@ -268,6 +268,7 @@ export class Session {
     this.#events.onDelivery({
       arrival,
       holder: isMessage ? decoded.holder : null,
+      orphanedMs: isMessage ? decoded.orphanedMs : null,
       claimedBefore: isMessage && decoded.holder !== null,
       received: isMessage ? null : received,
       session: this,

@@ -9,13 +9,14 @@ type QueueDeclaration = Declaration & { readonly kind: 'queue' };
 
 /** One that nobody uses any more is removed after this. Its messages leave after seconds, so it is empty then. */
 const UNUSED_MS = 86_400_000;
+export const CLAIM_QUEUES = 'lovage.claims.';
 const LONGEST_NAME = 255;
 /** How long an orphan waits for a worker of ours before everybody gets it, at the end of its source queue. */
 const ORPHANED_MS = 15_000;
 
 /** A new queue for claims of messages from `source`; what lies in it for `ttlMs` goes to `orphans`. */
 export function claimQueue(source: string, ttlMs: number, orphans: string): QueueDeclaration {
-  const prefix = `lovage.claims.${randomUUID().slice(0, 13)}.`;
+  const prefix = `${CLAIM_QUEUES}${randomUUID().slice(0, 13)}.`;
   const name = Buffer.byteLength(prefix + source) > LONGEST_NAME ? `${prefix}long` : prefix + source;
   return wayStation(name, ttlMs, orphans);
 }
