@@ -4,6 +4,7 @@ import type { Drill } from './harness/runner.js';
 export const DRILLS: Readonly<Record<string, () => Promise<{ readonly drill: Drill }>>> = {
   'midnight-restart': () => import('./midnight-restart.js'),
   'unserialisable-error': () => import('./unserialisable-error.js'),
+  'beat-failover': () => import('./beat-failover.js'),
   'wait-inside-task': () => import('./wait-inside-task.js'),
   'endless-retry': () => import('./endless-retry.js'),
   'time-limits': () => import('./time-limits.js'),
