@@ -25,6 +25,12 @@ import {
 /** A firing with its messages as rows. */
 export type FileFiring = Omit<Firing, 'messages'> & { readonly rows: readonly NewRow[] };
 
+interface Counts {
+  entries: number;
+  changes: number;
+  requests: number;
+}
+
 interface Of<T> {
   readonly app: string;
   readonly value: T;
@@ -52,6 +58,7 @@ function entryOperations(connection: SqliteConnection) {
      ON CONFLICT(app, id) DO UPDATE SET revision = excluded.revision, paused = excluded.paused, definition = excluded.definition`,
   );
   const remove = connection.prepare('DELETE FROM beat_entries WHERE app = ? AND id = ?');
+  const findChange = connection.prepare('SELECT 1 AS found FROM beat_changes WHERE app = ? AND id = ?');
   const noteChange = connection.prepare('INSERT OR REPLACE INTO beat_changes VALUES(?, ?, ?)');
   const countChanges = connection.prepare('SELECT count(*) AS n FROM beat_changes WHERE app = ?');
   const oldestChange = connection.prepare('SELECT id, version FROM beat_changes WHERE app = ? ORDER BY version LIMIT 1');
@@ -71,10 +78,19 @@ function entryOperations(connection: SqliteConnection) {
   };
   const versionOf = (app: string): number => Number(readApp.get([app])?.['version'] ?? 0);
 
-  const note = (app: string, id: string): number => {
+  /** Rows at the beginning of a call, counted once: counting costs as much as there are rows. */
+  const countsOf = (app: string): Counts => ({
+    entries: Number(count.get([app])?.['n']),
+    changes: Number(countChanges.get([app])?.['n']),
+    requests: Number(countRequests.get([app])?.['n']),
+  });
+
+  const note = (app: string, id: string, counts: Counts): number => {
     const version = Number(nextVersion.all([app])[0]?.['version']);
+    if (findChange.get([app, id]) === undefined) counts.changes += 1;
     noteChange.run([app, id, version]);
-    if (Number(countChanges.get([app])?.['n']) > MOST_CHANGES) {
+    if (counts.changes > MOST_CHANGES) {
+      counts.changes -= 1;
       const oldest = oldestChange.get([app]);
       setHorizon.run([Number(oldest?.['version']), app]);
       dropChange.run([app, String(oldest?.['id'])]);
@@ -82,25 +98,26 @@ function entryOperations(connection: SqliteConnection) {
     return version;
   };
 
-  const apply = (app: string, change: EntryChange): ChangeAnswer => {
+  const apply = (app: string, change: EntryChange, counts: Counts): ChangeAnswer => {
     const entry = find(app, change.id);
     if (change.kind === 'run') {
       if (entry === null) return 'missing';
-      if (Number(countRequests.get([app])?.['n']) >= MOST_REQUESTS) return 'full';
-      addRequest.run([app, change.request, change.id]);
+      if (counts.requests >= MOST_REQUESTS) return 'full';
+      counts.requests += addRequest.run([app, change.request, change.id]);
       nextVersion.all([app]);
       return 'done';
     }
     if (change.kind === 'remove' && entry === null) return 'missing';
     if (change.expect !== undefined && change.expect !== (entry?.revision ?? 0)) return 'conflict';
     if (change.kind === 'remove') {
-      note(app, change.id);
-      remove.run([app, change.id]);
-      dropRequests.run([app, change.id]);
+      note(app, change.id, counts);
+      counts.entries -= remove.run([app, change.id]);
+      counts.requests -= dropRequests.run([app, change.id]);
       return 'done';
     }
-    if (entry === null && Number(count.get([app])?.['n']) >= MOST_ENTRIES) return 'full';
-    put.run([app, change.id, note(app, change.id), change.paused ? 1 : 0, change.definition]);
+    if (entry === null && counts.entries >= MOST_ENTRIES) return 'full';
+    if (entry === null) counts.entries += 1;
+    put.run([app, change.id, note(app, change.id, counts), change.paused ? 1 : 0, change.definition]);
     return 'done';
   };
 
@@ -126,7 +143,8 @@ function entryOperations(connection: SqliteConnection) {
       },
       change: ({ app, value }: Of<readonly EntryChange[]>): ChangeAnswer[] => {
         addApp.run([app]);
-        return value.map((change) => apply(app, change));
+        const counts = countsOf(app);
+        return value.map((change) => apply(app, change, counts));
       },
     },
   };

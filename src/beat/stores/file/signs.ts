@@ -4,13 +4,25 @@
  * looks by itself later.
  */
 import { createHash } from 'node:crypto';
-import { closeSync, type FSWatcher, ftruncateSync, mkdirSync, openSync, readFileSync, watch, writeSync } from 'node:fs';
+import {
+  closeSync,
+  type FSWatcher,
+  fstatSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  watch,
+  writeSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import type { Logger } from '../../../core/logger.js';
 import type { Lead } from '../../beat-store.js';
 
 /** Used only where files cannot be watched. */
 const FALLBACK_POLL_MS = 500;
+/** Room for a name of a leader. */
+const SIGN_BYTES = 256;
 
 export class Signs {
   readonly #logger: Logger;
@@ -69,9 +81,11 @@ export class Signs {
       const file = this.#file(path);
       // different each time, so that a look at the content alone tells a sign from none
       this.#count += 1;
-      const line = Buffer.from(`${process.pid}.${this.#count} ${text}\n`);
+      const sign = `${process.pid}.${this.#count} ${text}`;
+      // Of one size, so that a sign is one write, and wakes those who watch once.
+      const line = Buffer.from(`${sign.padEnd(SIGN_BYTES - 1)}\n`);
       writeSync(file, line, 0, line.length, 0);
-      ftruncateSync(file, line.length);
+      if (fstatSync(file).size !== line.length) ftruncateSync(file, line.length);
     } catch (error) {
       this.#logger.warn({ err: error, path }, 'cannot give a sign to other schedulers; they look by themselves');
     }
