@@ -8,15 +8,22 @@ import { openEvents } from './events/receiver.js';
 export { App, type ExecutorHook, type ExecutorScope } from './app/app.js';
 export type { CallOptions } from './app/call-options.js';
 export type { AppOptions } from './app/config.js';
-export type { ControlCommandContext, ControlCommandHandler } from './app/control-commands.js';
-export type { Control, ControlAnswers, ControlOptions, Done, PausedName, PauseReport, TaskRequest } from './app/control-types.js';
+export type { ControlCommandContext, ControlCommandHandler } from './app/control/control-commands.js';
+export type {
+  Control,
+  ControlAnswers,
+  ControlOptions,
+  Done,
+  PausedName,
+  PauseReport,
+  TaskRequest,
+} from './app/control/control-types.js';
+export type { RevokeIdsOptions, RevokeOptions, RevokeOutcome } from './app/control/revoke.js';
 export type { DedupeOptions } from './app/dedupe.js';
-export type { EventStream, EventsOptions } from './app/event-stream.js';
-export type { AnyHandle, GroupHandle, GroupProgress, MemberHandle, MemberResult } from './app/group-handle.js';
+export type { EventStream, EventsOptions } from './app/events/event-stream.js';
 export type { ExecuteMiddleware, HeaderValue, Middleware, PublishMiddleware, PublishRequest } from './app/middleware.js';
 export type { QueueOptions, Queues } from './app/queues.js';
 export { type ErrorClass, type ErrorMatcher, NonRetryableError, type RetryOptions } from './app/retry-policy.js';
-export type { RevokeIdsOptions, RevokeOptions, RevokeOutcome } from './app/revoke.js';
 export type { Route, Routes } from './app/router.js';
 export type {
   CatchUpOptions,
@@ -35,9 +42,26 @@ export type {
   SolarTimingOptions,
   TimingOptions,
   TimingWindowOptions,
-} from './app/schedule-types.js';
+} from './app/schedules/schedule-types.js';
 export { SendManyError, type SendManyResult } from './app/send-many-error.js';
-export { chain, chord, group } from './app/signature.js';
+export { Ignore, Reject, type ReplaceSignal, type RetrySignal, type TaskContext, taskContext } from './app/task-context.js';
+export type { ResultOptions, TaskHandle, TaskStatus } from './app/task-handle.js';
+export type { RemoteTaskOptions, TaskOptions } from './app/task-options.js';
+export type {
+  BoundTask,
+  CheckedObjectTask,
+  FnOptions,
+  MapRows,
+  NeedsOneArgument,
+  ObjectTask,
+  RemoteTask,
+  SendRow,
+  Task,
+} from './app/task-types.js';
+export type { ArgumentsAreNotWireSafe, IsWireSafe, ResultIsNotWireSafe, WireScalar, WireValue } from './app/wire-safe.js';
+export type { Worker, WorkerOptions, WorkerStats } from './app/worker-types.js';
+export type { AnyHandle, GroupHandle, GroupProgress, MemberHandle, MemberResult } from './app/workflows/group-handle.js';
+export { chain, chord, group } from './app/workflows/signature.js';
 export type {
   AnySignature,
   Behind,
@@ -55,25 +79,9 @@ export type {
   SignatureOptions,
   TakesNothing,
   WrongJoint,
-} from './app/signature-types.js';
-export type { Stamps, StampValue } from './app/stamps.js';
-export { Ignore, Reject, type ReplaceSignal, type RetrySignal, type TaskContext, taskContext } from './app/task-context.js';
-export type { ResultOptions, TaskHandle, TaskStatus } from './app/task-handle.js';
-export type { RemoteTaskOptions, TaskOptions } from './app/task-options.js';
-export type {
-  BoundTask,
-  CheckedObjectTask,
-  FnOptions,
-  MapRows,
-  NeedsOneArgument,
-  ObjectTask,
-  RemoteTask,
-  SendRow,
-  Task,
-} from './app/task-types.js';
-export type { ArgumentsAreNotWireSafe, IsWireSafe, ResultIsNotWireSafe, WireScalar, WireValue } from './app/wire-safe.js';
-export type { Worker, WorkerOptions, WorkerStats } from './app/worker-types.js';
-export type { GraphOptions, WorkflowEdge, WorkflowGraph, WorkflowNode } from './app/workflow-graph.js';
+} from './app/workflows/signature-types.js';
+export type { Stamps, StampValue } from './app/workflows/stamps.js';
+export type { GraphOptions, WorkflowEdge, WorkflowGraph, WorkflowNode } from './app/workflows/workflow-graph.js';
 export type { QueueArguments, QueueExchangeType, QueueType } from './brokers/queue-table.js';
 export type { Outcome, Outcomes, PartFailure } from './canvas/outcomes.js';
 export type { ByteSize } from './core/byte-size.js';

@@ -6,8 +6,8 @@ import { checkKeys, checkObject } from './config-schema.js';
 import { type DedupeOptions, type ResolvedDedupe, resolveDedupe } from './dedupe.js';
 import type { HeaderValue } from './middleware.js';
 import { checkPriority, checkQueueName } from './router.js';
-import { resolveStamps, type Stamps } from './stamps.js';
 import { checkBoolean } from './task-options.js';
+import { resolveStamps, type Stamps } from './workflows/stamps.js';
 
 /** Options of a call. */
 export interface CallOptions {

@@ -8,7 +8,7 @@ import type { Logger } from '../core/logger.js';
 import { defaultResultUrl } from '../results/from-url.js';
 import { CONFIG_SCHEMA, type ConfigEntry, checkConfigValue, checkKeys, checkObject } from './config-schema.js';
 import type { ResolvedRetryPolicy } from './definition.js';
-import { type EventMode, eventMode } from './event-mode.js';
+import { type EventMode, eventMode } from './events/event-mode.js';
 import { type Middleware, type ResolvedMiddleware, resolveMiddleware } from './middleware.js';
 import { type Queues, resolveQueues } from './queues.js';
 import { type RetryOptions, resolveRetry } from './retry-policy.js';

@@ -7,7 +7,7 @@ import type { HopelessPart, OpenChord } from '../results/chords.js';
 import type { ResultWrite } from '../results/result-store.js';
 import type { SavedCall } from '../results/saved-results.js';
 import type { WireMessage } from '../wire/message.js';
-import type { ControlAnswers } from './control-types.js';
+import type { ControlAnswers } from './control/control-types.js';
 
 /** A question to workers as plain data, so that it can cross from an executor to its engine. */
 export interface ControlQuestion {

@@ -14,11 +14,11 @@ import { encodeTaskMessage } from '../wire/task-message.js';
 import { checkHeaders, type ResolvedCallOptions } from './call-options.js';
 import type { AppConfig } from './config.js';
 import { dedupeKeyOf } from './dedupe.js';
+import { SentEvents } from './events/sent-events.js';
 import type { Gateway } from './gateway.js';
 import { type HeaderValue, type PublishRequest, runPublishMiddleware } from './middleware.js';
 import { type Handle, MAX_BATCH, Outbox, type Outgoing, type OutgoingCall, type Sink } from './outbox.js';
 import { checkPriority, checkQueueName } from './router.js';
-import { SentEvents } from './sent-events.js';
 import { type ActiveRun, activeRun } from './task-context.js';
 import { type Eventually, isThenable } from './validate.js';
 

@@ -7,7 +7,7 @@ import type { Duration } from '../core/duration.js';
 import { TaskError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import type { WireSignature } from '../wire/signature.js';
-import type { Signature } from './signature-types.js';
+import type { Signature } from './workflows/signature-types.js';
 
 /** What a running task knows and can do. */
 export interface TaskContext {

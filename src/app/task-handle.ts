@@ -6,12 +6,12 @@ import { decodeResultMeta, type ResultMeta } from '../wire/result-meta.js';
 import { type ResultTree, treeOfChild } from '../wire/result-tree.js';
 import { holdsException } from '../wire/task-states.js';
 import { checkKeys, checkObject } from './config-schema.js';
+import { checkRevokeOptions, type RevokeOptions, type RevokeOutcome, revokeTasks } from './control/revoke.js';
 import type { Gateway } from './gateway.js';
-import { type AnyHandle, handlesOf } from './group-handle.js';
-import { checkRevokeOptions, type RevokeOptions, type RevokeOutcome, revokeTasks } from './revoke.js';
-import { saveResult } from './saved.js';
 import { activeRun } from './task-context.js';
-import { type GraphOptions, readGraph, type WorkflowGraph } from './workflow-graph.js';
+import { type AnyHandle, handlesOf } from './workflows/group-handle.js';
+import { saveResult } from './workflows/saved.js';
+import { type GraphOptions, readGraph, type WorkflowGraph } from './workflows/workflow-graph.js';
 
 /** Options of `handle.result()`. */
 export interface ResultOptions {

@@ -1,12 +1,12 @@
 /** Types only: what a task looks like to its callers. Made by `task.ts`; the constructors are on `app.ts`. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { CallOptions } from './call-options.js';
-import type { GroupHandle } from './group-handle.js';
-import type { Behind, By, Signature } from './signature-types.js';
 import type { TaskContext } from './task-context.js';
 import type { TaskHandle } from './task-handle.js';
 import type { RemoteTaskOptions, TaskOptions } from './task-options.js';
 import type { WireSafeArguments, WireSafeResult } from './wire-safe.js';
+import type { GroupHandle } from './workflows/group-handle.js';
+import type { Behind, By, Signature } from './workflows/signature-types.js';
 
 /** One row of `sendMany`. Deadline and signal are those of the whole call: `task.with({ timeout, signal }).sendMany(rows)`. */
 export interface SendRow<A extends readonly unknown[]> {

@@ -12,7 +12,6 @@ import type { ResolvedTaskOptions, TaskDefinition } from './definition.js';
 import { runInline } from './inline-context.js';
 import type { PreparedCall, Publisher } from './publish.js';
 import { SendManyError, type SendManyResult } from './send-many-error.js';
-import type { SignatureHost } from './signature.js';
 import type { TaskContext } from './task-context.js';
 import type { TaskHandle } from './task-handle.js';
 import {
@@ -24,9 +23,10 @@ import {
   resolveTaskOptions,
   type TaskOptions,
 } from './task-options.js';
-import { signaturesOf } from './task-signatures.js';
 import type { AnyObjectTask, BoundTask, RemoteTask, SendRow, Task } from './task-types.js';
 import { type Eventually, isSchema, isThenable, validate } from './validate.js';
+import type { SignatureHost } from './workflows/signature.js';
+import { signaturesOf } from './workflows/task-signatures.js';
 
 /** What tasks need of their app. */
 export interface TaskHost {

@@ -4,8 +4,8 @@
  */
 import { hostname } from 'node:os';
 import type { App } from '../app/app.js';
-import { canvasFactsOf } from '../app/canvas-facts.js';
 import type { AppConfig } from '../app/config.js';
+import { canvasFactsOf } from '../app/workflows/canvas-facts.js';
 import { openBroker } from '../brokers/from-url.js';
 import { reconnectDelayMs } from '../core/backoff.js';
 import { type Clock, sleep, systemClock } from '../core/clock.js';

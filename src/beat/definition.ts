@@ -3,7 +3,7 @@
  * form, where it comes from, and since when it is as it is. Pure. Next stop: `entry.ts`.
  */
 
-import { readSignature } from '../app/read-signature.js';
+import { readSignature } from '../app/workflows/read-signature.js';
 import { kindOf } from '../canvas/shapes.js';
 import { ConfigError } from '../core/errors.js';
 import { encodeJson } from '../wire/serializers/json.js';

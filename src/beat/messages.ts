@@ -3,7 +3,7 @@
  * Next stop: `canvas/outgoing.ts`.
  */
 import { ORIGIN } from '../app/publish.js';
-import { carriedOptions, overFirst } from '../app/signature-options.js';
+import { carriedOptions, overFirst } from '../app/workflows/signature-options.js';
 import type { OutgoingMessage } from '../brokers/broker.js';
 import { freeze, unkeptIn } from '../canvas/freeze.js';
 import { idsFrom } from '../canvas/ids.js';

@@ -2,7 +2,7 @@
  * Makes the entries in the store those of the code, by their ids: new ones are added, changed ones keep what was decided of them and
  * whether they are paused, and those that are gone from the code disappear. Entries that people added are left alone.
  */
-import type { CodeEntry } from '../app/schedules.js';
+import type { CodeEntry } from '../app/schedules/schedules.js';
 import { ConfigError, codeOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import type { BeatStore, EntryChange } from './beat-store.js';

@@ -1,7 +1,7 @@
 /** The loop of schedulers on a clock that tests move: what is sent, once each, whatever happens to leaders, stores and clocks. Long because one rig serves all. */
 import { afterEach, expect, test } from 'vitest';
-import { canvasFactsOf } from '../app/canvas-facts.js';
 import { resolveConfig } from '../app/config.js';
+import { canvasFactsOf } from '../app/workflows/canvas-facts.js';
 import type { OutgoingMessage } from '../brokers/broker.js';
 import { openBroker } from '../brokers/from-url.js';
 import { BrokerError, ConfigError } from '../core/errors.js';

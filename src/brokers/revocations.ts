@@ -3,7 +3,7 @@
  * removed; for what is in a queue, in nobody's reach, a record is kept that workers ask when they get it.
  *
  * Bounded: a record ends by itself, there are at most `MOST_REVOCATIONS`, and a worker asks for the ids that it holds instead of
- * carrying the others around (docs/decisions/revocations.md). Next stop: `app/revoke.ts`, which puts the steps together.
+ * carrying the others around (docs/decisions/revocations.md). Next stop: `app/control/revoke.ts`, which puts the steps together.
  */
 import type { TimedSet } from '../core/timed-set.js';
 import type { WireMessage } from '../wire/message.js';

@@ -1,6 +1,6 @@
 /** Drawing a workflow: order and indentation of the table, and Mermaid that names cannot break. */
 import { expect, test } from 'vitest';
-import type { WorkflowEdge, WorkflowGraph, WorkflowNode } from '../app/workflow-graph.js';
+import type { WorkflowEdge, WorkflowGraph, WorkflowNode } from '../app/workflows/workflow-graph.js';
 import { graphLines, labelOf, mermaidOf, tookText } from './graph-drawing.js';
 
 const task = (id: string, more: Partial<WorkflowNode> = {}): WorkflowNode => ({

@@ -1,5 +1,5 @@
 /** A workflow's graph for people: an indented table, and Mermaid for pages that draw it. Pure. */
-import type { WorkflowGraph, WorkflowNode } from '../app/workflow-graph.js';
+import type { WorkflowGraph, WorkflowNode } from '../app/workflows/workflow-graph.js';
 
 /** A line of the table, and how many groups it stands in. */
 export interface GraphLine {

@@ -6,7 +6,7 @@
  * heard within the last minute have answered. Bounded: `MOST_ANSWERS`, and what an inbox holds.
  */
 import { randomUUID } from 'node:crypto';
-import type { ControlAnswers, ControlOptions } from '../app/control-types.js';
+import type { ControlAnswers, ControlOptions } from '../app/control/control-types.js';
 import type { ControlQuestion } from '../app/gateway.js';
 import type { Broker } from '../brokers/broker.js';
 import type { Logger } from '../core/logger.js';

@@ -4,9 +4,9 @@
  */
 import type { ControlHost } from '../app/app.js';
 import { checkKeys, checkObject } from '../app/config-schema.js';
-import type { Control, ControlAnswers, ControlOptions } from '../app/control-types.js';
+import type { Control, ControlAnswers, ControlOptions } from '../app/control/control-types.js';
+import { checkRevokeOptions, checkTaskIds, revokeTasks } from '../app/control/revoke.js';
 import type { ControlQuestion } from '../app/gateway.js';
-import { checkRevokeOptions, checkTaskIds, revokeTasks } from '../app/revoke.js';
 import { activeRun } from '../app/task-context.js';
 import type { Broker } from '../brokers/broker.js';
 import { durationMs } from '../core/duration.js';

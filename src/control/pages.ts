@@ -2,7 +2,7 @@
  * Lists that do not fit into one reply: workers of ours give them by pages, which are asked for here until all are there.
  * Python's workers know no pages and answer in one piece.
  */
-import type { ControlAnswers } from '../app/control-types.js';
+import type { ControlAnswers } from '../app/control/control-types.js';
 import type { ControlQuestion } from '../app/gateway.js';
 import { FROM_ARGUMENT } from '../wire/control-message.js';
 import { type Asked, type Asker, type AskHooks, ask } from './ask.js';

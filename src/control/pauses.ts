@@ -2,7 +2,7 @@
  * Changing pauses: first in the broker, where workers that start later find them, then a broadcast at which running ones
  * look there again. In that order, or a worker could look before there is anything to see.
  */
-import type { ControlAnswers, PausedName, PauseReport } from '../app/control-types.js';
+import type { ControlAnswers, PausedName, PauseReport } from '../app/control/control-types.js';
 import type { Broker } from '../brokers/broker.js';
 import type { Pause } from '../brokers/pauses.js';
 

@@ -7,7 +7,7 @@
  * two messages in 30 s. Why not by Celery's own signs: docs/decisions/events-on-demand.md.
  */
 import { loadavg, type as systemName } from 'node:os';
-import type { EventMode } from '../app/event-mode.js';
+import type { EventMode } from '../app/events/event-mode.js';
 import type { Broadcast } from '../brokers/broker.js';
 import { type Clock, utcOffset } from '../core/clock.js';
 import { toError } from '../core/errors.js';

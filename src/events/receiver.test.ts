@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { EventsOptions } from '../app/event-stream.js';
+import type { EventsOptions } from '../app/events/event-stream.js';
 import type { Broadcast } from '../brokers/broker.js';
 import { openMemoryBroker } from '../brokers/memory/index.js';
 import { silentLogger } from '../core/logger.js';

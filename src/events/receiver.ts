@@ -3,7 +3,7 @@
  * single objects and garbage; what the consumer does not fetch in time is dropped, oldest first, with a count.
  * What the events add up to is `cluster-state.ts`.
  */
-import type { EventSource, EventStream, EventsOptions } from '../app/event-stream.js';
+import type { EventSource, EventStream, EventsOptions } from '../app/events/event-stream.js';
 import type { Broadcast, Subscription } from '../brokers/broker.js';
 import { ConfigError, toError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';

@@ -1,6 +1,6 @@
 /**
  * The events of a Celery cluster that Lovage sends or reads: each type with its own fields, in words. Held to
- * `docs/reference/events.md` by a test, both ways. Who makes them: `worker/engine/reporting/task-events.ts`, `events/dispatcher.ts`, `app/sent-events.ts`.
+ * `docs/reference/events.md` by a test, both ways. Who makes them: `worker/engine/reporting/task-events.ts`, `events/dispatcher.ts`, `app/events/sent-events.ts`.
  */
 
 /** What every event has. */

@@ -1,7 +1,7 @@
 /** Worker options with every default filled in, and the queue syntax of the command line. Pure. */
 import { hostname } from 'node:os';
 import { resolve as resolvePath } from 'node:path';
-import { type EventMode, eventMode } from '../app/event-mode.js';
+import { type EventMode, eventMode } from '../app/events/event-mode.js';
 import type { ConsumedQueue } from '../brokers/broker.js';
 import { type ByteSize, sizeBytes } from '../core/byte-size.js';
 import { type Duration, durationMs } from '../core/duration.js';

@@ -3,7 +3,7 @@
  * executor runs user code and holds no connection. Everything here can be cloned: it crosses threads and processes.
  * Bodies cross still encoded and results cross as JSON text, so neither half pays for the other's data twice.
  */
-import type { EventMode } from '../app/event-mode.js';
+import type { EventMode } from '../app/events/event-mode.js';
 import type { ControlQuestion } from '../app/gateway.js';
 import type { Broadcast, OutgoingMessage, PublishOptions } from '../brokers/broker.js';
 import type { QueueTable } from '../brokers/queue-table.js';

@@ -1,7 +1,7 @@
 /** What revoking promises on any broker: one suite, run by a file for each. */
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { RevokeOutcome } from '../../src/app/revoke.js';
+import type { RevokeOutcome } from '../../src/app/control/revoke.js';
 import { openBroker } from '../../src/brokers/from-url.js';
 import { silentLogger as silent } from '../../src/core/logger.js';
 import { type App, createApp, taskContext, type Worker } from '../../src/index.js';

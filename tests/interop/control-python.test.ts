@@ -1,7 +1,7 @@
 /** Our control client against a real Celery worker: every command means there what it means to `celery inspect` and `celery control`. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { App } from '../../src/app/app.js';
-import type { ControlAnswers } from '../../src/app/control-types.js';
+import type { ControlAnswers } from '../../src/app/control/control-types.js';
 import { createApp } from '../../src/index.js';
 import { until } from '../../src/testing/conformance/broker-kit.js';
 import { hasCelery, startPythonWorker } from '../support/celery.js';

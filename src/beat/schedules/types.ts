@@ -1,9 +1,9 @@
 /**
- * What people write at `app.schedule` (`app/schedule-types.ts`), and what becomes of it once it is checked. Owns the types alone;
+ * What people write at `app.schedule` (`app/schedules/schedule-types.ts`), and what becomes of it once it is checked. Owns the types alone;
  * `parse.ts` turns the one into the other. A parsed `Schedule` is plain data: it can be stored, sent and compared.
  */
 import type { HeaderValue } from '../../app/middleware.js';
-import type { RepeatedTimes, SkippedTimes, SolarEvent } from '../../app/schedule-types.js';
+import type { RepeatedTimes, SkippedTimes, SolarEvent } from '../../app/schedules/schedule-types.js';
 
 export type {
   CatchUpOptions,
@@ -22,7 +22,7 @@ export type {
   SolarTimingOptions,
   TimingOptions,
   TimingWindowOptions,
-} from '../../app/schedule-types.js';
+} from '../../app/schedules/schedule-types.js';
 
 /** The values of each field of a crontab, ascending. */
 export interface CronFields {

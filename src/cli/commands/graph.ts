@@ -1,6 +1,6 @@
-/** `lovage graph`: the workflow that a task belongs to. Finding it is `app/workflow-graph.ts`, drawing it `cli/graph-drawing.ts`. */
+/** `lovage graph`: the workflow that a task belongs to. Finding it is `app/workflows/workflow-graph.ts`, drawing it `cli/graph-drawing.ts`. */
 import { type Command, Option } from 'commander';
-import type { WorkflowGraph } from '../../app/workflow-graph.js';
+import type { WorkflowGraph } from '../../app/workflows/workflow-graph.js';
 import { ResultError } from '../../core/errors.js';
 import { openClient } from '../client.js';
 import { graphLines, labelOf, mermaidOf, tookText } from '../graph-drawing.js';

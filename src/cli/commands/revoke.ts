@@ -1,8 +1,8 @@
-/** `lovage revoke`: keeps tasks from running. What it does is `app/revoke.ts`. */
+/** `lovage revoke`: keeps tasks from running. What it does is `app/control/revoke.ts`. */
 import { type Command, Option } from 'commander';
 import { ClientGateway } from '../../app/client-gateway.js';
-import type { RevokeOutcome } from '../../app/revoke.js';
-import { checkRevokeOptions, checkTaskIds, revokeTasks } from '../../app/revoke.js';
+import type { RevokeOutcome } from '../../app/control/revoke.js';
+import { checkRevokeOptions, checkTaskIds, revokeTasks } from '../../app/control/revoke.js';
 import { addConnectionOptions, allNamed, type ConnectionFlags, instant, resolveConnection } from '../options.js';
 import { printJson, printLine, visible } from '../output.js';
 

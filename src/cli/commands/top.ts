@@ -3,8 +3,8 @@
  * broker; what is shown is `top/model.ts`, how it looks `top/screen.ts`.
  */
 import type { Command } from 'commander';
-import type { TaskRequest } from '../../app/control-types.js';
-import type { EventStream } from '../../app/event-stream.js';
+import type { TaskRequest } from '../../app/control/control-types.js';
+import type { EventStream } from '../../app/events/event-stream.js';
 import type { Broker } from '../../brokers/broker.js';
 import { sleep } from '../../core/clock.js';
 import { type Duration, durationMs } from '../../core/duration.js';

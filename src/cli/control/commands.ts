@@ -3,7 +3,7 @@
  * hyphens as well. What they print is `output.ts`; pauses, which are ours, are in `pauses.ts`.
  */
 
-import type { Control, ControlAnswers, ControlOptions } from '../../app/control-types.js';
+import type { Control, ControlAnswers, ControlOptions } from '../../app/control/control-types.js';
 import { durationMs } from '../../core/duration.js';
 import { UsageError } from '../exit-codes.js';
 

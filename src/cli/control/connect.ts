@@ -1,6 +1,6 @@
 /** The control client of a command: connections of its own, for as long as it runs. */
 import { ClientGateway } from '../../app/client-gateway.js';
-import type { Control } from '../../app/control-types.js';
+import type { Control } from '../../app/control/control-types.js';
 import { createControl } from '../../control/client.js';
 import type { Connection } from '../options.js';
 

@@ -1,6 +1,6 @@
 /** Makes commander commands of the table in `commands.ts`: flags, the run, what is printed, and the exit code. */
 import { type Command, Option } from 'commander';
-import type { ControlOptions } from '../../app/control-types.js';
+import type { ControlOptions } from '../../app/control/control-types.js';
 import { LovageError } from '../../core/errors.js';
 import { mustConfirm } from '../confirm.js';
 import { appOption, type ConnectionFlags, duration, jsonObject, named, resolveConnection } from '../options.js';

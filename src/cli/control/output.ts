@@ -1,5 +1,5 @@
 /** What `lovage inspect` and `lovage control` print for people: a table where the answers have rows, else a block a worker. */
-import type { ControlAnswers, TaskRequest } from '../../app/control-types.js';
+import type { ControlAnswers, TaskRequest } from '../../app/control/control-types.js';
 import { formatMs } from '../../core/duration.js';
 import { formatTable, shorten, visible } from '../output.js';
 

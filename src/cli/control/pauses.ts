@@ -1,6 +1,6 @@
 /** `lovage queues pause | resume | paused` and `lovage control pause_task | resume_task`: one frame for both. */
 import type { Command } from 'commander';
-import type { PausedName, PauseReport } from '../../app/control-types.js';
+import type { PausedName, PauseReport } from '../../app/control/control-types.js';
 import type { PauseChange } from '../../control/pauses.js';
 import type { Duration } from '../../core/duration.js';
 import { addConnectionOptions, allNamed, type ConnectionFlags, resolveConnection } from '../options.js';

@@ -1,5 +1,5 @@
 /** Runs the app's own remote commands, asked by the engine (`engine/control/custom-commands.ts`). Whatever happens, there is an answer. */
-import type { ControlCommands } from '../../app/control-commands.js';
+import type { ControlCommands } from '../../app/control/control-commands.js';
 import { toError } from '../../core/errors.js';
 import { decodeJson, encodeJson } from '../../wire/serializers/json.js';
 import type { ExecutorEnd, ToExecutor } from '../port.js';

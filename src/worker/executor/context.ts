@@ -2,9 +2,9 @@
  * The context of one run. Made for every task, so what few tasks use (signal, logger, dates) is made at the first use.
  */
 import type { TaskDefinition } from '../../app/definition.js';
-import type { AnySignature } from '../../app/signature-types.js';
 import { ReplaceSignal, RetrySignal, type TaskContext } from '../../app/task-context.js';
 import { type StepPlace, TaskSteps } from '../../app/task-steps.js';
+import type { AnySignature } from '../../app/workflows/signature-types.js';
 import type { Embed } from '../../canvas/after.js';
 import { type Duration, durationMs } from '../../core/duration.js';
 import type { ErrorCode } from '../../core/error-codes.js';

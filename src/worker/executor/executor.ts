@@ -3,8 +3,8 @@
  * or loop. Holds no connection; owns what user code has started here.
  */
 import type { App } from '../../app/app.js';
-import { builtinTasks } from '../../app/builtins.js';
-import { canvasFactsOf } from '../../app/canvas-facts.js';
+import { builtinTasks } from '../../app/workflows/builtins.js';
+import { canvasFactsOf } from '../../app/workflows/canvas-facts.js';
 import type { CanvasFacts } from '../../canvas/routes.js';
 import { systemClock } from '../../core/clock.js';
 import { codeOf, toError } from '../../core/errors.js';

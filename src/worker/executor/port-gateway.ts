@@ -1,5 +1,5 @@
 /** The gateway inside an executor: each call becomes a message to the engine, which holds the connections. */
-import type { ControlAnswers } from '../../app/control-types.js';
+import type { ControlAnswers } from '../../app/control/control-types.js';
 import type { ControlQuestion, Gateway } from '../../app/gateway.js';
 import type { StepPlace } from '../../app/task-steps.js';
 import type { Broadcast, OutgoingMessage, PublishOptions, PublishResult } from '../../brokers/broker.js';

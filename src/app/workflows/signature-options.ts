@@ -1,12 +1,12 @@
 /** Options of signatures: those of a call in Celery's names and units, and which tasks of a canvas they are for. Pure. */
-import { ownPriority } from '../canvas/routes.js';
-import { kindOf, makeChord, partsOf, tasksOf, withTasks } from '../canvas/shapes.js';
-import { ConfigError } from '../core/errors.js';
-import { isoFromMs } from '../wire/iso-time.js';
-import type { SignatureOptions as WireOptions, WireSignature } from '../wire/signature.js';
-import { type ResolvedCallOptions, resolveCallOptions } from './call-options.js';
-import { checkObject } from './config-schema.js';
-import type { PreparedCall } from './publish.js';
+import { ownPriority } from '../../canvas/routes.js';
+import { kindOf, makeChord, partsOf, tasksOf, withTasks } from '../../canvas/shapes.js';
+import { ConfigError } from '../../core/errors.js';
+import { isoFromMs } from '../../wire/iso-time.js';
+import type { SignatureOptions as WireOptions, WireSignature } from '../../wire/signature.js';
+import { type ResolvedCallOptions, resolveCallOptions } from '../call-options.js';
+import { checkObject } from '../config-schema.js';
+import type { PreparedCall } from '../publish.js';
 import type { SignatureOptions } from './signature-types.js';
 
 const NEVER_CARRIED = ['timeout', 'signal', 'dedupe'] as const;

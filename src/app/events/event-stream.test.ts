@@ -1,8 +1,8 @@
 /** `app.events()` in the life of an app; what a stream does is `events/receiver.test.ts`. */
 import { expect, test } from 'vitest';
-import { codeOf } from '../core/errors.js';
-import { silentLogger } from '../core/logger.js';
-import { createApp } from '../index.js';
+import { codeOf } from '../../core/errors.js';
+import { silentLogger } from '../../core/logger.js';
+import { createApp } from '../../index.js';
 
 let numbers = 0;
 const newApp = () => createApp({ broker: `memory:event-stream-${(numbers += 1)}`, logger: silentLogger });

@@ -1,5 +1,5 @@
 /** The public face of remote control, `app.control`. What it does lives in `control/`, which the app must not know; `index.ts` joins them. */
-import type { Duration } from '../core/duration.js';
+import type { Duration } from '../../core/duration.js';
 import type { RevokeIdsOptions, RevokeOptions, RevokeOutcome } from './revoke.js';
 
 /** Which workers are asked, and for how long their answers are awaited. */

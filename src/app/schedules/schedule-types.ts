@@ -2,8 +2,8 @@
  * What people write at `app.schedule`: when an entry is due, and what becomes of its slots. Types alone; `beat/schedules/parse.ts` checks
  * them.
  */
-import type { Duration } from '../core/duration.js';
-import type { HeaderValue } from './middleware.js';
+import type { Duration } from '../../core/duration.js';
+import type { HeaderValue } from '../middleware.js';
 
 /** One field of a crontab: a number, a list of numbers, or text of Celery's grammar such as `'1,15-20'` or `'*\/5'`. */
 export type CronField = number | string | readonly number[];

@@ -2,10 +2,10 @@
  * Types only: what a signature looks like to its callers, and what a chain checks at compile time. Made by `signature.ts`. Kept
  * cheap for the compiler: a project with hundreds of chains must not feel them.
  */
-import type { WireSignature } from '../wire/signature.js';
-import type { CallOptions } from './call-options.js';
+import type { WireSignature } from '../../wire/signature.js';
+import type { CallOptions } from '../call-options.js';
+import type { TaskHandle } from '../task-handle.js';
 import type { GroupHandle } from './group-handle.js';
-import type { TaskHandle } from './task-handle.js';
 
 declare const MISSING: unique symbol;
 declare const RESULT: unique symbol;

@@ -1,9 +1,9 @@
 /** What of an app decides where a part of a canvas goes and how it is written: for senders here and in the engine. Pure. */
-import type { TaskRoute } from '../canvas/outgoing.js';
-import { type CanvasFacts, destinationOf, findRoute } from '../canvas/routes.js';
+import type { TaskRoute } from '../../canvas/outgoing.js';
+import { type CanvasFacts, destinationOf, findRoute } from '../../canvas/routes.js';
+import type { AppConfig } from '../config.js';
+import type { Registry } from '../registry.js';
 import { builtinTasks } from './builtins.js';
-import type { AppConfig } from './config.js';
-import type { Registry } from './registry.js';
 
 export function canvasFactsOf(config: AppConfig, registry: Registry): CanvasFacts {
   const { defaultQueue, json, maxMessageSize } = config;

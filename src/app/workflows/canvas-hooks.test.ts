@@ -1,8 +1,8 @@
 /** Publish hooks around workflows: which tasks they see, what a change does, and what a refusal does. */
 import { expect, test } from 'vitest';
-import { argumentsOf, refusal, scriptedApp } from '../testing/scripted-gateway.js';
-import { decodeTaskBody } from '../wire/task-message.js';
-import type { Middleware, PublishRequest } from './middleware.js';
+import { argumentsOf, refusal, scriptedApp } from '../../testing/scripted-gateway.js';
+import { decodeTaskBody } from '../../wire/task-message.js';
+import type { Middleware, PublishRequest } from '../middleware.js';
 import { chain, chord, group } from './signature.js';
 
 function setUp(...middleware: Middleware[]) {

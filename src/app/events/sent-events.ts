@@ -2,11 +2,11 @@
  * The event `task-sent` of each task that the broker has confirmed, for apps with `sendSentEvent` (wire section 9). A send never
  * waits for it: what the broker does not take in time is dropped, with a count.
  */
-import type { OutgoingMessage } from '../brokers/broker.js';
-import { type Clock, utcOffset } from '../core/clock.js';
-import type { Logger } from '../core/logger.js';
-import { encodeEvent, type WireEvent } from '../wire/event-message.js';
-import type { Gateway } from './gateway.js';
+import type { OutgoingMessage } from '../../brokers/broker.js';
+import { type Clock, utcOffset } from '../../core/clock.js';
+import type { Logger } from '../../core/logger.js';
+import { encodeEvent, type WireEvent } from '../../wire/event-message.js';
+import type { Gateway } from '../gateway.js';
 
 /** Events that may be under way at once; those beyond it are dropped. */
 export const MAX_SENT_EVENTS = 1_000;

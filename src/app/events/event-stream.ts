@@ -1,8 +1,8 @@
 /** The public face of events, `app.events()`. What it does lives in `events/`, which the app must not know; `index.ts` joins them. */
-import type { Broker } from '../brokers/broker.js';
-import type { Logger } from '../core/logger.js';
-import type { WireEvent } from '../wire/event-message.js';
-import type { EventType } from '../wire/event-types.js';
+import type { Broker } from '../../brokers/broker.js';
+import type { Logger } from '../../core/logger.js';
+import type { WireEvent } from '../../wire/event-message.js';
+import type { EventType } from '../../wire/event-types.js';
 
 /** Options of `app.events()`. */
 export interface EventsOptions {

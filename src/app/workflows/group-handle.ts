@@ -1,11 +1,11 @@
 /** What a group gives when it was sent: the handles of its members in order, and ways to all their results. Holds no connection. */
 import { setMaxListeners } from 'node:events';
-import { ConfigError, codeOf } from '../core/errors.js';
-import { FINAL_STATES } from '../results/result-store.js';
-import { decodeResultMeta } from '../wire/result-meta.js';
-import type { ResultTree } from '../wire/result-tree.js';
+import { ConfigError, codeOf } from '../../core/errors.js';
+import { FINAL_STATES } from '../../results/result-store.js';
+import { decodeResultMeta } from '../../wire/result-meta.js';
+import type { ResultTree } from '../../wire/result-tree.js';
+import type { HandleOwner, ResultOptions, TaskHandle } from '../task-handle.js';
 import { saveResult } from './saved.js';
-import type { HandleOwner, ResultOptions, TaskHandle } from './task-handle.js';
 import { type GraphOptions, readGraph, type WorkflowGraph } from './workflow-graph.js';
 
 /** How far a group has come. */

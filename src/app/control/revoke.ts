@@ -3,21 +3,21 @@
  * rest for workers that get it later, tells all workers that live, and stores REVOKED, so that nobody waits on. The steps are
  * the gateway's, so it works inside tasks too. Next stop: `brokers/revocations.ts`.
  */
-import { KEPT_AFTER_ETA_MS, LEAST_KEPT_MS, REVOKE_STEP } from '../brokers/revocations.js';
-import { idsBehind, partsIn } from '../canvas/after.js';
-import { takesOutcomes } from '../canvas/outcomes.js';
-import { ConfigError } from '../core/errors.js';
-import { LONGEST_NAME } from '../core/timed-set.js';
-import type { HopelessPart } from '../results/chords.js';
-import type { ResultWrite } from '../results/result-store.js';
-import { encodeControlRequest } from '../wire/control-message.js';
-import { pythonError } from '../wire/exception-info.js';
-import type { WireMessage } from '../wire/message.js';
-import { EPOCH_HEADER } from '../wire/own-headers.js';
-import { decodeResultMeta, encodeResultMeta } from '../wire/result-meta.js';
-import { encodeJson } from '../wire/serializers/json.js';
-import { checkKeys, checkObject } from './config-schema.js';
-import type { Gateway } from './gateway.js';
+import { KEPT_AFTER_ETA_MS, LEAST_KEPT_MS, REVOKE_STEP } from '../../brokers/revocations.js';
+import { idsBehind, partsIn } from '../../canvas/after.js';
+import { takesOutcomes } from '../../canvas/outcomes.js';
+import { ConfigError } from '../../core/errors.js';
+import { LONGEST_NAME } from '../../core/timed-set.js';
+import type { HopelessPart } from '../../results/chords.js';
+import type { ResultWrite } from '../../results/result-store.js';
+import { encodeControlRequest } from '../../wire/control-message.js';
+import { pythonError } from '../../wire/exception-info.js';
+import type { WireMessage } from '../../wire/message.js';
+import { EPOCH_HEADER } from '../../wire/own-headers.js';
+import { decodeResultMeta, encodeResultMeta } from '../../wire/result-meta.js';
+import { encodeJson } from '../../wire/serializers/json.js';
+import { checkKeys, checkObject } from '../config-schema.js';
+import type { Gateway } from '../gateway.js';
 
 /** How to revoke. */
 export interface RevokeOptions {

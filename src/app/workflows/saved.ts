@@ -1,6 +1,6 @@
 /** Saving which results belong together, and finding them again. Where that is kept is the store's (`results/saved-results.ts`). */
-import { decodeSavedResult, encodeSavedResult, type ResultTree } from '../wire/result-tree.js';
-import type { HandleOwner } from './task-handle.js';
+import { decodeSavedResult, encodeSavedResult, type ResultTree } from '../../wire/result-tree.js';
+import type { HandleOwner } from '../task-handle.js';
 
 type Owner = Pick<HandleOwner, 'gateway' | 'resultTtlMs'>;
 

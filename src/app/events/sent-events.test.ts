@@ -1,9 +1,9 @@
 import { hostname } from 'node:os';
 import { describe, expect, test } from 'vitest';
-import { PublishError } from '../core/errors.js';
-import { createFakeClock } from '../testing/fake-clock.js';
-import { scriptedApp } from '../testing/scripted-gateway.js';
-import { decodeEvents, type WireEvent } from '../wire/event-message.js';
+import { PublishError } from '../../core/errors.js';
+import { createFakeClock } from '../../testing/fake-clock.js';
+import { scriptedApp } from '../../testing/scripted-gateway.js';
+import { decodeEvents, type WireEvent } from '../../wire/event-message.js';
 import { MAX_SENT_EVENTS } from './sent-events.js';
 
 const START = 1_800_000_000_000;

@@ -1,12 +1,12 @@
 /** Revoking, step by step, over a gateway that writes down what it is asked. Whole: `tests/control/revoke.test.ts`. */
 import { describe, expect, test } from 'vitest';
-import { ScriptedGateway } from '../testing/scripted-gateway.js';
-import { decodeControlRequest } from '../wire/control-message.js';
-import { EPOCH_HEADER } from '../wire/own-headers.js';
-import { encodeResultMeta } from '../wire/result-meta.js';
-import { encodeTaskMessage } from '../wire/task-message.js';
+import { ScriptedGateway } from '../../testing/scripted-gateway.js';
+import { decodeControlRequest } from '../../wire/control-message.js';
+import { EPOCH_HEADER } from '../../wire/own-headers.js';
+import { encodeResultMeta } from '../../wire/result-meta.js';
+import { encodeTaskMessage } from '../../wire/task-message.js';
+import { ResultHandle } from '../task-handle.js';
 import { checkRevokeOptions, checkTaskIds, revokeTasks } from './revoke.js';
-import { ResultHandle } from './task-handle.js';
 
 const NOW = Date.UTC(2026, 10, 21);
 const HOUR_MS = 3_600_000;

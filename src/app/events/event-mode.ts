@@ -1,5 +1,5 @@
 /** When a worker sends events, as the option `events` says it. */
-import { ConfigError } from '../core/errors.js';
+import { ConfigError } from '../../core/errors.js';
 
 /** Always, only while somebody listens, or not unless it is asked to. */
 export type EventMode = 'always' | 'on-demand' | 'off';

@@ -2,11 +2,11 @@
  * Stamps: names with values that a whole workflow carries, in Celery's form (wire section 7.9), for finding and revoking what belongs
  * together. Checked here, put on every task of a signature, callbacks and errbacks included. Pure.
  */
-import { chunksAsGroup, kindOf, makeChord, partsOf, tasksOf, unfolded, withTasks } from '../canvas/shapes.js';
-import { ConfigError } from '../core/errors.js';
-import { parseSignatures, type SignatureOptions as WireOptions, type WireSignature } from '../wire/signature.js';
-import { PROTOCOL_HEADERS } from '../wire/task-message.js';
-import { checkObject } from './config-schema.js';
+import { chunksAsGroup, kindOf, makeChord, partsOf, tasksOf, unfolded, withTasks } from '../../canvas/shapes.js';
+import { ConfigError } from '../../core/errors.js';
+import { parseSignatures, type SignatureOptions as WireOptions, type WireSignature } from '../../wire/signature.js';
+import { PROTOCOL_HEADERS } from '../../wire/task-message.js';
+import { checkObject } from '../config-schema.js';
 
 /** What a stamp may hold: one value or a list. */
 export type StampValue = string | number | boolean | readonly (string | number | boolean)[];

@@ -2,11 +2,11 @@
  * Celery's tasks that every worker has (wire section 7.7): parts of canvas that run in one task. They are in no registry, so no app can
  * be seen to have defined them.
  */
-import { ArgumentError, TaskError } from '../core/errors.js';
-import { parseSignature } from '../wire/signature.js';
+import { ArgumentError, TaskError } from '../../core/errors.js';
+import { parseSignature } from '../../wire/signature.js';
+import type { TaskDefinition } from '../definition.js';
+import type { Registry } from '../registry.js';
 import { chordUnlock, UNLOCK_RETRY, type UnlockPlace } from './chord-unlock.js';
-import type { TaskDefinition } from './definition.js';
-import type { Registry } from './registry.js';
 
 type Execute = TaskDefinition['execute'];
 

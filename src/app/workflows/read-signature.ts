@@ -2,10 +2,10 @@
  * Signatures from Celery's dict form: what `toJSON()` gave, or what Python wrote. All of it is looked through at once, so that a
  * signature which cannot be run is refused here and not by the worker that comes to the part. Pure.
  */
-import { chunksAsGroup, kindOf, partsOf, tasksOf } from '../canvas/shapes.js';
-import { WireError } from '../core/errors.js';
-import { decodeJson, encodeJson } from '../wire/serializers/json.js';
-import { parseSignature, parseSignatures, type WireSignature } from '../wire/signature.js';
+import { chunksAsGroup, kindOf, partsOf, tasksOf } from '../../canvas/shapes.js';
+import { WireError } from '../../core/errors.js';
+import { decodeJson, encodeJson } from '../../wire/serializers/json.js';
+import { parseSignature, parseSignatures, type WireSignature } from '../../wire/signature.js';
 
 /**
  * A copy of its own, in which typed values (dates, bytes, …) are what they stand for.

@@ -1,7 +1,7 @@
 /** Stamps on the wire: the headers of a recording, from a single send and from a signature. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { scriptedApp } from '../testing/scripted-gateway.js';
+import { scriptedApp } from '../../testing/scripted-gateway.js';
 
 const recording = JSON.parse(readFileSync(new URL('../../tests/vectors/e-redis-stamped.json', import.meta.url), 'utf8')) as {
   wire: { broker_db0: { celery: { elements: { envelope: { headers: Record<string, unknown> } }[] } } };

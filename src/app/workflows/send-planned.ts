@@ -1,8 +1,8 @@
 /** Sends the first messages of a canvas: encoded by `canvas/`, they pass the outbox like all others. Next stop: `outbox.ts`. */
-import type { CanvasMessage } from '../canvas/outgoing.js';
-import type { ResolvedDedupe } from './dedupe.js';
-import { MAX_BATCH, type Outbox, type Outgoing, type OutgoingCall, type Sink } from './outbox.js';
-import { activeRun } from './task-context.js';
+import type { CanvasMessage } from '../../canvas/outgoing.js';
+import type { ResolvedDedupe } from '../dedupe.js';
+import { MAX_BATCH, type Outbox, type Outgoing, type OutgoingCall, type Sink } from '../outbox.js';
+import { activeRun } from '../task-context.js';
 
 /** Its reply queue is in the message already. */
 const plannedCall = (task: string): OutgoingCall => ({

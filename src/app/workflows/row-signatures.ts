@@ -2,12 +2,12 @@
  * Signatures that run one task for many rows: `map` and `starmap` are one message each, `chunks` a group of starmaps (wire section
  * 7.6). They are immutable: what stands before them in a chain gives them nothing. The worker's half is `builtins.ts`.
  */
-import { ArgumentError, ConfigError } from '../core/errors.js';
-import { makeSignature, type WireSignature } from '../wire/signature.js';
-import type { PreparedCall } from './publish.js';
+import { ArgumentError, ConfigError } from '../../core/errors.js';
+import { makeSignature, type WireSignature } from '../../wire/signature.js';
+import type { PreparedCall } from '../publish.js';
+import type { Eventually } from '../validate.js';
 import { CanvasSignature, type SignatureHost } from './signature.js';
 import { callOnWire } from './signature-options.js';
-import type { Eventually } from './validate.js';
 
 type Args = readonly unknown[];
 

@@ -3,14 +3,14 @@
  * the results of the header now and then, and sends the body when all are there. Ours does so for as long as a day, less and less
  * often, and then ends the chord; Celery's has no limit of its own. Source: wire section 6.7.
  */
-import { ArgumentError } from '../core/errors.js';
-import type { KeptEnd, UncountedChord } from '../results/chords.js';
-import { FINAL_STATES } from '../results/result-store.js';
-import { decodeResultMeta } from '../wire/result-meta.js';
-import { encodeJson } from '../wire/serializers/json.js';
-import { parseSignature } from '../wire/signature.js';
-import type { ResolvedRetryPolicy, TaskDefinition } from './definition.js';
-import type { TaskContext } from './task-context.js';
+import { ArgumentError } from '../../core/errors.js';
+import type { KeptEnd, UncountedChord } from '../../results/chords.js';
+import { FINAL_STATES } from '../../results/result-store.js';
+import { decodeResultMeta } from '../../wire/result-meta.js';
+import { encodeJson } from '../../wire/serializers/json.js';
+import { parseSignature } from '../../wire/signature.js';
+import type { ResolvedRetryPolicy, TaskDefinition } from '../definition.js';
+import type { TaskContext } from '../task-context.js';
 
 /** What it needs of the engine. */
 export interface UnlockPlace {

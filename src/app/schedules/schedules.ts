@@ -2,9 +2,9 @@
  * What `app.schedule` was told: ids, options and signatures, kept until a scheduler puts them into its store (`beat/reconcile.ts`). Knows
  * no schedule: `index.ts` gives the check of their options.
  */
-import { ConfigError } from '../core/errors.js';
-import type { WireSignature } from '../wire/signature.js';
-import { CanvasSignature, type Check } from './signature.js';
+import { ConfigError } from '../../core/errors.js';
+import type { WireSignature } from '../../wire/signature.js';
+import { CanvasSignature, type Check } from '../workflows/signature.js';
 
 /** An entry in code. */
 export interface CodeEntry {

@@ -2,12 +2,12 @@
  * A workflow as a graph: what its sender knows of it, what was saved, and what stored results tell of what they sent and who sent them.
  * Reads in pages, breadth first, and stops at a limit. Drawing it is for others (`cli/graph-drawing.ts`).
  */
-import { ConfigError, codeOf } from '../core/errors.js';
-import { decodeException } from '../wire/exception-info.js';
-import { decodeResultMeta, type ResultMeta } from '../wire/result-meta.js';
-import { decodeSavedResult, type ResultTree, treeOfChild } from '../wire/result-tree.js';
-import { holdsException } from '../wire/task-states.js';
-import type { Gateway } from './gateway.js';
+import { ConfigError, codeOf } from '../../core/errors.js';
+import { decodeException } from '../../wire/exception-info.js';
+import { decodeResultMeta, type ResultMeta } from '../../wire/result-meta.js';
+import { decodeSavedResult, type ResultTree, treeOfChild } from '../../wire/result-tree.js';
+import { holdsException } from '../../wire/task-states.js';
+import type { Gateway } from '../gateway.js';
 
 /** Options of `handle.graph()`. */
 export interface GraphOptions {

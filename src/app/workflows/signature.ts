@@ -3,24 +3,26 @@
  * `canvas/`; how it gets out is `publish.ts`.
  */
 import { randomUUID } from 'node:crypto';
-import { type FreezeContext, freeze, unkeptIn } from '../canvas/freeze.js';
-import { resultTreeOf } from '../canvas/lineage.js';
-import { type Outcomes, settlingAll } from '../canvas/outcomes.js';
-import { type CanvasMessage, outgoingOf } from '../canvas/outgoing.js';
-import { emptyPlan, start } from '../canvas/plan.js';
-import { type CanvasFacts, canvasSettings } from '../canvas/routes.js';
-import { kindOf, makeChain, makeChord, makeGroup } from '../canvas/shapes.js';
-import { durationMs } from '../core/duration.js';
-import { ArgumentError, ConfigError } from '../core/errors.js';
-import { type OpenChord, opening } from '../results/chords.js';
-import type { ResultTree } from '../wire/result-tree.js';
-import { encodeJson } from '../wire/serializers/json.js';
-import { makeSignature, parseSignatures, type WireSignature } from '../wire/signature.js';
+import { type FreezeContext, freeze, unkeptIn } from '../../canvas/freeze.js';
+import { resultTreeOf } from '../../canvas/lineage.js';
+import { type Outcomes, settlingAll } from '../../canvas/outcomes.js';
+import { type CanvasMessage, outgoingOf } from '../../canvas/outgoing.js';
+import { emptyPlan, start } from '../../canvas/plan.js';
+import { type CanvasFacts, canvasSettings } from '../../canvas/routes.js';
+import { kindOf, makeChain, makeChord, makeGroup } from '../../canvas/shapes.js';
+import { durationMs } from '../../core/duration.js';
+import { ArgumentError, ConfigError } from '../../core/errors.js';
+import { type OpenChord, opening } from '../../results/chords.js';
+import type { ResultTree } from '../../wire/result-tree.js';
+import { encodeJson } from '../../wire/serializers/json.js';
+import { makeSignature, parseSignatures, type WireSignature } from '../../wire/signature.js';
+import { checkKeys, checkObject } from '../config-schema.js';
+import type { ResolvedMiddleware } from '../middleware.js';
+import { ORIGIN, type PreparedCall, type Publisher } from '../publish.js';
+import { activeRun } from '../task-context.js';
+import type { Eventually } from '../validate.js';
 import { throughPublishHooks } from './canvas-hooks.js';
-import { checkKeys, checkObject } from './config-schema.js';
 import type { GroupHandle } from './group-handle.js';
-import type { ResolvedMiddleware } from './middleware.js';
-import { ORIGIN, type PreparedCall, type Publisher } from './publish.js';
 import { nameOf, readSignature, writeSignature } from './read-signature.js';
 import { sendPlanned } from './send-planned.js';
 import { callOnWire, carriedOptions, overFirst, withOptions } from './signature-options.js';
@@ -36,8 +38,6 @@ import type {
   SignatureOptions,
 } from './signature-types.js';
 import { resolveStamps, stamped } from './stamps.js';
-import { activeRun } from './task-context.js';
-import type { Eventually } from './validate.js';
 
 /** What signatures need of their app. */
 export interface SignatureHost {

@@ -1,6 +1,6 @@
 /** The app's own remote commands, by name. They run in an executor of each worker that is asked: `worker/executor/commands.ts`. */
-import { ConfigError } from '../core/errors.js';
-import { CELERY_COMMANDS } from '../wire/control-message.js';
+import { ConfigError } from '../../core/errors.js';
+import { CELERY_COMMANDS } from '../../wire/control-message.js';
 
 /** What a command's handler is told beside its arguments. */
 export interface ControlCommandContext {

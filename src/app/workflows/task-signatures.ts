@@ -1,12 +1,12 @@
 /** The methods of a task that make signatures: of one call (`s`, `si`), or of one for each row. Next stop: `signature.ts`. */
-import { type Args, type Kwargs, oneObject, trimmed } from './bind.js';
-import type { CallOptions } from './call-options.js';
-import type { PreparedCall } from './publish.js';
+import { type Args, type Kwargs, oneObject, trimmed } from '../bind.js';
+import type { CallOptions } from '../call-options.js';
+import type { PreparedCall } from '../publish.js';
+import type { BoundTask } from '../task-types.js';
+import type { Eventually } from '../validate.js';
 import { chunksSignature, mapSignature, type RowCall } from './row-signatures.js';
 import { type SignatureHost, taskSignature } from './signature.js';
 import { refuseNotCarried } from './signature-options.js';
-import type { BoundTask } from './task-types.js';
-import type { Eventually } from './validate.js';
 
 /** What of a task its signatures need. */
 export interface SignatureCore {

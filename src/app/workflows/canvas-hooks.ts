@@ -3,13 +3,13 @@
  * what a hook changes stays with the task, whoever sends it later. Workers ask no hooks for what follows: those of the sender know the
  * caller, and a refusal there would end a workflow half way.
  */
-import { type CanvasFacts, canvasSettings, ownPriority } from '../canvas/routes.js';
-import { kindOf, makeChord, partsOf, withTasks } from '../canvas/shapes.js';
-import { ConfigError, PublishError, toError } from '../core/errors.js';
-import { parseSignature, type SignatureOptions as WireOptions, type WireSignature } from '../wire/signature.js';
-import { checkHeaders } from './call-options.js';
-import { type PublishRequest, type ResolvedMiddleware, runPublishMiddleware } from './middleware.js';
-import { checkPriority, checkQueueName } from './router.js';
+import { type CanvasFacts, canvasSettings, ownPriority } from '../../canvas/routes.js';
+import { kindOf, makeChord, partsOf, withTasks } from '../../canvas/shapes.js';
+import { ConfigError, PublishError, toError } from '../../core/errors.js';
+import { parseSignature, type SignatureOptions as WireOptions, type WireSignature } from '../../wire/signature.js';
+import { checkHeaders } from '../call-options.js';
+import { type PublishRequest, type ResolvedMiddleware, runPublishMiddleware } from '../middleware.js';
+import { checkPriority, checkQueueName } from '../router.js';
 import { withOptions } from './signature-options.js';
 
 type Change = (task: WireSignature) => WireSignature;
