@@ -128,7 +128,7 @@ export type TimingOptions = CronTimingOptions | IntervalTimingOptions | SolarTim
 
 /** What becomes of a slot that is due. */
 export interface SlotOptions {
-  /** A run that has not started this long after its slot does not run any more. */
+  /** A run that has not started this long after it was sent does not run any more. */
   readonly expires?: Duration;
   /** 0 to 9, higher = sooner. */
   readonly priority?: number;

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { scriptedApp } from '../../testing/scripted-gateway.js';
 
-const recording = JSON.parse(readFileSync(new URL('../../tests/vectors/e-redis-stamped.json', import.meta.url), 'utf8')) as {
+const recording = JSON.parse(readFileSync(new URL('../../../tests/vectors/e-redis-stamped.json', import.meta.url), 'utf8')) as {
   wire: { broker_db0: { celery: { elements: { envelope: { headers: Record<string, unknown> } }[] } } };
 };
 const { stamped_headers, stamps } = recording.wire.broker_db0.celery.elements[0]?.envelope.headers ?? {};
