@@ -31,7 +31,6 @@ export const SUITES = [
     folders: ['tests/file/', 'tests/redis/', 'tests/rabbitmq/', 'tests/postgres/'],
     limitMinutes: 10,
     otherNodes: false,
-    waits: true,
     required: true,
   },
   { name: 'bad-input', folders: ['tests/bad-input/'], limitMinutes: 6, otherNodes: false, required: true },

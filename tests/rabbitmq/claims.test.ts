@@ -215,10 +215,10 @@ onPrivateNode(
       );
       const collector = await Collector.open(broker, { [queue]: count }, { logger: claims.logger });
       await collector.got(count);
-      // Claims begin after half a second; acknowledgements are spread around it, and around the second claim.
+      // Claims begin after half a second, or when the queues for them are made; acknowledgements are spread around that.
       const startMs = performance.now();
       for (let done = 0; done < count; ) {
-        const upTo = Math.min(count, Math.ceil(((performance.now() - startMs) / 1_500) * count));
+        const upTo = Math.min(count, Math.ceil(((performance.now() - startMs) / 6_000) * count));
         if (upTo > done) await collector.ack(...collector.arrivals.slice(done, upTo));
         done = upTo;
         await new Promise((resolve) => setTimeout(resolve, 5));

@@ -2,6 +2,7 @@
 import { connect } from 'amqplib';
 import { expect, test } from 'vitest';
 import type { Broker } from '../../src/brokers/broker.js';
+import { orphanQueue } from '../../src/brokers/rabbitmq/way-stations.js';
 import { sleep } from '../../src/core/clock.js';
 import { type Logger, silentLogger } from '../../src/core/logger.js';
 import { Collector, expectDepth, sendIds, uniqueQueue, until } from '../../src/testing/conformance/broker-kit.js';
@@ -118,6 +119,34 @@ onPrivateNode('orphans on RabbitMQ', (node) => {
     await heir.ack(heir.delivery(0));
     await expectDepth(broker, queue, { ready: 0 });
   }, 60_000);
+
+  test.each([
+    ['without its exchange, as when the broker dies under its maker', false],
+    ['with its exchange', true],
+  ])(
+    'a queue of orphans that a crash of the broker left empty of everything but its name is made anew (%s)',
+    async (_, hasExchange) => {
+      const queue = uniqueQueue('leftover');
+      const { name, arguments: arguments_ } = orphanQueue(queue);
+      await node.raw(async (channel) => {
+        await channel.assertQueue(name, { durable: true, arguments: arguments_ });
+        if (!hasExchange) return;
+        await channel.assertExchange(name, 'direct', { durable: true, autoDelete: true });
+        await channel.bindQueue(name, name, '');
+      });
+      await node.server.restart();
+      const { broker } = await node.open();
+      const one = await Collector.open(broker, { [queue]: 1 }, { leaseMs: LEASE_MS });
+      const taken = async (): Promise<boolean> =>
+        (await node.raw((channel) => channel.checkQueue(name)).catch(() => ({ consumerCount: 0 }))).consumerCount === 1 &&
+        (await node.raw((channel) => channel.checkExchange(name).then(() => true)).catch(() => false));
+      await until(taken, 'the subscription to the orphans', 40_000);
+      await sendIds(broker, queue, ['y']);
+      await until(() => one.ids.includes('y'), 'the message', PATIENCE_MS);
+      await one.ack(one.delivery(one.ids.indexOf('y')));
+    },
+    120_000,
+  );
 
   test('a queue that is left leaves its orphans too, and takes them again with it', async () => {
     const queue = uniqueQueue('left');

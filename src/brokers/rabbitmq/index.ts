@@ -120,7 +120,7 @@ class RabbitmqBroker implements Broker {
     this.#publisher = new ConfirmPublisher(this.#publishLink);
     // Under an alarm a publishing connection answers nothing, so an engine declares and asks on the other one.
     const declared = new DeclaredQueues(table, target.options);
-    this.#topology = new Topology(() => this.#setup(), declared, options.logger);
+    this.#topology = new Topology(() => this.#setup(), new SetupChannel(this.#consumeLink), declared, options.logger);
     this.#queuePublisher = new QueuePublisher(this.#publisher, this.#topology);
     this.#settler = new Settler(this.#publisher, this.#topology, options.logger, Date.now);
     this.#timeout = new ConsumerTimeout(target.options.consumerTimeoutMs, options.logger);

@@ -2,7 +2,8 @@
  * Finds the queue of orphans of a queue, and has the session take from it: what came back from claims, which else would have to wait
  * behind the whole queue. Beside the start of the consumer, which needs none of this. Why: docs/decisions/rabbitmq-claims.md.
  */
-import { retryDelayMs } from '../../clients/amqp.js';
+import { type AmqpLink, retryDelayMs } from '../../clients/amqp.js';
+import { within } from '../../clients/within.js';
 import { sleep } from '../../core/clock.js';
 import { codeOf, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
@@ -10,23 +11,40 @@ import type { Session } from './session.js';
 import type { Topology } from './topology.js';
 
 const DECLARE_MS = 10_000;
+/** A subscription that is not answered blocks the whole channel, with all acknowledgements behind it. */
+const ANSWER_MS = 5_000;
 
 export interface OrphanOptions {
   readonly session: Session;
   readonly topology: Topology;
+  readonly link: Pick<AmqpLink, 'abandon'>;
   readonly logger: Logger;
   /** It had been there and is not any more. */
   readonly isDeleted?: boolean;
 }
 
 /** Resolves when they are taken, or nothing can be done about it: then claims are not possible either, and that is told there. */
-export async function takeOrphans(queue: string, { session, topology, logger, isDeleted }: OrphanOptions): Promise<void> {
+export async function takeOrphans(queue: string, { session, topology, link, logger, isDeleted }: OrphanOptions): Promise<void> {
   if (isDeleted) topology.forget(); // or it would be taken for declared
   for (let tries = 0; session.open; tries += 1) {
     try {
       const orphans = await topology.orphans(queue, DECLARE_MS);
-      if (session.open) await session.takeOrphans(queue, orphans);
-      return;
+      if (!session.open) return;
+      let refusal: unknown;
+      const taken = session.takeOrphans(queue, orphans).then(
+        () => 'taken' as const,
+        (error: unknown) => {
+          refusal = error;
+          return 'refused' as const;
+        },
+      );
+      const answer = await within(taken, ANSWER_MS);
+      if (answer === 'taken') return;
+      if (answer === 'refused') throw refusal;
+      logger.error({ queue: orphans }, 'the queue of what comes back does not answer; it is made anew, and so is the connection');
+      await topology.dropOrphans(queue, DECLARE_MS);
+      // The channel would not even be closed: the broker has stopped reading it.
+      return link.abandon(new Error(`${orphans} does not answer`));
     } catch (error) {
       if (!session.open || codeOf(error) === 'E_BROKER_AUTH') return;
       logger.warn({ queue, error: toError(error).message }, 'the queue of what comes back could not be made, trying again');

@@ -12,6 +12,7 @@ import type { QueueArguments } from '../queue-table.js';
 import { declarationError } from './declaration-error.js';
 import type { DeclaredQueues } from './declared.js';
 import { DELIVERY_EXCHANGE, type Declaration, LAST_STAGE, ladder, stages } from './delay.js';
+import { makeOnce, unmake } from './shared-queue.js';
 import { claimQueue, orphanQueue } from './way-stations.js';
 
 export type ExchangeKind = 'direct' | 'fanout' | 'topic';
@@ -29,7 +30,7 @@ const DELAY_TRUSTED_MS = 30_000;
  * RabbitMQ remembers a new quorum queue on disk half a second after it was made. A broker that is killed before has the queue's name
  * afterwards and nothing behind it: what it had confirmed is lost, and who publishes or consumes waits for ever (seen on 3.10).
  */
-export const QUORUM_MATURES_MS = 750;
+export const QUORUM_MATURES_MS = 1_000;
 
 /** How many names are remembered as declared; beyond it they are declared again when used. */
 const REMEMBERED = 10_000;
@@ -43,6 +44,7 @@ export function broadcastExchange(name: string): { readonly type: ExchangeKind; 
 /** Declares, adopts and remembers. */
 export class Topology {
   readonly #setup: () => SetupChannel;
+  readonly #apart: SetupChannel;
   readonly #declared: DeclaredQueues;
   readonly #logger: Logger;
   /** Promises too, so that a hundred sends of one tick declare once. */
@@ -54,8 +56,10 @@ export class Topology {
 
   #warnedOfPriority = false;
 
-  constructor(setup: () => SetupChannel, declared: DeclaredQueues, logger: Logger) {
+  /** @param apart for what takes long and nobody waits for: the first event of a worker must not stand behind it */
+  constructor(setup: () => SetupChannel, apart: SetupChannel, declared: DeclaredQueues, logger: Logger) {
     this.#setup = setup;
+    this.#apart = apart;
     this.#declared = declared;
     this.#logger = logger;
   }
@@ -190,37 +194,15 @@ export class Topology {
   async orphans(source: string, timeoutMs: number): Promise<string> {
     const queue = orphanQueue(source);
     await this.#once(`o:${source}`, async () => {
-      if (await this.#isReady(queue.name, timeoutMs)) return;
-      await this.#declare(queue, timeoutMs);
-      await sleep(QUORUM_MATURES_MS);
-      await this.#setup().run(timeoutMs, async (channel) => {
-        await channel.assertExchange(queue.name, 'direct', { durable: true, autoDelete: true });
-        await channel.bindQueue(queue.name, queue.name, '');
-      });
+      await makeOnce(this.#apart, queue, timeoutMs);
     });
     return queue.name;
   }
 
-  /**
-   * Whether a quorum queue has been there for a while. Whoever subscribes to one that somebody makes at this moment loses the connection
-   * (541, seen on 3.10), and its name is there already: so its maker binds it to an exchange of its name when it has matured. The
-   * exchange goes with the queue.
-   */
-  async #isReady(name: string, timeoutMs: number): Promise<boolean> {
-    try {
-      await this.#setup().run(timeoutMs, (channel) => channel.checkExchange(name));
-    } catch (error) {
-      if (amqpCode(error) === AMQP_NOT_FOUND) return false;
-      throw declarationError(error, 'exchange', name);
-    }
-    try {
-      await this.#setup().run(timeoutMs, (channel) => channel.checkQueue(name));
-      return true;
-    } catch (error) {
-      if (amqpCode(error) !== AMQP_NOT_FOUND) throw declarationError(error, 'queue', name);
-      await this.#setup().run(timeoutMs, (channel) => channel.deleteExchange(name)); // its maker died before it was bound
-      return false;
-    }
+  /** The queue of orphans does not answer: gone with it, it is made anew. Best effort. */
+  async dropOrphans(source: string, timeoutMs: number): Promise<void> {
+    this.#done.delete(`o:${source}`);
+    await unmake(this.#apart, orphanQueue(source).name, timeoutMs);
   }
 
   /** An exchange for broadcasts. */

@@ -5,7 +5,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { Declaration } from './delay.js';
 
-type QueueDeclaration = Declaration & { readonly kind: 'queue' };
+export type QueueDeclaration = Declaration & { readonly kind: 'queue' };
 
 /** One that nobody uses any more is removed after this. Its messages leave after seconds, so it is empty then. */
 const UNUSED_MS = 86_400_000;
