@@ -29,7 +29,7 @@ export const SUITES = [
   {
     name: 'drivers',
     folders: ['tests/file/', 'tests/redis/', 'tests/rabbitmq/', 'tests/postgres/'],
-    limitMinutes: 10,
+    limitMinutes: 15,
     otherNodes: false,
     required: true,
   },
@@ -43,7 +43,7 @@ export const SUITES = [
   {
     name: 'interop',
     folders: ['tests/interop/'],
-    limitMinutes: 10,
+    limitMinutes: 15,
     otherNodes: false,
     waits: true,
     required: true,
