@@ -15,7 +15,6 @@ import { ROOT } from './environment.mjs';
  * @property {number} limitMinutes after which it is ended and counts as failed
  * @property {boolean} otherNodes runs on the other Node lines too
  * @property {boolean} [alone] one file at a time: it measures times
- * @property {boolean} [waits] its tests wait for servers more than they work, so one file more than others runs at once
  * @property {readonly Need[]} [parts] needs of some of its tests, which leave themselves out
  * @property {boolean} required no file at all is a fault, not a suite that is still to come
  */
@@ -25,7 +24,7 @@ export const SUITES = [
   { name: 'unit', folders: [], limitMinutes: 6, otherNodes: false, required: true },
   { name: 'types', folders: ['tests/types/'], limitMinutes: 3, otherNodes: false, required: true },
   { name: 'smoke', folders: ['tests/smoke/'], limitMinutes: 2, otherNodes: true, required: true },
-  { name: 'conformance', folders: ['tests/conformance/'], limitMinutes: 8, otherNodes: true, waits: true, required: true },
+  { name: 'conformance', folders: ['tests/conformance/'], limitMinutes: 8, otherNodes: true, required: true },
   {
     name: 'drivers',
     folders: ['tests/file/', 'tests/redis/', 'tests/rabbitmq/', 'tests/postgres/'],
@@ -37,7 +36,7 @@ export const SUITES = [
   { name: 'worker', folders: ['tests/worker/'], limitMinutes: 10, otherNodes: false, required: true },
   { name: 'control', folders: ['tests/control/'], limitMinutes: 10, otherNodes: false, required: true },
   { name: 'canvas', folders: ['tests/canvas/'], limitMinutes: 8, otherNodes: false, required: true },
-  { name: 'beat', folders: ['tests/beat/'], limitMinutes: 6, otherNodes: false, waits: true, required: true },
+  { name: 'beat', folders: ['tests/beat/'], limitMinutes: 6, otherNodes: false, required: true },
   { name: 'cli', folders: ['tests/cli/', 'tests/loading/'], limitMinutes: 8, otherNodes: false, required: true },
   { name: 'examples', folders: ['tests/examples', 'tests/demo/'], limitMinutes: 3, otherNodes: false, required: true },
   {
@@ -45,7 +44,6 @@ export const SUITES = [
     folders: ['tests/interop/'],
     limitMinutes: 15,
     otherNodes: false,
-    waits: true,
     required: true,
     parts: ['celery-5.6'],
   },

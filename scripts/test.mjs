@@ -63,7 +63,6 @@ async function runSuite(suite, excluded, where) {
       '--reporter=default',
       '--reporter=./scripts/vitest-report.mjs',
       ...(suite.alone ? ['--no-file-parallelism'] : []),
-      ...(suite.waits ? ['--maxWorkers=3'] : []),
     ],
     {
       cwd: ROOT,
