@@ -10,6 +10,7 @@ import Table from 'cli-table3';
 import { Redis } from 'ioredis';
 import { startRabbitmq } from '../tests/support/rabbitmq-server.js';
 import { startRedis } from '../tests/support/redis-server.js';
+import { beatStartMs } from './beat-start.js';
 import * as fileLimits from './limits/file.js';
 import * as rabbitmqLimits from './limits/rabbitmq.js';
 import * as redisLimits from './limits/redis.js';
@@ -149,6 +150,21 @@ async function measureChord({ broker, env, clear }: Bench): Promise<void> {
   await clear();
 }
 
+/** With one entry it is what the process takes to start. */
+const BEAT_ENTRIES = [1, 100_000] as const;
+
+async function measureBeat({ broker, env, clear }: Bench): Promise<void> {
+  if (!wanted('beat-start') || broker === 'rabbitmq') return;
+  for (const entries of BEAT_ENTRIES) {
+    const value = await median(async () => {
+      await clear();
+      return beatStartMs(env, entries);
+    });
+    add(`beat-start-${entries}`, broker, '-', value, 'ms', null);
+  }
+  await clear();
+}
+
 async function measureIdle({ broker, env, commands, clear }: Bench): Promise<void> {
   if (!wanted('idle')) return;
   await clear();
@@ -189,6 +205,7 @@ async function measure(bench: Bench): Promise<void> {
   await measureDrain(bench);
   await measureLatency(bench);
   await measureChord(bench);
+  await measureBeat(bench);
   await measureIdle(bench);
 }
 

@@ -8,6 +8,7 @@
  * answer was lost has been taken). No clock is compared with another's anywhere.
  */
 import type { OutgoingMessage } from '../brokers/broker.js';
+import type { QueueTable } from '../brokers/queue-table.js';
 import type { Logger } from '../core/logger.js';
 
 /** Entries of one app. */
@@ -80,7 +81,7 @@ export interface Firing {
   readonly seq: number;
   /** The state from now on; its number is one higher. */
   readonly state: string;
-  /** Handed to the broker in the same step. Empty unless `handsOver`. */
+  /** Handed to the broker in the same step, or before it. Empty unless `handsOver` or `publishes`. */
   readonly messages: readonly OutgoingMessage[];
   /** The request that it answers: gone with it, and without it nothing is done. */
   readonly request: string | null;
@@ -104,6 +105,13 @@ export interface BeatStore {
   readonly name: string;
   /** Message and decision are one step; otherwise why not, and whoever decides publishes first. */
   readonly handsOver: true | string;
+  /** `fire` sends the messages and then notes the decision: two steps, but on a connection that is gone when the lead is. */
+  readonly publishes?: true;
+  /**
+   * Keeps entries of the code alone, those of the process that asks, and not how their runs ended: why, and what to do. A scheduler can
+   * use it; whoever wants to look at entries or change them cannot.
+   */
+  readonly codeOnly?: string;
   connect(options: { readonly timeoutMs: number }): Promise<void>;
   /** All entries. */
   load(): Promise<EntrySnapshot>;
@@ -133,4 +141,6 @@ export interface BeatStoreOptions {
   readonly logger: Logger;
   /** The broker that messages are for: where it is the store's own place, they are handed over in one step. */
   readonly brokerUrl: string;
+  /** How the app declares queues, for a store that publishes. @defaultValue none */
+  readonly queues?: QueueTable;
 }

@@ -66,25 +66,32 @@ export async function startBeat(options: BeatOptions): Promise<RunningBeat> {
     opened.push(broker);
     const results = await openResultStore({ url: resultUrl, logger, role: 'client' });
     opened.push(results);
-    const store = await openBeatStore({ url, app: config.name, logger, brokerUrl });
+    const store = await openBeatStore({ url, app: config.name, logger, brokerUrl, queues });
     opened.push(store);
-    const counts = await patiently(async () => {
+    const { found, ...counts } = await patiently(async () => {
       await store.connect({ timeoutMs: CONNECT_MS });
-      const facts = { entries: app.schedules.all(), results: results.capabilities.readableByAnyone, nowMs: clock.nowMs() };
+      const ends = store.codeOnly ?? results.capabilities.readableByAnyone;
+      const facts = { entries: app.schedules.all(), results: ends, nowMs: clock.nowMs() };
       return reconcile({ store, logger, ...facts });
     }, options);
     logger.info(
       { ...counts, inCode: app.schedules.all().length, store: store.name },
       'beat: entries of the code are in the store',
     );
+    let hasLed = false;
     const scheduler = new Scheduler({
       ...{ store, broker, results, resultTtlMs, clock, logger, owner: `${name}#${Math.random().toString(36).slice(2, 8)}` },
+      // Where only who leads can read what was decided, what was found before says nothing.
+      ...(store.codeOnly === undefined && { found }),
       ...(options.leaseMs !== undefined && { leaseMs: options.leaseMs }),
       ...(options.beatMs !== undefined && { beatMs: options.beatMs }),
       ...(options.random !== undefined && { random: options.random }),
       facts: () => canvasFactsOf(config, app.registry),
-      onLead: (epoch) =>
-        epoch === null ? logger.warn({}, 'beat: the lead was lost; standing by') : logger.info({ epoch }, 'beat: leads'),
+      onLead: (epoch) => {
+        if (epoch === null) return logger.warn({}, 'beat: the lead was lost; standing by');
+        logger.info({ epoch }, hasLed ? 'beat: leads again' : 'beat: leads');
+        hasLed = true;
+      },
       onStandby: (owner) => logger.info({ leader: owner }, 'beat: stands by; another scheduler leads'),
     });
     opened.push(scheduler);

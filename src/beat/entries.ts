@@ -6,7 +6,14 @@ import { randomUUID } from 'node:crypto';
 import { BrokerError, ConfigError, toError } from '../core/errors.js';
 import type { WireSignature } from '../wire/signature.js';
 import type { BeatStore, ChangeAnswer, EntryChange, EntryRecord } from './beat-store.js';
-import { checkEntryId, type Definition, decodeDefinition, encodeDefinition, hasSameTiming } from './definition.js';
+import {
+  checkEntryId,
+  type Definition,
+  decodeDefinition,
+  type EarlierRuns,
+  encodeDefinition,
+  hasSameTiming,
+} from './definition.js';
 import { decodeState, type EntryState } from './entry-state.js';
 import { requestedTaskId } from './messages.js';
 import { dueMs, nextSlot, resolveScheduleOptions, type ScheduleOptions } from './schedules/index.js';
@@ -27,6 +34,11 @@ export interface NewEntry {
   readonly id: string;
   readonly options: ScheduleOptions;
   readonly signature: WireSignature;
+  /** @defaultValue false */
+  readonly paused?: boolean;
+  /** Its slots count from here on, epoch milliseconds. @defaultValue now */
+  readonly sinceMs?: number;
+  readonly earlier?: EarlierRuns;
 }
 
 /** Somebody else edits the same entry at the same moment: rarely once, never so often. */
@@ -74,16 +86,22 @@ function refuseFull(answers: readonly ChangeAnswer[]): void {
 }
 
 /**
+ * The change that adds an entry, which is checked by that.
+ * @throws ConfigError `E_CONFIG_*`, `E_SCHEDULE*`; ArgumentError `E_NOT_SERIALISABLE`
+ */
+export function additionOf({ id, options, signature, paused = false, sinceMs, earlier }: NewEntry, nowMs: number): EntryChange {
+  checkEntryId(id, 'schedule');
+  resolveScheduleOptions(options, `schedule ${id}`);
+  const whole = { ...({ source: 'store', options, signature, sinceMs: sinceMs ?? nowMs } as const), ...(earlier && { earlier }) };
+  return { kind: 'put', id, definition: encodeDefinition(whole, `schedule ${id}`), paused, expect: 0 };
+}
+
+/**
  * @returns ids that were there already, and stay as they are
  * @throws ConfigError `E_CONFIG_*`, `E_SCHEDULE*`; BrokerError `E_BROKER_FULL`
  */
 export async function addEntries(store: BeatStore, entries: readonly NewEntry[], nowMs: number): Promise<readonly string[]> {
-  const changes = entries.map(({ id, options, signature }): EntryChange => {
-    checkEntryId(id, 'schedule');
-    resolveScheduleOptions(options, `schedule ${id}`);
-    const definition = encodeDefinition({ source: 'store', options, signature, sinceMs: nowMs }, `schedule ${id}`);
-    return { kind: 'put', id, definition, paused: false, expect: 0 };
-  });
+  const changes = entries.map((entry) => additionOf(entry, nowMs));
   const answers = await store.change(changes);
   refuseFull(answers);
   return entries.flatMap(({ id }, index) => (answers[index] === 'conflict' ? [id] : []));
@@ -106,8 +124,8 @@ async function change(store: BeatStore, id: string, nowMs: number, edit: (defini
     resolveScheduleOptions(options, `schedule ${id}`);
     // What lay in a pause, or before other times held, was not missed.
     const isNew = (record.paused && !paused) || !hasSameTiming(options, definition.options);
-    const { source } = definition;
-    const text = encodeDefinition({ source, options, signature, sinceMs: isNew ? nowMs : definition.sinceMs }, `schedule ${id}`);
+    const edited = { ...definition, options, signature, sinceMs: isNew ? nowMs : definition.sinceMs };
+    const text = encodeDefinition(edited, `schedule ${id}`);
     const [answer] = await store.change([{ kind: 'put', id, definition: text, paused, expect: record.revision }]);
     if (answer === 'done') return;
   }

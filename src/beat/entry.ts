@@ -37,9 +37,22 @@ function countMissed({ resolved }: Definition, fromMs: number, beforeMs: number)
   return slotsBetween(resolved.schedule, fromMs, beforeMs - 1, MOST_COUNTED).slots.length;
 }
 
+const cursorOf = ({ sinceMs }: Definition, { cursorMs }: EntryState): number => Math.max(cursorMs ?? sinceMs, sinceMs);
+
+/**
+ * When an entry is to be decided first; `null`: never. Costs less than a decision, which may say the same.
+ * @throws ConfigError `E_SCHEDULE_NEVER`
+ */
+export function firstDueMs(id: string, definition: Definition, state: EntryState, nowMs: number): number | null {
+  if (state.heldMs !== null) return nowMs;
+  const { schedule } = definition.resolved;
+  const slot = nextSlot(schedule, cursorOf(definition, state));
+  return slot === undefined ? null : dueMs(schedule, id, slot);
+}
+
 export function decide(id: string, definition: Definition, state: EntryState, nowMs: number): Decision {
   const { schedule, catchUp, overlap } = definition.resolved;
-  const cursorMs = Math.max(state.cursorMs ?? definition.sinceMs, definition.sinceMs);
+  const cursorMs = cursorOf(definition, state);
   const whenOf = (slotMs: number | undefined): number | null => (slotMs === undefined ? null : dueMs(schedule, id, slotMs));
   const heldMs = overlap === 'queue' ? state.heldMs : null;
   // What waits for the run before it, or for its jitter, is not missed by that.

@@ -5,10 +5,11 @@
 import type { CanvasFacts } from '../canvas/routes.js';
 import { codeOf, toError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
+import { chordsOf } from '../results/chords.js';
 import type { ResultStore } from '../results/result-store.js';
 import type { EntryRecord, RunRequest } from './beat-store.js';
-import { checkOverlap, type Definition, decodeDefinition } from './definition.js';
-import { decide, isBusy, LONGEST_RUN_MS } from './entry.js';
+import { checkOverlap, type Definition, decodeTimes } from './definition.js';
+import { decide, firstDueMs, isBusy, LONGEST_RUN_MS } from './entry.js';
 import { decodeState, type EntryState, type RunNote, withEnd, withRuns } from './entry-state.js';
 import { DueHeap } from './heap.js';
 import { type Occasion, planRun, type RunPlan } from './messages.js';
@@ -22,6 +23,8 @@ export interface LiveEntriesOptions {
   readonly resultTtlMs: number | null;
   /** Runs may be sent twice, because message and decision are two steps. */
   readonly isRepeated: boolean;
+  /** How runs end is waited for, and kept. */
+  readonly hearsEnds: boolean;
   /** A run has ended: there is something to note, and perhaps to send. */
   readonly onEnd: () => void;
 }
@@ -30,7 +33,7 @@ interface Live {
   readonly revision: number;
   readonly paused: boolean;
   /** `null`: it cannot be read. */
-  readonly definition: Definition | null;
+  definition: Definition | null;
   seq: number;
   state: EntryState;
   /** Ends of runs that the store does not know yet. */
@@ -82,23 +85,24 @@ export class LiveEntries {
 
   /** As the store has it. */
   take({ id, revision, paused, definition: text, seq, state }: EntryRecord): void {
-    const { results, logger, nowMs } = this.#options;
+    const { results, nowMs } = this.#options;
     const known = this.#entries.get(id);
+    // Of the same number: what is known here may have ends of runs that the store has not. Of another one: the store says what holds, also
+    // when it is behind, because a fail-over or a restart has lost its last decisions and their messages.
+    const kept = known?.seq === seq ? known : { seq, state: decodeState(state), dirty: false };
     let definition: Definition | null = null;
+    let dueMs: number | null = null;
     try {
-      const read = decodeDefinition(text, `schedule ${id}`);
+      const read = decodeTimes(text, `schedule ${id}`);
       checkOverlap(read, results.capabilities.readableByAnyone, `schedule ${id}`);
+      dueMs = paused ? null : firstDueMs(id, read, kept.state, nowMs());
       definition = read;
     } catch (error) {
-      const fields = { entry: id, code: codeOf(error), cause: toError(error).message };
-      logger.error(fields, 'beat: an entry cannot be read and does not run');
+      this.#cannotRead(id, error);
     }
-    // What is known here may be newer than what was read: the leader alone writes states.
-    const kept = known !== undefined && known.seq >= seq ? known : { seq, state: decodeState(state), dirty: false };
     this.#entries.set(id, { revision, paused, definition, seq: kept.seq, state: kept.state, dirty: kept.dirty });
     for (const run of kept.state.runs) if (run.state === null) this.#outcomes.watch(id, run.taskId);
-    // looked at in this very turn, which finds its time
-    this.#heap.set(id, definition === null || paused ? null : nowMs());
+    this.#heap.set(id, dueMs);
   }
 
   /** What is due, and ends of runs to note; `more`: this was not all. */
@@ -146,16 +150,31 @@ export class LiveEntries {
       this.#wake(id, live.state, nextMs, nowMs);
       return null;
     }
+    try {
+      if (slots.length > 0) void definition.signature;
+    } catch (error) {
+      live.definition = null;
+      this.#cannotRead(id, error);
+      return null;
+    }
     const plans: RunPlan[] = [];
     const runs = slots.map((slotMs) => this.#plan(id, definition, { slotMs }, nowMs, plans));
     return { id, live, state: withRuns(state, runs), plans, request: null, nextMs };
   }
 
+  #cannotRead(id: string, error: unknown): void {
+    const fields = { entry: id, code: codeOf(error), cause: toError(error).message };
+    this.#options.logger.error(fields, 'beat: an entry cannot be read and does not run');
+  }
+
   #plan(id: string, definition: Definition, occasion: Occasion, nowMs: number, plans: RunPlan[]): RunNote {
-    const { facts, resultTtlMs, isRepeated, logger } = this.#options;
+    const { facts, resultTtlMs, isRepeated, hearsEnds, logger, results } = this.#options;
     const note = { slotMs: 'slotMs' in occasion ? occasion.slotMs : null, sentMs: nowMs, endedMs: null };
     try {
-      const plan = planRun(id, definition, occasion, { facts: facts(), resultTtlMs, nowMs, isRepeated });
+      const planned = planRun(id, definition, occasion, { facts: facts(), resultTtlMs, nowMs, isRepeated });
+      // Refused here, where it stops this run alone.
+      if (planned.chords.length > 0) chordsOf(results);
+      const plan = { ...planned, isTold: planned.isTold && hearsEnds };
       plans.push(plan);
       return { ...note, taskId: plan.taskId, state: plan.isTold ? null : 'SENT', error: null };
     } catch (thrown) {

@@ -5,7 +5,7 @@
 import type { CodeEntry } from '../app/schedules/schedules.js';
 import { ConfigError, codeOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
-import type { BeatStore, EntryChange } from './beat-store.js';
+import type { BeatStore, EntryChange, EntrySnapshot } from './beat-store.js';
 import { checkOverlap, type Definition, decodeDefinition, encodeDefinition, hasSameTiming } from './definition.js';
 import { resolveScheduleOptions, type ScheduleOptions } from './schedules/index.js';
 
@@ -19,6 +19,8 @@ export interface ReconcileOptions {
 }
 
 export interface Reconciled {
+  /** What was found in the store, before anything was changed. */
+  readonly found: EntrySnapshot;
   readonly added: number;
   readonly changed: number;
   readonly removed: number;
@@ -47,17 +49,18 @@ async function definitionsOf({ entries, results, nowMs }: ReconcileOptions): Pro
 export async function reconcile(given: ReconcileOptions): Promise<Reconciled> {
   const { store, nowMs, logger } = given;
   const wanted = await definitionsOf(given);
+  const found = await store.load();
   const counts = { added: wanted.size, changed: 0, removed: 0 };
   const changes: EntryChange[] = [];
-  for (const { id, revision, paused, definition: text } of (await store.load()).entries) {
-    const before = readable(text, id);
+  for (const { id, revision, paused, definition: text } of found.entries) {
     const definition = wanted.get(id);
     if (definition === undefined) {
-      if (before?.source !== 'code') continue;
+      if (!isOfCode(text)) continue;
       counts.removed += 1;
       changes.push({ kind: 'remove', id, expect: revision });
       continue;
     }
+    const before = readable(text, id);
     wanted.delete(id);
     counts.added -= 1;
     if (before?.source === 'store')
@@ -73,12 +76,26 @@ export async function reconcile(given: ReconcileOptions): Promise<Reconciled> {
   const answers = changes.length === 0 ? [] : await store.change(changes);
   // A conflict is another scheduler that starts with the same code, or somebody who pauses: either way it stands there.
   if (answers.includes('full'))
-    throw new ConfigError('E_CONFIG_RANGE', 'the store of schedules is full: remove entries (lovage schedule remove)');
-  return counts;
+    throw new ConfigError(
+      'E_CONFIG_RANGE',
+      `the store of schedules is full: ${store.codeOnly ?? 'remove entries (lovage schedule remove)'}`,
+    );
+  return { ...counts, found };
 }
 
 /** Dates as the store has them, so that they compare. */
 const asStored = (options: ScheduleOptions): ScheduleOptions => JSON.parse(JSON.stringify(options)) as ScheduleOptions;
+
+/** Looks no further than it must: a store may have a hundred thousand entries that are none of the code's business. */
+function isOfCode(text: string): boolean {
+  // as `encodeDefinition` writes them
+  if (text.startsWith('{"source":"store",')) return false;
+  try {
+    return (JSON.parse(text) as { readonly source?: unknown } | null)?.source === 'code';
+  } catch {
+    return false;
+  }
+}
 
 function readable(text: string, id: string): Definition | null {
   try {

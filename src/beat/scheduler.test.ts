@@ -1,8 +1,9 @@
 /** The loop of schedulers on a clock that tests move: what is sent, once each, whatever happens to leaders, stores and clocks. Long because one rig serves all. */
 import { afterEach, expect, test } from 'vitest';
 import { resolveConfig } from '../app/config.js';
+import { resolveQueues } from '../app/queues.js';
 import { canvasFactsOf } from '../app/workflows/canvas-facts.js';
-import type { OutgoingMessage } from '../brokers/broker.js';
+import type { Broker, OutgoingMessage } from '../brokers/broker.js';
 import { openBroker } from '../brokers/from-url.js';
 import { BrokerError, ConfigError } from '../core/errors.js';
 import { silentLogger } from '../core/logger.js';
@@ -11,7 +12,7 @@ import { openResultStore } from '../results/from-url.js';
 import type { ResultStore } from '../results/result-store.js';
 import { createFakeClock, type FakeClock } from '../testing/fake-clock.js';
 import { encodeResultMeta } from '../wire/result-meta.js';
-import type { BeatStore, Firing } from './beat-store.js';
+import type { BeatStore, EntrySnapshot, Firing } from './beat-store.js';
 import { encodeDefinition } from './definition.js';
 import { decodeState, type EntryState } from './entry-state.js';
 import { openBeatStore } from './from-url.js';
@@ -39,7 +40,8 @@ interface Rig {
   readonly sent: string[];
   /** Called with each decision before it is made: may throw as a broken connection would. */
   trouble: ((when: 'before' | 'after') => void) | null;
-  scheduler(name: string): Promise<Scheduler>;
+  readonly broker: Broker;
+  scheduler(name: string, found?: EntrySnapshot): Promise<Scheduler>;
   add(id: string, options: ScheduleOptions): Promise<void>;
   state(id: string): Promise<EntryState>;
   /** Moves the clock in small steps, as time passes. */
@@ -55,7 +57,8 @@ async function openRig(): Promise<Rig> {
   const app = createApp({ broker: url, logger: silentLogger });
   const tick = app.fn('tick', () => 1);
   const signature = tick.si().toJSON();
-  const broker = await openBroker({ url, logger: silentLogger, role: 'client' });
+  const queues = resolveQueues({ news: { broadcast: true } }, null);
+  const broker = await openBroker({ url, queues, logger: silentLogger, role: 'client' });
   const results = await openResultStore({ url, logger: silentLogger, role: 'client' });
   const store = await openBeatStore({ url, app: 'a', logger: silentLogger, brokerUrl: url });
   cleanups.push(
@@ -66,8 +69,8 @@ async function openRig(): Promise<Rig> {
   );
   const sent: string[] = [];
   const rig: Rig = {
-    ...{ clock, store, results, sent, trouble: null },
-    async scheduler(name) {
+    ...{ clock, broker, store, results, sent, trouble: null },
+    async scheduler(name, found) {
       // Messages and decisions in one step, as in a file or in Redis.
       const inOneStep: BeatStore = Object.assign(Object.create(store) as BeatStore, {
         handsOver: true,
@@ -94,6 +97,7 @@ async function openRig(): Promise<Rig> {
       const scheduler = new Scheduler({
         ...{ store: inOneStep, broker, results, clock, owner: name, logger: silentLogger, resultTtlMs: 60_000 },
         ...{ facts: () => canvasFactsOf(config, app.registry), random: () => 0.5 },
+        ...(found !== undefined && { found }),
       });
       cleanups.push(() => scheduler.close());
       await scheduler.start();
@@ -139,6 +143,17 @@ test('each slot is sent once, at its time, under the id that entry and slot deci
   expect(await rig.state('a')).toMatchObject({ sent: 3, missed: 0, skipped: 0 });
 });
 
+test('what goes to a broadcast queue is handed to who listens, and not with the decision to a queue of that name', async () => {
+  const rig = await openRig();
+  const heard: string[] = [];
+  await rig.broker.listen('news', '#', ({ message }) => heard.push(String(message.headers['id'])));
+  await rig.add('a', { every: '4s', queue: 'news' });
+  await rig.scheduler('one');
+  await rig.pass(8_200);
+  expect(heard).toEqual(slots('a', 4_000, 8_000, 4_000));
+  expect(rig.sent).toEqual([]);
+});
+
 test('of several schedulers one leads, and another takes over when it falls silent', async () => {
   const rig = await openRig();
   await rig.add('a', { every: '1s' });
@@ -180,6 +195,31 @@ test('a decision whose answer was lost is neither lost nor repeated', async () =
   rig.trouble = null;
   await rig.pass(2_000);
   expect(rig.sent).toEqual(slots('a', 2_000, 22_000, 2_000));
+});
+
+test('decisions that the store has lost, by a fail-over for example, are made again', async () => {
+  const rig = await openRig();
+  await rig.add('a', { every: '2s', catchUp: 'all' });
+  await rig.scheduler('one');
+  await rig.pass(4_000);
+  const get = rig.store.get;
+  const fire = rig.store.fire;
+  // As a replica has it that had not seen the last of two decisions.
+  let lost = (await rig.store.get('a')) as NonNullable<Awaited<ReturnType<BeatStore['get']>>>;
+  lost = { ...lost, seq: 1, state: JSON.stringify({ ...(await rig.state('a')), cursorMs: START + 2_000 }) };
+  rig.store.get = async () => lost;
+  rig.store.fire = async (epoch, firings) => {
+    if (firings[0]?.seq !== lost.seq) return ['stale'];
+    rig.store.fire = fire;
+    rig.store.get = get;
+    return fire.call(
+      rig.store,
+      epoch,
+      firings.map((one) => ({ ...one, seq: 2 })),
+    );
+  };
+  await rig.pass(2_000);
+  expect(rig.sent).toEqual([...slots('a', 2_000, 4_000, 2_000), ...slots('a', 4_000, 6_000, 2_000)]);
 });
 
 test.each([
@@ -266,11 +306,15 @@ test('edits, pauses, wishes and removals take effect without a restart', async (
 
 test('an entry that cannot be read stops no other', async () => {
   const rig = await openRig();
+  const strange = { source: 'store', options: { every: '1s' }, signature: { task: 7 }, sinceMs: START };
   await rig.store.change([{ kind: 'put', id: 'broken', definition: '{', paused: false }]);
+  await rig.store.change([{ kind: 'put', id: 'strange', definition: JSON.stringify(strange), paused: false }]);
   await rig.add('a', { every: '1s' });
   await rig.scheduler('one');
   await rig.pass(1_000);
   expect(rig.sent).toEqual(slots('a', 1_000, 1_000, 1_000));
+  // Nothing of it is decided, so a newer version that can read it finds all of it.
+  expect(await rig.state('strange')).toMatchObject({ cursorMs: null, sent: 0 });
 });
 
 test('an entry remembers its newest twenty runs and counts all', async () => {
@@ -283,6 +327,23 @@ test('an entry remembers its newest twenty runs and counts all', async () => {
   expect(runs.map(({ taskId }) => taskId)).toEqual(slots('a', 6_000, 25_000, 1_000));
 });
 
+test('a scheduler that was given what somebody has just read finds also what was changed and decided since', async () => {
+  const rig = await openRig();
+  await rig.add('a', { every: '2s', catchUp: 'all' });
+  await rig.add('b', { every: '2s', catchUp: 'all' });
+  const found = await rig.store.load();
+  const one = await rig.scheduler('one');
+  await rig.pass(2_000);
+  await rig.add('c', { every: '1s', catchUp: 'all' });
+  await rig.store.change([{ kind: 'remove', id: 'b' }]);
+  await one.close();
+  await rig.scheduler('two', found);
+  await rig.pass(2_000);
+  expect(rig.sent.sort()).toEqual(
+    [...slots('a', 2_000, 4_000, 2_000), ...slots('b', 2_000, 2_000, 2_000), ...slots('c', 3_000, 4_000, 1_000)].sort(),
+  );
+});
+
 test('entries of the code are reconciled by their ids: changed ones keep their history, others nothing loses', async () => {
   const rig = await openRig();
   const app = createApp({ broker: 'memory:unused', logger: silentLogger });
@@ -291,7 +352,7 @@ test('entries of the code are reconciled by their ids: changed ones keep their h
   app.schedule('kept', { every: '1s' }, tick.si());
   app.schedule('gone', { every: '1s' }, tick.si());
   const facts = { store: rig.store, results: true, logger: silentLogger } as const;
-  expect(await reconcile({ ...facts, entries: app.schedules.all(), nowMs: rig.clock.nowMs() })).toEqual({
+  expect(await reconcile({ ...facts, entries: app.schedules.all(), nowMs: rig.clock.nowMs() })).toMatchObject({
     added: 2,
     changed: 0,
     removed: 0,
@@ -303,7 +364,7 @@ test('entries of the code are reconciled by their ids: changed ones keep their h
   const again = createApp({ broker: 'memory:unused', logger: silentLogger });
   cleanups.push(() => again.close());
   again.schedule('kept', { every: '1s', priority: 3 }, again.fn('tick', () => 1).si());
-  expect(await reconcile({ ...facts, entries: again.schedules.all(), nowMs: rig.clock.nowMs() })).toEqual({
+  expect(await reconcile({ ...facts, entries: again.schedules.all(), nowMs: rig.clock.nowMs() })).toMatchObject({
     added: 0,
     changed: 1,
     removed: 1,
@@ -311,7 +372,7 @@ test('entries of the code are reconciled by their ids: changed ones keep their h
   expect(await rig.state('kept')).toEqual(before);
   expect(await rig.store.get('gone')).toBeNull();
   expect(await rig.store.get('by hand')).not.toBeNull();
-  expect(await reconcile({ ...facts, entries: again.schedules.all(), nowMs: rig.clock.nowMs() + 5 })).toEqual({
+  expect(await reconcile({ ...facts, entries: again.schedules.all(), nowMs: rig.clock.nowMs() + 5 })).toMatchObject({
     added: 0,
     changed: 0,
     removed: 0,
@@ -327,4 +388,26 @@ test('overlap without a store that everybody reads, or of a task that keeps no r
   await expect(reconcile({ ...facts, results: 'answers go to the sender' })).rejects.toMatchObject({ code: 'E_CONFIG_CONFLICT' });
   expect(() => app.schedule('a', { every: '2s' }, app.fn('tock', () => 1).si())).toThrow(ConfigError);
   expect(() => resolveScheduleOptions({ every: '1ms' })).toThrow(ConfigError);
+});
+
+test('an entry that is removed and added again before its leader looks begins anew, and runs', async () => {
+  const rig = await openRig();
+  await rig.add('again', { every: '10s' });
+  await rig.scheduler('one');
+  await rig.pass(25_000);
+  expect((await rig.state('again')).sent).toBe(2);
+  const record = await rig.store.get('again');
+  if (record === null) throw new Error('the entry is gone');
+  await rig.store.change([
+    { kind: 'remove', id: 'again' },
+    {
+      kind: 'put',
+      id: 'again',
+      definition: record.definition.replace(/"sinceMs":\d+/, `"sinceMs":${rig.clock.nowMs()}`),
+      paused: false,
+    },
+  ]);
+  await rig.pass(20_000);
+  expect((await rig.state('again')).sent).toBe(2);
+  expect(new Set(rig.sent).size).toBe(4);
 });

@@ -14,7 +14,7 @@ import { codeOf, toError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { chordsOf } from '../results/chords.js';
 import type { ResultStore } from '../results/result-store.js';
-import type { BeatStore, Firing, RunRequest } from './beat-store.js';
+import type { BeatStore, EntrySnapshot, Firing, RunRequest } from './beat-store.js';
 import { encodeState } from './entry-state.js';
 import { BEAT_MS, LEASE_MS, Leadership } from './leadership.js';
 import { LiveEntries, type Work } from './live-entries.js';
@@ -35,6 +35,8 @@ export interface SchedulerOptions {
   readonly results: ResultStore;
   readonly facts: () => CanvasFacts;
   readonly resultTtlMs: number | null;
+  /** What somebody has just read: a scheduler that leads at once need not read all again, only what has changed since. */
+  readonly found?: EntrySnapshot;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly owner?: string;
@@ -53,6 +55,8 @@ export class Scheduler {
   readonly #entries: LiveEntries;
   #requests: readonly RunRequest[] = [];
   #version: number | null = null;
+  /** Until it is used, or another one leads. */
+  #found: EntrySnapshot | null;
   #news = false;
   #newsMs = 0;
   /** Decisions whose answer is not known, or was `stale`: read again before anything else. */
@@ -66,15 +70,19 @@ export class Scheduler {
 
   constructor(options: SchedulerOptions) {
     this.#options = { owner: randomUUID(), random: Math.random, ...options };
+    this.#found = options.found ?? null;
     const { store, clock, logger, results, leaseMs = LEASE_MS, beatMs = BEAT_MS } = options;
     this.#leadership = new Leadership({
       ...{ store, clock, logger, leaseMs, beatMs, owner: this.#options.owner, random: this.#options.random },
       onChange: (epoch) => this.#leads(epoch),
-      onStandby: (owner) => options.onStandby?.(owner),
+      onStandby: (owner) => {
+        this.#found = null;
+        options.onStandby?.(owner);
+      },
     });
     const { facts, resultTtlMs } = options;
     this.#entries = new LiveEntries({
-      ...{ results, logger, facts, resultTtlMs, isRepeated: store.handsOver !== true },
+      ...{ results, logger, facts, resultTtlMs, isRepeated: store.handsOver !== true, hearsEnds: store.codeOnly === undefined },
       nowMs: () => clock.nowMs(),
       onEnd: () => this.#stir(),
     });
@@ -212,8 +220,12 @@ export class Scheduler {
 
   async #loadAll(): Promise<void> {
     const { store, clock } = this.#options;
-    this.#news = false;
-    const { version, entries, requests } = await store.load();
+    const found = this.#found;
+    this.#found = null;
+    // What was decided since then is not among its news: the store refuses such a decision, and the entry is read again.
+    this.#news = found !== null;
+    this.#again ||= found !== null;
+    const { version, entries, requests } = found ?? (await store.load());
     this.#entries.clear();
     for (const [index, record] of entries.entries()) {
       this.#entries.take(record);
@@ -237,18 +249,22 @@ export class Scheduler {
   }
 
   async #carryOut(work: readonly Work[], nowMs: number): Promise<void> {
-    const { store, results } = this.#options;
+    const { store, results, broker } = this.#options;
     const epoch = this.#leadership.epoch;
     if (epoch === null) return;
     for (const { id } of work) this.#uncertain.add(id);
     const chords = work.flatMap(({ plans }) => plans.flatMap((plan) => plan.chords));
     if (chords.length > 0) await chordsOf(results).open(chords);
-    const inOneStep = store.handsOver === true;
-    if (!inOneStep && !(await this.#publish(epoch, work))) return this.#refused(epoch);
+    const isHandedOver = store.handsOver === true || store.publishes === true;
+    // What goes to more than one queue is the broker's to send, and goes out before the decision.
+    const goesAlong = ({ to }: OutgoingMessage): boolean => isHandedOver && broker.spreads?.(to) !== true;
+    const messages = work.flatMap(({ plans }) => plans.flatMap((plan) => plan.messages));
+    const first = messages.filter((message) => !goesAlong(message));
+    if (!(await this.#publish(epoch, first))) return this.#refused(epoch);
     const firings = work.map(
       ({ id, live, state, plans, request }): Firing => ({
         ...{ id, revision: live.revision, seq: live.seq, state: encodeState(state), request },
-        messages: inOneStep ? plans.flatMap((plan) => plan.messages) : [],
+        messages: plans.flatMap((plan) => plan.messages.filter(goesAlong)),
       }),
     );
     const answers = await store.fire(epoch, firings);
@@ -270,9 +286,8 @@ export class Scheduler {
   }
 
   /** Where message and decision are two steps: the message first. `false`: another one leads. */
-  async #publish(epoch: number, work: readonly Work[]): Promise<boolean> {
+  async #publish(epoch: number, messages: readonly OutgoingMessage[]): Promise<boolean> {
     const { store, broker } = this.#options;
-    const messages: OutgoingMessage[] = work.flatMap(({ plans }) => plans.flatMap((plan) => plan.messages));
     if (messages.length === 0) return true;
     if ((await store.lead()).epoch !== epoch) return false;
     for (const failure of await broker.publish(messages, { timeoutMs: PUBLISH_MS })) if (failure !== null) throw failure;

@@ -19,6 +19,8 @@ export interface PostgresListenerOptions {
   /** Before and after it listens; what it throws ends the connection. */
   readonly setup: (line: PostgresLine) => Promise<void>;
   readonly onReady: () => void;
+  /** It was ready and is so no more, and not because it was put to rest. */
+  readonly onLost?: (cause: Error) => void;
   readonly onPayload: (payload: string) => void;
   /** Asked in this rhythm; without an answer the connection is dropped. */
   readonly beat: (line: PostgresLine) => Promise<void>;
@@ -108,5 +110,6 @@ export class PostgresListener {
     const timer = setInterval(() => beat(line).catch(() => line.destroy()), beatMs).unref();
     await line.ended;
     clearInterval(timer);
+    if (!signal.aborted) this.#options.onLost?.(line.lastError);
   }
 }

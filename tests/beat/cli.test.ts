@@ -62,6 +62,30 @@ test('what cannot be done is refused with a code and an exit code', { timeout: 6
   expect(await json('show', 'x')).toMatchObject({ signature: { options: { queue: 'slow' } } });
 });
 
+test('what a schedule does when the clock is changed, and where an interval counts from, are flags too', {
+  timeout: 120_000,
+}, async () => {
+  const zone = ['--cron', '30 2 * * *', '--timezone', 'Europe/Berlin', '--task', 'note'];
+  expect(await schedule('add', 'night', ...zone, '--dst', 'skip,both')).toMatchObject({ code: 0 });
+  expect(await json('show', 'night')).toMatchObject({ options: { dst: { skipped: 'skip', repeated: 'both' } } });
+  expect(await schedule('edit', 'night', '--dst', 'second')).toMatchObject({ code: 0 });
+  expect(await json('show', 'night')).toMatchObject({ options: { dst: { repeated: 'second' } } });
+  const hourly = ['--every', '1h', '--task', 'note', '--anchor'];
+  expect(await schedule('add', 'hour', ...hourly, '2026-01-01T00:17:00Z')).toMatchObject({ code: 0 });
+  expect(await json('next', 'hour', '--count', '1')).toEqual([
+    { slot: expect.stringMatching(/:17:00\.000Z$/), local: expect.anything() },
+  ]);
+  expect(await schedule('add', 'after', ...hourly, 'last-run')).toMatchObject({ code: 0 });
+  expect(await json('show', 'after')).toMatchObject({ options: { anchor: 'last-run' } });
+  // what belongs to one kind goes away with it
+  expect(await schedule('edit', 'night', '--every', '1h')).toMatchObject({ code: 0 });
+  expect(await json('show', 'night')).toMatchObject({ options: expect.not.objectContaining({ dst: expect.anything() }) });
+  for (const wrong of ['sometimes', 'skip,next'])
+    expect((await schedule('add', 'x', ...zone, '--dst', wrong)).code, wrong).toBe(2);
+  expect((await schedule('add', 'x', ...hourly, 'yesterday')).code).toBe(2);
+  expect((await schedule('add', 'x', ...hourly, 'last-run', '--dst', 'skip')).code).toBe(78);
+});
+
 test('an import from Celery takes what it can, and names the rest', { timeout: 60_000 }, async () => {
   const settings = {
     nightly: { task: 'note', schedule: { minute: '30', hour: '2' }, args: ['x'] },
@@ -73,11 +97,22 @@ test('an import from Celery takes what it can, and names the rest', { timeout: 6
   expect(await json('show', 'nightly')).toMatchObject({ task: 'note', signature: { args: ['x'] } });
 });
 
-test('a scheduler without a place for schedules, or without an app file, ends with the code of its cause', {
+test('on RabbitMQ without a store entries of the code can be previewed and nothing else, and the answer says what to do', {
   timeout: 60_000,
 }, async () => {
-  const amqp = await project.run(['beat', '--app', './app.mjs', '--broker', 'amqp://127.0.0.1:1']);
-  expect(amqp).toMatchObject({ code: 78, stderr: expect.stringContaining('E_CONFIG_CONFLICT') });
+  for (const command of [['list'], ['pause', 'in-code'], ['add', 'x', '--every', '1h', '--task', 'note']]) {
+    const { code, stderr } = await schedule(...command, '--broker', 'amqp://127.0.0.1:1');
+    expect([code, stderr.includes('E_CONFIG_CONFLICT'), stderr.includes('--results')]).toEqual([78, true, true]);
+  }
+  expect(await json('next', 'in-code', '--count', '2', '--broker', 'amqp://127.0.0.1:1')).toHaveLength(2);
+  expect(await schedule('next', 'x', '--broker', 'amqp://127.0.0.1:1')).toMatchObject({ code: 65 });
+});
+
+test('a scheduler without a broker, or without an app file, ends with the code of its cause', {
+  timeout: 60_000,
+}, async () => {
+  const amqp = await project.run(['beat', '--app', './app.mjs', '--broker', 'amqp://127.0.0.1:1', '--connect-tries', '1']);
+  expect(amqp.code).toBe(69);
   expect((await project.run(['beat'])).code).toBe(2);
   expect((await project.run(['beat', '--app', './nothing.mjs'])).code).toBe(65);
   const away = await project.run(['beat', '--app', './app.mjs', '--broker', 'redis://127.0.0.1:1/0', '--connect-tries', '1']);

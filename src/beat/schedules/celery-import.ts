@@ -46,13 +46,13 @@ export interface CeleryImport {
   readonly refused: readonly { readonly name: string; readonly error: ConfigError }[];
 }
 
-type Json = Readonly<Record<string, unknown>>;
+export type Json = Readonly<Record<string, unknown>>;
 /** A schedule as options, with what is to know of it. */
-type Timing = { readonly options: TimingOptions; readonly note?: string };
+export type Timing = { readonly options: TimingOptions; readonly note?: string };
 
 /** More is no setting that a person keeps. */
-const MOST_ENTRIES = 100_000;
-const SECONDS: Json = {
+export const MOST_ENTRIES = 100_000;
+export const SECONDS: Json = {
   microseconds: 1e-6,
   milliseconds: 1e-3,
   seconds: 1,
@@ -72,20 +72,20 @@ const ENTRY_KEYS = new Set(['task', 'schedule', 'args', 'kwargs', 'options', 're
 /** Options of a call that the broker's way decides, or that an entry cannot have here. */
 const TAKEN_OPTIONS = new Set(['queue', 'priority', 'expires', 'headers']);
 
-const isObject = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value);
-const refuse = (message: string): never => {
+export const isObject = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value);
+export const refuse = (message: string): never => {
   throw new ConfigError('E_SCHEDULE', message);
 };
-const shown = (value: unknown): string => (JSON.stringify(value) ?? typeof value).slice(0, 200);
+export const shown = (value: unknown): string => (JSON.stringify(value) ?? typeof value).slice(0, 200);
 
-function duration(seconds: number, what: string): Duration {
+export function duration(seconds: number, what: string): Duration {
   const ms = Math.round(seconds * 1_000);
   if (!Number.isFinite(ms) || ms <= 0) return refuse(`${what} is ${String(seconds)} seconds: it must be longer than nothing`);
   return ms % 1_000 === 0 ? `${ms / 1_000}s` : `${ms}ms`;
 }
 
 /** Celery counts a plain interval from the run before; `relative` rounds to whole units of the clock, as the epoch's multiples do. */
-function interval(seconds: number, relative: boolean, note?: string): Timing {
+export function interval(seconds: number, relative: boolean, note?: string): Timing {
   const every = duration(seconds, 'schedule');
   const options: TimingOptions = relative ? { every } : { every, anchor: 'last-run' };
   return note === undefined ? { options } : { options, note };

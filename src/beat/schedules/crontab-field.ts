@@ -11,6 +11,13 @@ const DAYS = 'sunday monday tuesday wednesday thursday friday saturday'.split(' 
 /** No honest field is longer, and all work on it is bounded by it. */
 const LONGEST_FIELD = 512;
 
+/** Fields that were read, by kind and text: a hundred thousand crontabs have few different ones, and share their values. */
+const known = new Map<string, readonly number[]>();
+export const MOST_KNOWN = 1_024;
+
+/** How many are remembered. For tests of the bound. */
+export const knownFields = (): number => known.size;
+
 /** What a field may hold. */
 export interface FieldKind {
   /** As people call it, for messages. */
@@ -90,7 +97,19 @@ function partValues(part: string, kind: FieldKind, what: string): number[] {
  * @param what whose field, for the message
  * @throws ConfigError `E_SCHEDULE`
  */
-export function parseField(field: CronField, kind: FieldKind, what: string): number[] {
+export function parseField(field: CronField, kind: FieldKind, what: string): readonly number[] {
+  if (typeof field !== 'string' || field.length > LONGEST_FIELD) return valuesOf(field, kind, what);
+  const key = `${kind.name} ${field}`;
+  let values = known.get(key);
+  if (values === undefined) {
+    values = Object.freeze(valuesOf(field, kind, what));
+    if (known.size >= MOST_KNOWN) known.clear();
+    known.set(key, values);
+  }
+  return values;
+}
+
+function valuesOf(field: CronField, kind: FieldKind, what: string): number[] {
   let values: number[];
   if (field === '*') return span(kind.min, kind.max, kind);
   if (typeof field === 'string') {

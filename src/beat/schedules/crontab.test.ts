@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { codeOf } from '../../core/errors.js';
 import { parseCrontab } from './crontab.js';
+import { knownFields, MOST_KNOWN } from './crontab-field.js';
 import type { CronFieldOptions, CronFields } from './types.js';
 
 const upTo = (last: number, first = 0): number[] => Array.from({ length: last - first + 1 }, (_value, place) => first + place);
@@ -111,4 +112,15 @@ describe('a crontab', () => {
       message: 'cron has no option "minutes": did you mean "minute"?',
     });
   });
+});
+
+test('equal fields share their values, which nobody can change, and only so many are remembered', () => {
+  const one = parseCrontab('5-9 * * * *', 'cron');
+  expect(parseCrontab('5-9 3 * * *', 'cron').minutes).toBe(one.minutes);
+  expect(Object.isFrozen(one.minutes)).toBe(true);
+  for (let step = 1; step < 3 * MOST_KNOWN; step += 1) {
+    expect(parseCrontab(`*/${step} * * * *`, 'cron').minutes[0]).toBe(0);
+    expect(knownFields()).toBeLessThanOrEqual(MOST_KNOWN);
+  }
+  expect(parseCrontab('5-9 * * * *', 'cron').minutes).toEqual(one.minutes);
 });

@@ -1,17 +1,13 @@
-/** `lovage schedule add | edit | pause | resume | run | remove | import`. What they do is `beat/entries.ts`. */
-import { readFile } from 'node:fs/promises';
+/** `lovage schedule add | edit | pause | resume | run | remove`. What they do is `beat/entries.ts`; `import` is `schedule-import.ts`. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { addEntries, editEntry, type NewEntry, removeEntry, requestRun, setPaused } from '../../beat/entries.js';
-import { importCeleryBeat, type ScheduleOptions } from '../../beat/schedules/index.js';
-import { destinationOf } from '../../canvas/routes.js';
+import { addEntries, editEntry, removeEntry, requestRun, setPaused } from '../../beat/entries.js';
+import type { DstPolicy, ScheduleOptions } from '../../beat/schedules/index.js';
 import type { Duration } from '../../core/duration.js';
-import { ConfigError, toError, WireError } from '../../core/errors.js';
-import { makeSignature, type WireSignature } from '../../wire/signature.js';
+import { ConfigError } from '../../core/errors.js';
 import { UsageError } from '../exit-codes.js';
 import {
   addConnectionOptions,
   allNamed,
-  type Connection,
   type ConnectionFlags,
   duration,
   instant,
@@ -21,7 +17,8 @@ import {
   wholeNumber,
 } from '../options.js';
 import { printJson, printLine, printNote, visible } from '../output.js';
-import { withSchedules } from '../with-schedules.js';
+import { signatureOf, withSchedules } from '../with-schedules.js';
+import { defineScheduleImport } from './schedule-import.js';
 
 interface EntryFlags extends ConnectionFlags {
   readonly cron?: string;
@@ -29,6 +26,8 @@ interface EntryFlags extends ConnectionFlags {
   readonly at?: Date;
   readonly solar?: ScheduleOptions['solar'];
   readonly timezone?: string;
+  readonly dst?: DstPolicy;
+  readonly anchor?: Date | 'last-run';
   readonly jitter?: Duration;
   readonly start?: Date;
   readonly end?: Date;
@@ -43,7 +42,10 @@ interface EntryFlags extends ConnectionFlags {
 }
 
 const KINDS = ['cron', 'every', 'at', 'solar'] as const;
-const OTHERS = ['timezone', 'jitter', 'start', 'end', 'expires', 'priority', 'queue', 'catchUp', 'overlap'] as const;
+const OTHERS = [
+  ...(['timezone', 'dst', 'anchor', 'jitter', 'start', 'end'] as const),
+  ...(['expires', 'priority', 'queue', 'catchUp', 'overlap'] as const),
+];
 /** Options that go with one kind alone, and so go away with it. */
 const OF_KIND = ['timezone', 'dst', 'anchor'] as const;
 
@@ -53,6 +55,20 @@ function solar(text: string): { readonly event: string; readonly lat: number; re
   if (!lat || !lon || more !== undefined || Number.isNaN(Number(lat)) || Number.isNaN(Number(lon)))
     throw new InvalidArgumentError("It must be an event, a latitude and a longitude, for example 'sunset,52.52,13.40'.");
   return { event, lat: Number(lat), lon: Number(lon) };
+}
+
+/** `next,both`, or one of the two. */
+function dst(text: string): DstPolicy {
+  const policy: { skipped?: DstPolicy['skipped']; repeated?: DstPolicy['repeated'] } = {};
+  for (const word of text.split(',').map((part) => part.trim())) {
+    if ((word === 'next' || word === 'skip') && policy.skipped === undefined) policy.skipped = word;
+    else if ((word === 'first' || word === 'second' || word === 'both') && policy.repeated === undefined) policy.repeated = word;
+    else
+      throw new InvalidArgumentError(
+        "It must be 'next' or 'skip' for times that the clock leaves out, 'first', 'second' or 'both' for those that come twice, or one of each: 'skip,both'.",
+      );
+  }
+  return policy as DstPolicy;
 }
 
 /** The flags over what an entry has; another kind of schedule takes the place of the old one. */
@@ -65,19 +81,6 @@ function optionsOf(flags: EntryFlags, before: ScheduleOptions | null): ScheduleO
     for (const name of [...KINDS, ...OF_KIND]) delete options[name];
   for (const name of [...KINDS, ...OTHERS]) if (flags[name] !== undefined) options[name] = flags[name];
   return options as unknown as ScheduleOptions;
-}
-
-/** By its name alone: where it goes is decided here, where the app's routes are known. */
-function signatureOf(
-  { app, config }: Connection,
-  task: string,
-  args: readonly unknown[],
-  kwargs: Readonly<Record<string, unknown>>,
-): WireSignature {
-  const to = destinationOf(app?.registry.get(task)?.options.queue ?? null, config.router.find(task), config.defaultQueue);
-  const options =
-    to.exchange === undefined ? { queue: to.queue } : { exchange: to.exchange, routing_key: to.routingKey ?? to.queue };
-  return makeSignature(task, { args, kwargs, options, immutable: true });
 }
 
 function told(flags: ConnectionFlags, ids: readonly string[], done: string): void {
@@ -141,53 +144,6 @@ async function remove(ids: readonly string[], flags: ConnectionFlags): Promise<v
   });
 }
 
-interface ImportFlags extends ConnectionFlags {
-  readonly timezone?: string;
-  readonly priorities: '9-first' | '0-first';
-  readonly dryRun?: boolean;
-}
-
-async function importCelery(file: string, flags: ImportFlags): Promise<void> {
-  const { timezone, priorities, dryRun = false } = flags;
-  let json: unknown;
-  try {
-    json = JSON.parse(await readFile(file, 'utf8'));
-  } catch (error) {
-    throw new WireError('E_DECODE', `${file} is no JSON that can be read: ${toError(error).message}`);
-  }
-  const { entries, refused } = importCeleryBeat(json, { priorities, ...(timezone === undefined ? {} : { timezone }) });
-  await withSchedules(flags, async (store, connection) => {
-    const made = entries.map(
-      ({ name, task, args, kwargs, options }): NewEntry => ({
-        id: name,
-        options,
-        signature: signatureOf(connection, task, args, kwargs),
-      }),
-    );
-    const taken = new Set(dryRun ? [] : await addEntries(store, made, Date.now()));
-    const done = dryRun ? 'would be added' : 'added';
-    if (flags.json) {
-      printJson({
-        entries: entries.map(({ name, task, notes }) => ({
-          id: name,
-          task,
-          notes,
-          outcome: taken.has(name) ? 'there already' : done,
-        })),
-        refused: refused.map(({ name, error }) => ({ id: name, code: error.code, message: error.message })),
-      });
-    } else {
-      for (const { name, notes } of entries) {
-        printLine(`${visible(name)}  ${taken.has(name) ? 'there already, left as it is' : done}`);
-        for (const note of notes) printNote(`  ${visible(note)}`);
-      }
-    }
-    if (refused.length === 0) return;
-    for (const { name, error } of refused) if (!flags.json) printNote(`${visible(name)}  refused: ${visible(error.message)}`);
-    throw new ConfigError('E_SCHEDULE', `${refused.length} of ${refused.length + entries.length} entries were not taken over`);
-  });
-}
-
 function entryOptions(command: Command): Command {
   return addConnectionOptions(
     command
@@ -196,6 +152,18 @@ function entryOptions(command: Command): Command {
       .addOption(new Option('--at <time>', "when, once: '2030-01-31T08:00:00Z'").argParser(instant))
       .addOption(new Option('--solar <event,lat,lon>', "when, by the sun: 'sunset,52.52,13.40'").argParser(solar))
       .option('--timezone <zone>', 'IANA zone of --cron (default: UTC)')
+      .addOption(
+        new Option(
+          '--dst <policy>',
+          "for --cron on days when the clock is changed: next|skip for times left out, first|second|both for those that come twice, or 'skip,both'",
+        ).argParser(dst),
+      )
+      .addOption(
+        new Option(
+          '--anchor <time>',
+          "what --every is counted from: an instant, or 'last-run' (default: --start, else 1970)",
+        ).argParser((text) => (text === 'last-run' ? text : instant(text))),
+      )
       .option('--task <name>', 'the task to run')
       .addOption(new Option('--args <json>', 'its arguments, a JSON array').argParser(jsonArray))
       .addOption(new Option('--kwargs <json>', 'its keyword arguments, a JSON object').argParser(jsonObject))
@@ -239,20 +207,5 @@ export function defineScheduleWork(command: Command): void {
     { results: true },
   ).action(run);
   withIds('remove', 'Removes entries that were added, and their history.').action(remove);
-  addConnectionOptions(
-    command
-      .command('import')
-      .description(
-        "Adds the entries of Celery's beat_schedule setting, written down as JSON. What is there already stays as it is.",
-      )
-      .argument('<file>', 'JSON file')
-      .option('--timezone <zone>', "Celery's timezone setting (default: UTC)")
-      .addOption(
-        new Option('--priorities <sense>', 'what priorities mean there: 9-first on RabbitMQ, 0-first on Redis')
-          .choices(['9-first', '0-first'])
-          .default('9-first'),
-      )
-      .option('--dry-run', 'only say what would be added'),
-    { results: true },
-  ).action(importCelery);
+  defineScheduleImport(command);
 }

@@ -1,7 +1,9 @@
 /** `lovage schedule list | show | next`, and the frame of the commands that change entries, which are in `schedule-work.ts`. */
 import type { Command } from 'commander';
+import type { BeatStore } from '../../beat/beat-store.js';
 import { type Entry, getEntry, listEntries } from '../../beat/entries.js';
 import { describeSchedule, previewSlots } from '../../beat/schedules/index.js';
+import { encodeJson } from '../../wire/serializers/json.js';
 import { defineGroup } from '../command-group.js';
 import { ageText } from '../dead-filter.js';
 import { addConnectionOptions, type ConnectionFlags, named, wholeNumber } from '../options.js';
@@ -21,6 +23,7 @@ function describe({ id, paused, definition, problem, state, nextMs }: Entry): Re
     signature: definition?.signature ?? null,
     next: iso(nextMs),
     ...counts,
+    earlier: definition?.earlier ? { runs: definition.earlier.runs, last: iso(definition.earlier.lastMs) } : null,
     decidedUntil: iso(cursorMs),
     heldSince: iso(heldMs),
     runs: runs.map(({ slotMs, sentMs, endedMs, ...run }) => ({
@@ -82,11 +85,15 @@ async function show(id: string, flags: ConnectionFlags): Promise<void> {
         ['when', describeSchedule(resolved.schedule)],
         ['options', JSON.stringify(options)],
         ['task', signature.task],
-        ['args', JSON.stringify(signature.args)],
-        ['kwargs', JSON.stringify(signature.kwargs)],
+        ['args', encodeJson(signature.args)],
+        ['kwargs', encodeJson(signature.kwargs)],
       );
     }
     rows.push(['next', iso(entry.nextMs) ?? ''], ['sent', String(state.sent)]);
+    if (definition?.earlier) {
+      const { runs, lastMs } = definition.earlier;
+      rows.push(['earlier', `${runs} sent by Celery's beat${lastMs === null ? '' : `, the last ${iso(lastMs)}`}`]);
+    }
     rows.push(['missed', String(state.missed)], ['skipped', String(state.skipped)]);
     for (const [name, value] of rows) printLine(`${name.padEnd(12)}${visible(value).replaceAll('\n', ' ')}`);
     if (state.runs.length === 0) return;
@@ -110,7 +117,7 @@ async function show(id: string, flags: ConnectionFlags): Promise<void> {
 }
 
 async function next(id: string, flags: ConnectionFlags & { readonly count: number }): Promise<void> {
-  await withSchedules(flags, async (store) => {
+  const preview = async (store: BeatStore): Promise<void> => {
     const { definition, problem, paused } = await getEntry(store, id, Date.now());
     if (definition === null) return printNote(`the entry cannot be read: ${visible(problem ?? '')}`);
     const slots = previewSlots(definition.resolved.schedule, Date.now(), flags.count);
@@ -118,7 +125,8 @@ async function next(id: string, flags: ConnectionFlags & { readonly count: numbe
     printNote(`${describeSchedule(definition.resolved.schedule)}${paused ? ' (paused now)' : ''}`);
     if (slots.length === 0) printNote('no more slots');
     for (const { slotMs, local } of slots) printLine(`${iso(slotMs)}  ${local}`);
-  });
+  };
+  await withSchedules(flags, preview, true);
 }
 
 export function defineSchedule(command: Command): void {

@@ -7,6 +7,7 @@
  */
 import { PostgresPool, type PostgresQueryOptions } from '../../clients/postgres.js';
 import { loadPostgres, type PostgresStatement, type PostgresValue, textArray } from '../../clients/postgres-library.js';
+import { migrate } from '../../clients/postgres-schema.js';
 import { parsePostgresUrl } from '../../clients/postgres-url.js';
 import { BrokerError } from '../../core/errors.js';
 import type { SendKeySwap } from '../../core/send-keys.js';
@@ -24,7 +25,7 @@ import type {
 import type { StepStore } from '../steps.js';
 import { postgresChords } from './chords.js';
 import { postgresMarks } from './marks.js';
-import { migrate } from './migrate.js';
+import { RESULT_TABLES } from './schema.js';
 import { type Statements, statementsOf } from './statements.js';
 import { postgresSteps } from './steps.js';
 import { Sweeper } from './sweeper.js';
@@ -85,7 +86,7 @@ class PostgresResults implements ResultStore {
     this.#statements = statementsOf(target.schema);
     this.#pool = new PostgresPool({
       ...{ target, logger, name: `lovage:results:${role}` },
-      prepare: (session) => migrate(session, target),
+      prepare: (session) => migrate(session, target, RESULT_TABLES),
     });
     const ask: Ask = (statement, values, kind) => this.#ask(statement, values, kind);
     this.#sweeper = new Sweeper((most) => this.#sweep(most), logger);

@@ -1,16 +1,16 @@
 /**
- * The tables of the PostgreSQL result store and their versions. Functions: `result-functions.ts` and its neighbours; who runs all this: `migrate.ts`.
+ * The tables of the PostgreSQL result store and their versions. Functions: `result-functions.ts` and its neighbours; who runs all this: `clients/postgres-schema.ts`.
  *
  * Texts that may be long or strange are never keys themselves (see `texts.ts`). All times but the deadlines of chords are
  * the server's, so that processes whose clocks differ agree.
  */
+import type { PostgresTables } from '../../clients/postgres-schema.js';
 import { chordFunctions } from './chord-functions.js';
 import { keyFunctions } from './key-functions.js';
 import { resultFunctions } from './result-functions.js';
 import { upkeepFunctions } from './upkeep-functions.js';
 
-/** A step for each version, in order: a schema gets those that it has not had. What was released is never changed. */
-export const MIGRATIONS: readonly ((schema: string) => readonly string[])[] = [
+const MIGRATIONS: PostgresTables['migrations'] = [
   (schema, q = `"${schema}"`) => [
     // epoch: the highest one claimed; meta_epoch: that of the write that made `meta`. Either part may be over before the other.
     `CREATE TABLE ${q}.results(id text COLLATE "C" PRIMARY KEY, state text, meta text, meta_epoch bigint NOT NULL,
@@ -49,6 +49,7 @@ export const MIGRATIONS: readonly ((schema: string) => readonly string[])[] = [
   ],
 ];
 
-/** What this code writes, and the oldest code that can work with it: raised only when a step takes something away. */
-export const SCHEMA_VERSION = MIGRATIONS.length;
-export const OLDEST_READER = 1;
+/** Results and what goes with them. `oldestReader` is raised only when a step takes something away. */
+export const RESULT_TABLES: PostgresTables = {
+  ...{ what: 'results', versionTable: 'lovage_schema', migrations: MIGRATIONS, oldestReader: 1 },
+};

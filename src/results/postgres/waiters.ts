@@ -8,13 +8,14 @@
 import { randomUUID } from 'node:crypto';
 import type { PostgresLine } from '../../clients/postgres-line.js';
 import { PostgresListener } from '../../clients/postgres-listener.js';
+import { migrate } from '../../clients/postgres-schema.js';
 import type { PostgresTarget } from '../../clients/postgres-url.js';
 import { reconnectDelayMs } from '../../core/backoff.js';
 import { BrokerError, codeOf, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { FINAL_STATES } from '../result-store.js';
-import { migrate } from './migrate.js';
 import { barrierOf, channelOf } from './result-functions.js';
+import { RESULT_TABLES } from './schema.js';
 import type { Statements } from './statements.js';
 import { HASH_LENGTH, hashOf } from './texts.js';
 
@@ -68,7 +69,7 @@ export class ResultWaiters {
     this.#listener = new PostgresListener({
       ...{ target, logger, name: 'lovage:results:listening', channel: channelOf(target.schema) },
       setup: async (line) => {
-        await migrate(line, target);
+        await migrate(line, target, RESULT_TABLES);
         await this.#register(line);
       },
       onReady: () => this.#stirAll(),

@@ -3,7 +3,8 @@
  * commands; a second one for those who listen. That a leader lives is told by PUBLISH, so nothing in Redis expires and no clock counts.
  */
 import type { OutgoingMessage } from '../../../brokers/broker.js';
-import { bindingOf, checkQueueName } from '../../../brokers/redis/keys.js';
+import { NO_QUEUE_TABLE, type QueueTable } from '../../../brokers/queue-table.js';
+import { checkQueueName, queueBinding } from '../../../brokers/redis/keys.js';
 import { place } from '../../../brokers/redis/place.js';
 import { RedisConnection, RedisLinkError, type RedisReply, type RedisScript, redisErrorCode } from '../../../clients/redis.js';
 import { loadLibrary } from '../../../clients/redis-library.js';
@@ -31,6 +32,8 @@ import { assertOpen } from '../../from-url.js';
 import { changeScript, fireScript, leadScript, newsScript } from './scripts.js';
 
 const REACH_MS = 5_000;
+/** With `wait_replicas`: how long one WAIT may hold up the connection. Signs of life stand behind it, and a lease is much longer. */
+const WAIT_MS = 500;
 /** A leader finds a dead connection by its own signs of life; this is how a standby finds one. */
 const LISTENING_BEAT_MS = 15_000;
 /** Changes or decisions in one script: a longer one keeps other clients waiting. */
@@ -52,14 +55,16 @@ class RedisBeat implements BeatStore {
   readonly #prefix: string;
   readonly #keys: Record<'entries' | 'states' | 'changes' | 'requests' | 'lead', string>;
   readonly #channel: string;
+  readonly #queues: QueueTable;
   readonly #logger: Logger;
   readonly #listening = new Set<RedisConnection>();
   #closed = false;
 
-  constructor({ url, app, logger, brokerUrl }: BeatStoreOptions) {
+  constructor({ url, app, logger, brokerUrl, queues = NO_QUEUE_TABLE }: BeatStoreOptions) {
     const target = parseRedisUrl(url);
     this.handsOver = url === brokerUrl || APART;
     this.#logger = logger;
+    this.#queues = queues;
     this.#prefix = target.prefix;
     const base = `${target.prefix}lovage:beat:${app}:`;
     this.#keys = {
@@ -119,6 +124,7 @@ class RedisBeat implements BeatStore {
   async change(changes: readonly EntryChange[]): Promise<readonly ChangeAnswer[]> {
     const { entries, states, changes: log, requests, lead } = this.#keys;
     const answers: ChangeAnswer[] = [];
+    const connections = new Set<number>();
     for (let from = 0; from < changes.length; from += CHUNK) {
       const args = [this.#channel, String(MOST_ENTRIES), String(MOST_REQUESTS), String(MOST_CHANGES)];
       for (const change of changes.slice(from, from + CHUNK)) {
@@ -126,14 +132,16 @@ class RedisBeat implements BeatStore {
         const text = change.kind === 'put' ? change.definition : change.kind === 'run' ? change.request : '';
         args.push(change.kind, change.id, expect, text, change.kind === 'put' && change.paused ? 'p' : '-');
       }
-      const reply = (await this.#run(changeScript, [entries, states, log, requests, lead], args)) as Buffer[];
+      const reply = (await this.#run(changeScript, [entries, states, log, requests, lead], args, connections)) as Buffer[];
       answers.push(...reply.map((answer) => answer.toString() as ChangeAnswer));
     }
+    if (answers.includes('done')) await this.#replicated(connections);
     return answers;
   }
 
   async fire(epoch: number, firings: readonly Firing[]): Promise<readonly FireAnswer[] | null> {
     const answers: FireAnswer[] = [];
+    const connections = new Set<number>();
     for (let from = 0; from < firings.length; from += CHUNK) {
       const { entries, states, requests, lead } = this.#keys;
       const keys = [entries, states, requests, lead];
@@ -146,10 +154,11 @@ class RedisBeat implements BeatStore {
           keys.push(binding[0], this.#prefix + list);
         }
       }
-      const reply = await this.#run(fireScript, keys, args);
+      const reply = await this.#run(fireScript, keys, args, connections);
       if (!Array.isArray(reply)) return null;
       for (const answer of reply) answers.push(answer === 1 ? 'done' : 'stale');
     }
+    if (answers.includes('done')) await this.#replicated(connections);
     return answers;
   }
 
@@ -206,14 +215,9 @@ class RedisBeat implements BeatStore {
   }
 
   #place(message: OutgoingMessage): { list: string; envelope: string; binding: readonly [string, string] } {
-    const { to } = message;
-    let binding = bindingOf(this.#prefix, to.queue, to.queue, to.queue);
-    const plan = (exchange: string, routingKey: string, queue: string): void => {
-      checkQueueName(queue);
-      binding = bindingOf(this.#prefix, exchange || queue, routingKey, queue);
-    };
-    const { list, envelope } = place(message, { plan });
-    return { list, envelope, binding };
+    const { list, envelope } = place(message, { plan: checkQueueName });
+    // As the broker binds it: a topic's binding without its pattern would make kombu send that queue everything.
+    return { list, envelope, binding: queueBinding(this.#prefix, message.to.queue, this.#queues) };
   }
 
   async #lead(args: readonly string[]): Promise<Lead> {
@@ -232,13 +236,43 @@ class RedisBeat implements BeatStore {
     return fields;
   }
 
+  /**
+   * With `wait_replicas`: resolves once so many replicas have what was written on these connections. Without it a fail-over could take away a
+   * run that the leader holds for sent, and nobody would look again before its next slot.
+   * @throws BrokerError when too few have it in time or the connection is lost: what was written is looked up again
+   */
+  async #replicated(connections: ReadonlySet<number>): Promise<void> {
+    const { waitReplicas, label } = this.#commands.target;
+    if (waitReplicas === 0) return;
+    const endMs = performance.now() + REACH_MS;
+    for (let had = 0; had < waitReplicas; ) {
+      // A WAIT speaks of what its own connection wrote.
+      if (connections.size > 1 || !connections.has(this.#commands.epoch))
+        throw new BrokerError('E_CONNECTION_LOST', `the connection to ${label} was lost before its replicas had it`);
+      if (performance.now() > endMs)
+        throw new BrokerError('E_PUBLISH_TIMEOUT', `${label} has it, but ${had} of ${waitReplicas} replicas`);
+      had = (await this.#commands.call('wait', [String(waitReplicas), String(WAIT_MS)])) as number;
+    }
+  }
+
   async #call(name: string, args: readonly string[]): Promise<RedisReply> {
     return this.#answered(() => this.#commands.call(name, args));
   }
 
-  /** Every script may be repeated: what it would do twice is held off by epochs, revisions and numbers. */
-  async #run(script: RedisScript, keys: readonly string[], args: readonly string[]): Promise<RedisReply> {
-    return this.#answered(() => this.#commands.run(script, [script.sha, String(keys.length), ...keys, ...args]));
+  /**
+   * Every script may be repeated: what it would do twice is held off by epochs, revisions and numbers.
+   * @param connections is told on which one it ran
+   */
+  async #run(
+    script: RedisScript,
+    keys: readonly string[],
+    args: readonly string[],
+    connections?: Set<number>,
+  ): Promise<RedisReply> {
+    return this.#answered(() => {
+      connections?.add(this.#commands.epoch);
+      return this.#commands.run(script, [script.sha, String(keys.length), ...keys, ...args]);
+    });
   }
 
   async #answered(step: () => Promise<RedisReply>): Promise<RedisReply> {
