@@ -46,6 +46,12 @@ const WALLS: readonly { readonly from: string; readonly to: readonly string[]; r
       types: true,
       why: 'drivers do not know each other',
     })),
+    ...['file', 'redis', 'postgres'].map((driver) => ({
+      from: `beat/stores/${driver}/`,
+      to: ['file', 'redis', 'postgres'].filter((other) => other !== driver).map((other) => `beat/stores/${other}/`),
+      types: true,
+      why: 'drivers do not know each other',
+    })),
   ];
 
 /** Libraries and the one folder that may import them. */

@@ -14,6 +14,13 @@ export interface CallOptions {
   /** The id to use, for repeating a send whose outcome is unknown: a worker drops an id whose result is final. @defaultValue a new UUID */
   readonly id?: string;
   readonly queue?: string;
+  /**
+   * An exchange of the app's `queues`, as a route may name one: the call goes to every queue that it leads to by `routingKey`, a copy each.
+   * @remarks Source: Celery's `apply_async(exchange=…)`.
+   */
+  readonly exchange?: string;
+  /** @defaultValue that of `queue`, or `''` for a fanout exchange @remarks Source: Celery's `apply_async(routing_key=…)`. */
+  readonly routingKey?: string;
   /** 0 to 9, higher = sooner on every broker. */
   readonly priority?: number;
   /** Run no sooner than this from now. */
@@ -47,6 +54,8 @@ export interface CallOptions {
 export interface ResolvedCallOptions {
   readonly id: string | null;
   readonly queue: string | null;
+  readonly exchange: string | null;
+  readonly routingKey: string | null;
   readonly priority: number | undefined;
   readonly countdownMs: number | null;
   readonly eta: Date | null;
@@ -65,6 +74,8 @@ export interface ResolvedCallOptions {
 const KEYS: ReadonlySet<string> = new Set<keyof CallOptions>([
   'id',
   'queue',
+  'exchange',
+  'routingKey',
   'priority',
   'countdown',
   'eta',
@@ -87,6 +98,8 @@ function isReserved(name: string): boolean {
 export const NO_CALL_OPTIONS: ResolvedCallOptions = Object.freeze({
   id: null,
   queue: null,
+  exchange: null,
+  routingKey: null,
   priority: undefined,
   countdownMs: null,
   eta: null,
@@ -121,6 +134,12 @@ function positiveMs(value: Duration | undefined, name: string): number | null {
   return ms;
 }
 
+/** AMQP has one byte for the length of a name. @throws ConfigError `E_CONFIG_RANGE` */
+function checkText(value: unknown, min: 0 | 1, what: string): void {
+  if (typeof value === 'string' && value.length >= min && Buffer.byteLength(value) <= 255) return;
+  throw new ConfigError('E_CONFIG_RANGE', `${what} is ${JSON.stringify(value)}: it must be text of ${min} to 255 bytes`);
+}
+
 /** @throws ConfigError `E_CONFIG_CONFLICT` for a reserved name, `E_CONFIG_TYPE` for a value that does not travel */
 export function checkHeaders(headers: Readonly<Record<string, unknown>>, what: string): void {
   checkObject(headers, what);
@@ -150,6 +169,8 @@ export function resolveCallOptions(given: CallOptions, what: string): ResolvedCa
     throw new ConfigError('E_CONFIG_RANGE', `${what}: id must be text of 1 to 255 characters`);
   }
   if (given.queue !== undefined) checkQueueName(given.queue, `${what}: queue`);
+  if (given.exchange !== undefined) checkText(given.exchange, 1, `${what}: exchange`);
+  if (given.routingKey !== undefined) checkText(given.routingKey, 0, `${what}: routingKey`);
   if (given.priority !== undefined) checkPriority(given.priority, `${what}: priority`);
   if (given.headers !== undefined) checkHeaders(given.headers, `${what}: headers`);
   checkBoolean(given.ignoreResult, `${what}: ignoreResult`);
@@ -176,6 +197,8 @@ export function resolveCallOptions(given: CallOptions, what: string): ResolvedCa
   return {
     id: given.id ?? null,
     queue: given.queue ?? null,
+    exchange: given.exchange ?? null,
+    routingKey: given.routingKey ?? null,
     priority: given.priority,
     countdownMs,
     eta: instant(given.eta, `${what}: eta`),

@@ -2,6 +2,7 @@
 import type { Broadcast, Broker, OutgoingMessage, PublishOptions, PublishResult } from '../brokers/broker.js';
 import { openBroker } from '../brokers/from-url.js';
 import { publishOnce } from '../brokers/send-once.js';
+import { ChordDeadlines } from '../results/chord-deadlines.js';
 import { chordsOf, giveUp, type HopelessPart, type OpenChord } from '../results/chords.js';
 import { openResultStore } from '../results/from-url.js';
 import type { ResultStore, ResultWrite } from '../results/result-store.js';
@@ -26,6 +27,7 @@ export class ClientGateway implements Gateway {
   readonly #broker: Lazy<Broker>;
   readonly #results: Lazy<ResultStore>;
   readonly #answersByQueue: boolean;
+  readonly #deadlines = new ChordDeadlines({ broadcast: (message) => this.broadcast(message), nowMs: Date.now });
   readonly #openResults = (): Promise<ResultStore> => this.#results.get();
 
   constructor(config: Pick<AppConfig, 'brokerUrl' | 'resultUrl' | 'queues' | 'logger'>) {
@@ -75,10 +77,12 @@ export class ClientGateway implements Gateway {
 
   async openChords(chords: readonly OpenChord[]): Promise<void> {
     await chordsOf(await this.#results.get()).open(chords);
+    await this.#deadlines.tell(chords);
   }
 
   async giveUpParts(parts: readonly HopelessPart[], resultTtlMs: number | null): Promise<void> {
     await giveUp(await this.#results.get(), parts, resultTtlMs, Date.now());
+    await this.#deadlines.tell([{ deadlineMs: Date.now() }]);
   }
 
   async withdraw(ids: readonly string[]): Promise<ReadonlyMap<string, WireMessage>> {

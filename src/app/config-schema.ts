@@ -65,14 +65,14 @@ export const CONFIG_SCHEMA = {
     default: null,
     env: null,
     flag: null,
-    doc: "Task name patterns (`*` stands for any characters) to `{ queue, priority }`, for example `{ 'reports.*': { queue: 'slow' } }`. The first that fits counts; a queue named at the call or the task comes before it. On RabbitMQ also `exchange` and `routingKey`, see the guide on RabbitMQ.",
+    doc: "Task name patterns (`*` stands for any characters) to `{ queue, priority }`, for example `{ 'reports.*': { queue: 'slow' } }`. The first that fits counts; a queue named at the call or the task comes before it. Also `exchange` and `routingKey`, see the guide on RabbitMQ.",
   },
   queues: {
     type: 'queues',
     default: null,
     env: null,
     flag: null,
-    doc: "How queues are declared, by name: `{ media: { type: 'quorum', maxLength: 10_000 } }`. See the guide on RabbitMQ; other brokers take the queues and warn of what they do not keep. Source: Celery's `task_queues`.",
+    doc: "How queues are declared, by name: `{ media: { type: 'quorum', maxLength: 10_000 } }`. See the guide on RabbitMQ; other brokers warn of what they do not keep. `{ news: { broadcast: true } }` is a queue for every worker, see the guide on broadcast queues. Source: Celery's `task_queues`.",
   },
   defaultQueueType: {
     type: 'choice',
@@ -88,6 +88,13 @@ export const CONFIG_SCHEMA = {
     env: null,
     flag: null,
     doc: "How long results are kept; `false` for ever. Source: Celery's `result_expires`.",
+  },
+  extendedResults: {
+    type: 'boolean',
+    default: false,
+    env: null,
+    flag: null,
+    doc: "Whether workers note with each result the task's name, arguments, worker, queue and number of retries, for `lovage graph`, Flower and Celery's `AsyncResult`. Costs a second look at each message, and arguments become readable to whoever reads results. Not with `rpc:`. Source: Celery's `result_extended`.",
   },
   retry: {
     type: 'retry',

@@ -32,6 +32,12 @@ export interface AppOptions {
   readonly defaultQueueType?: QueueType | undefined;
   /** How long results are kept; `false` for ever. @defaultValue `'1d'` @remarks Source: Celery setting `result_expires`. */
   readonly resultTtl?: Duration | false | undefined;
+  /**
+   * Whether workers note with each result the task's name, arguments, worker, queue and number of retries.
+   * @defaultValue false
+   * @remarks Source: Celery setting `result_extended`.
+   */
+  readonly extendedResults?: boolean | undefined;
   /** Retry policy of tasks that name none. @defaultValue none: the first failure is final */
   readonly retry?: boolean | RetryOptions | undefined;
   /** Largest message in bytes. @defaultValue 1 MiB */
@@ -67,6 +73,7 @@ export interface AppConfig {
   readonly queues: QueueTable;
   /** `null`: for ever. */
   readonly resultTtlMs: number | null;
+  readonly extendedResults: boolean;
   /** Of tasks that name none; `null`: the first failure is final. */
   readonly retry: ResolvedRetryPolicy | null;
   readonly maxMessageSize: number;
@@ -137,8 +144,9 @@ export function resolveConfig(options: AppOptions, env: Readonly<Record<string, 
     routes,
     router,
     declaredQueues,
-    queues: { ...table, routesByExchange: router.byExchange },
+    queues: table,
     resultTtlMs: resultTtl === false ? null : durationMs(resultTtl, 'resultTtl'),
+    extendedResults: value<boolean>('extendedResults'),
     retry: resolveRetry(value<boolean | RetryOptions | null>('retry') ?? undefined),
     maxMessageSize: value<number>('maxMessageSize'),
     json: value<'tagged' | 'plain'>('json'),

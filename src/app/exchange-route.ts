@@ -41,7 +41,7 @@ export function resolveExchangeRoute(route: Route, table: QueueTable, what: stri
       `${what}: queue ${queue} is bound to exchange ${row.exchange}, not to ${exchange}: leave one of the two out`,
     );
   const type = first[1].exchangeType;
-  const routingKey = route.routingKey ?? row?.routingKey ?? (type === 'fanout' ? '' : undefined);
+  const routingKey = route.routingKey ?? row?.routingKey ?? (type === 'fanout' || type === 'headers' ? '' : undefined);
   if (routingKey === undefined)
     throw new ConfigError('E_CONFIG_CONFLICT', `${what}: messages for the ${type} exchange ${exchange} need a routingKey`);
   if (typeof routingKey !== 'string' || Buffer.byteLength(routingKey) > 255)
@@ -50,7 +50,7 @@ export function resolveExchangeRoute(route: Route, table: QueueTable, what: stri
       `${what}.routingKey is ${JSON.stringify(routingKey)}: it must be text of 0 to 255 bytes`,
     );
   const fits = (pattern: string): boolean =>
-    type === 'fanout' || (type === 'direct' ? pattern === routingKey : topicMatcher(pattern)(routingKey));
+    type === 'fanout' || type === 'headers' || (type === 'direct' ? pattern === routingKey : topicMatcher(pattern)(routingKey));
   const reached = bound.find(([, each]) => fits(each.routingKey)) ?? first;
   return { queue: queue ?? reached[0], exchange, routingKey };
 }

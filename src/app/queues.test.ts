@@ -50,7 +50,12 @@ test('options become the arguments that RabbitMQ knows, with times in millisecon
 test.each([
   [{ q: { maxPriorty: 5 } }, 'E_CONFIG_UNKNOWN_KEY', /queues\["q"\].*did you mean "maxPriority"/],
   [{ q: { type: 'qorum' } }, 'E_CONFIG_RANGE', /did you mean 'quorum'/],
-  [{ q: { exchangeType: 'headers' } }, 'E_CONFIG_RANGE', /'direct' or 'topic' or 'fanout'/],
+  [{ q: { exchangeType: 'stream' } }, 'E_CONFIG_RANGE', /'direct' or 'topic' or 'fanout' or 'headers'/],
+  [{ q: { exchangeType: 'headers' } }, 'E_CONFIG_CONFLICT', /belong together/],
+  [{ q: { bindingArguments: { tenant: 'acme' } } }, 'E_CONFIG_CONFLICT', /belong together/],
+  [{ q: { broadcast: 'yes' } }, 'E_CONFIG_TYPE', /broadcast must be true or false/],
+  [{ q: { broadcast: true, maxLength: 5 } }, 'E_CONFIG_CONFLICT', /a broadcast queue has no maxLength/],
+  [{ q: { broadcast: true, exchange: 'x' }, p: { exchange: 'x' } }, 'E_CONFIG_CONFLICT', /exchange x is fanout/],
   [{ q: { maxPriority: 256 } }, 'E_CONFIG_RANGE', /from 1 to 255/],
   [{ q: { messageTtl: '60d' } }, 'E_CONFIG_RANGE', /49 days/],
   [{ q: { expires: '0s' } }, 'E_CONFIG_RANGE', /queues\["q"\]\.expires/],
@@ -131,7 +136,6 @@ test.each([
   [{ exchange: 'news' }, { queue: 'all', exchange: 'news', routingKey: '' }],
 ])('the route %j goes to %j', (route, destination) => {
   const router = createRouter({ '*': route }, table(MEDIA));
-  expect(router.byExchange).toBe(true);
   expect(destinationOf(null, router.find('t'), 'lovage')).toEqual(destination);
   // what a call or a task names comes before its route
   expect(destinationOf('mine', router.find('t'), 'lovage')).toEqual({ queue: 'mine' });

@@ -10,12 +10,24 @@ import { checkKeys, checkObject, nearest } from './config-schema.js';
 
 /** How one queue is declared. Without any option: as a queue that is not in the table. */
 export interface QueueOptions {
+  /**
+   * Each worker that consumes this queue runs each task that is sent to it, on every broker: Celery's `Broadcast`. At most once: a
+   * worker that does not listen at that moment misses it. Of the other options only `exchange` and `routingKey` go with it.
+   * @defaultValue false
+   * @remarks Source: kombu's `Broadcast(name)`.
+   */
+  readonly broadcast?: boolean;
   /** Exchange that the queue is bound to. @defaultValue the queue's name @remarks Source: kombu's `Queue(exchange)`. */
   readonly exchange?: string;
   /** Type of that exchange. @defaultValue `'direct'` @remarks Source: kombu's `Exchange(type)`. */
   readonly exchangeType?: QueueExchangeType;
-  /** What binds the queue to its exchange; for `topic` with `*` (one word) and `#` (any). @defaultValue the queue's name @remarks Source: kombu's `Queue(routing_key)`. */
+  /** What binds the queue to its exchange; for `topic` with `*` (one word) and `#` (any). @defaultValue the queue's name, and with `broadcast` `'celery'`, Python's `task_default_routing_key` @remarks Source: kombu's `Queue(routing_key)`. */
   readonly routingKey?: string;
+  /**
+   * Headers by which a `headers` exchange finds the queue, with `'x-match': 'all' | 'any'`. RabbitMQ only.
+   * @remarks Source: kombu's `Queue(binding_arguments)`.
+   */
+  readonly bindingArguments?: QueueArguments;
   /** @defaultValue `defaultQueueType` @remarks Source: `x-queue-type`. */
   readonly type?: QueueType;
   /** Priorities up to this are honoured, 1 to 255; more than 10 costs memory. Classic queues only. @remarks Source: kombu's `Queue(max_priority)`. */
@@ -57,13 +69,19 @@ const ARGUMENTS = {
 type Read = (value: unknown, name: string) => string | number;
 
 const QUEUE_KEYS: ReadonlySet<string> = new Set([
+  'broadcast',
   'exchange',
   'exchangeType',
   'routingKey',
+  'bindingArguments',
   ...Object.keys(ARGUMENTS),
   'arguments',
 ]);
-const EXCHANGE_TYPES = oneOf('direct', 'topic', 'fanout');
+const EXCHANGE_TYPES = oneOf('direct', 'topic', 'fanout', 'headers');
+/** What a broadcast queue may say of itself: all else is about messages that wait at the broker. */
+const BROADCAST_KEYS: ReadonlySet<string> = new Set(['broadcast', 'exchange', 'routingKey']);
+/** Python's workers listen under it on Redis, where a fanout has channels by routing key. */
+const BROADCAST_ROUTING_KEY = 'celery';
 /** Milliseconds that RabbitMQ takes, some 49 days. */
 const LONGEST_MS = 2 ** 32 - 1;
 
@@ -83,17 +101,23 @@ export function resolveQueues(queues: Queues, defaultType: QueueType | null): Qu
     if (type !== exchangeType)
       throw conflict(`${what}: exchange ${exchange} is ${type} for another queue, and cannot be ${exchangeType} too`);
     types.set(exchange, type);
-    checkType(row.arguments, defaultType, what);
+    if (!row.broadcast) checkType(row.arguments, defaultType, what);
     // A name may be `__proto__`.
     Object.defineProperty(rows, name, { value: row, enumerable: true });
   }
-  return { queues: rows, defaultType, routesByExchange: false };
+  return { queues: rows, defaultType };
 }
 
 function declaration(name: string, options: QueueOptions, what: string): QueueDeclaration {
   checkObject(options, what);
   checkKeys(options, QUEUE_KEYS, what);
-  const { exchange = name, exchangeType = 'direct', routingKey = name } = options;
+  const { broadcast = false } = options;
+  if (typeof broadcast !== 'boolean') throw new ConfigError('E_CONFIG_TYPE', `${what}.broadcast must be true or false`);
+  const extra = broadcast ? Object.keys(options).find((key) => !BROADCAST_KEYS.has(key)) : undefined;
+  if (extra !== undefined)
+    throw conflict(`${what}: a broadcast queue has no ${extra}: nothing waits in it at the broker, each worker has its own copy`);
+  const { exchange = name, exchangeType = broadcast ? 'fanout' : 'direct' } = options;
+  const { routingKey = broadcast ? BROADCAST_ROUTING_KEY : name } = options;
   shortText(1)(exchange, `${what}.exchange`);
   EXCHANGE_TYPES(exchangeType, `${what}.exchangeType`);
   shortText(0)(routingKey, `${what}.routingKey`);
@@ -107,7 +131,11 @@ function declaration(name: string, options: QueueOptions, what: string): QueueDe
   }
   if (Object.hasOwn(given, 'x-dead-letter-routing-key') && !Object.hasOwn(given, 'x-dead-letter-exchange'))
     throw conflict(`${what} has a deadLetterRoutingKey and no deadLetterExchange: name one, '' for the default exchange`);
-  return { exchange, exchangeType, routingKey, arguments: given };
+  const bindingArguments = options.bindingArguments && plainArguments(options.bindingArguments, `${what}.bindingArguments`);
+  if ((bindingArguments !== undefined) !== (exchangeType === 'headers'))
+    throw conflict(`${what}: bindingArguments and exchangeType 'headers' belong together: give both or neither`);
+  const row = { exchange, exchangeType, routingKey, arguments: given };
+  return { ...row, ...(bindingArguments && { bindingArguments }), ...(broadcast && { broadcast }) };
 }
 
 /** What RabbitMQ would refuse, or take and not do. */

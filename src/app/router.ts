@@ -10,10 +10,10 @@ export interface Route {
   readonly queue?: string;
   /**
    * An exchange of the app's `queues`: the message goes to every queue that it leads to by `routingKey`, a copy each.
-   * @remarks Source: Celery's route option `exchange`. RabbitMQ only.
+   * @remarks Source: Celery's route option `exchange`.
    */
   readonly exchange?: string;
-  /** @defaultValue that of `queue` @remarks Source: Celery's route option `routing_key`. RabbitMQ only. */
+  /** @defaultValue that of `queue` @remarks Source: Celery's route option `routing_key`. */
   readonly routingKey?: string;
   /** 0 to 9, higher = sooner. */
   readonly priority?: number;
@@ -26,8 +26,6 @@ export type Routes = Readonly<Record<string, Route>>;
 export interface Router {
   /** The first route that fits, in the order of the table. */
   find(taskName: string): Route | null;
-  /** Some route goes by an exchange. */
-  readonly byExchange: boolean;
   /** As plain data, for who finds by himself. */
   readonly table: readonly CompiledRoute[];
 }
@@ -54,7 +52,6 @@ export function checkQueueName(queue: unknown, name: string): void {
  * @throws ConfigError `E_CONFIG_UNKNOWN_KEY`, `E_CONFIG_TYPE`, `E_CONFIG_RANGE`, `E_CONFIG_CONFLICT`
  */
 export function createRouter(routes: Routes, table: QueueTable = NO_QUEUE_TABLE): Router {
-  let byExchange = false;
   const compiled = Object.entries(routes).map(([pattern, route]): CompiledRoute => {
     const what = `routes[${JSON.stringify(pattern)}]`;
     checkObject(route, what);
@@ -62,8 +59,7 @@ export function createRouter(routes: Routes, table: QueueTable = NO_QUEUE_TABLE)
     if (route.queue !== undefined) checkQueueName(route.queue, `${what}.queue`);
     if (route.priority !== undefined) checkPriority(route.priority, `${what}.priority`);
     if (route.exchange === undefined && route.routingKey === undefined) return { parts: pattern.split('*'), route };
-    byExchange = true;
     return { parts: pattern.split('*'), route: { ...route, ...resolveExchangeRoute(route, table, what) } };
   });
-  return { find: (taskName) => findRoute(compiled, taskName), byExchange, table: compiled };
+  return { find: (taskName) => findRoute(compiled, taskName), table: compiled };
 }

@@ -4,13 +4,16 @@
  */
 import { destinationOf } from '../canvas/routes.js';
 import { ArgumentError, ConfigError, TaskError } from '../core/errors.js';
+import type { Destination } from '../wire/message.js';
 import { type Args, bindObject, type Kwargs, oneObject, positionalBinder, trimmed } from './bind.js';
 import { type CallOptions, NO_CALL_OPTIONS, type ResolvedCallOptions, resolveCallOptions } from './call-options.js';
 import type { AppConfig } from './config.js';
 import { checkObject } from './config-schema.js';
 import type { ResolvedTaskOptions, TaskDefinition } from './definition.js';
+import { resolveExchangeRoute } from './exchange-route.js';
 import { runInline } from './inline-context.js';
 import type { PreparedCall, Publisher } from './publish.js';
+import type { Route } from './router.js';
 import { SendManyError, type SendManyResult } from './send-many-error.js';
 import type { TaskContext } from './task-context.js';
 import type { TaskHandle } from './task-handle.js';
@@ -67,7 +70,7 @@ function prepare(core: TaskCore, options: ResolvedCallOptions): PreparedCall {
   const ignoreResult = options.ignoreResult ?? core.ignoreResult;
   return {
     task: core.name,
-    to: destinationOf(options.queue ?? core.queue, route, config.defaultQueue),
+    to: byExchange(core, options) ?? destinationOf(options.queue ?? core.queue, route, config.defaultQueue),
     priority: options.priority ?? core.priority ?? route?.priority,
     // Tells the worker to look whether this id has a final result before it runs; others are spared the look.
     headers: options.id === null ? options.headers : { ...options.headers, lovage_resent: true },
@@ -78,6 +81,13 @@ function prepare(core: TaskCore, options: ResolvedCallOptions): PreparedCall {
     options,
     handle: (id, deduplicated = false) => core.host.handle(id, !ignoreResult, deduplicated, etaOf(options)),
   };
+}
+
+/** Where a call goes that names an exchange or a routing key; `null` for others. @throws ConfigError `E_CONFIG_RANGE`, `E_CONFIG_CONFLICT` */
+function byExchange({ host, name }: TaskCore, { queue, exchange, routingKey }: ResolvedCallOptions): Destination | null {
+  if (exchange === null && routingKey === null) return null;
+  const route = { queue: queue ?? undefined, exchange: exchange ?? undefined, routingKey: routingKey ?? undefined };
+  return resolveExchangeRoute(route as Route, host.config.queues, `task ${name}: with()`);
 }
 
 /** Asked when the call was sent: its countdown has begun by then. */

@@ -215,6 +215,13 @@ export interface QueueDepth {
 /** What `peek` shows. */
 export type Peeked = { readonly message: WireMessage; readonly notBeforeMs: number | null } | { readonly garbage: Uint8Array };
 
+/** A queue as it is bound to an exchange. */
+export interface Binding {
+  readonly queue: string;
+  /** A pattern where the exchange is a topic exchange. */
+  readonly routingKey: string;
+}
+
 /** A broadcast on its way in or out (control, events). Not durable: who does not listen misses it. */
 export interface Broadcast {
   readonly exchange: string;
@@ -256,6 +263,10 @@ export interface Broker {
   /** Resolves with one result a message, in order; rejects only for misuse (`E_CLOSED`). */
   publish(messages: readonly OutgoingMessage[], options: PublishOptions): Promise<readonly PublishResult[]>;
   consume(options: ConsumeOptions): Promise<Consumer>;
+  /** Only `publish` can send there: to several queues, or to whoever listens. Absent: never. */
+  spreads?(to: Destination): boolean;
+  /** Queues that anybody has bound to an exchange. Absent where exchanges are the broker's own business, or nobody else has any. */
+  bindings?(exchange: string): Promise<readonly Binding[]>;
   /** Makes the queue exist, equal to what Celery would declare; adopts one that differs. */
   declare(queue: string): Promise<void>;
   /** The queues that this broker knows of, sorted. */

@@ -1,17 +1,19 @@
 /** Scheme → driver, each loaded only when its URL asks for it: a file user never loads a Redis client. */
 import { ConfigError } from '../core/errors.js';
+import { withBroadcastQueues } from './broadcast-queues.js';
 import type { Broker, BrokerOptions } from './broker.js';
-import { checkQueueTable, NO_QUEUE_TABLE } from './queue-table.js';
+import { withExchangeCopies } from './exchange-copies.js';
+import { NO_QUEUE_TABLE, warnOfQueueTable } from './queue-table.js';
 
 /**
- * @throws ConfigError `E_CONFIG_URL` for an unknown scheme, `E_DRIVER_MISSING` when the client package is not installed; BrokerError
- * `E_NOT_SUPPORTED` for routes that the broker cannot take
+ * @throws ConfigError `E_CONFIG_URL` for an unknown scheme, `E_DRIVER_MISSING` when the client package is not installed
  */
 export async function openBroker(options: BrokerOptions): Promise<Broker> {
+  const { queues: table = NO_QUEUE_TABLE } = options;
   const broker = await openDriver(options);
   try {
-    checkQueueTable(broker, options.queues ?? NO_QUEUE_TABLE, options.logger);
-    return broker;
+    warnOfQueueTable(broker, table, options.logger);
+    return withExchangeCopies(withBroadcastQueues(broker, table), table);
   } catch (error) {
     await broker.close();
     throw error;

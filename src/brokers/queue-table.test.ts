@@ -24,10 +24,9 @@ afterEach(async () => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const PLAIN: QueueDeclaration = { exchange: 'q', exchangeType: 'direct', routingKey: 'q', arguments: {} };
-const table = (row: Partial<QueueDeclaration>, routesByExchange = false): QueueTable => ({
+const table = (row: Partial<QueueDeclaration>): QueueTable => ({
   queues: { q: { ...PLAIN, ...row } },
   defaultType: null,
-  routesByExchange,
 });
 
 async function open(url: string, queues: QueueTable): Promise<void> {
@@ -37,21 +36,13 @@ async function open(url: string, queues: QueueTable): Promise<void> {
 
 const file = (): string => `file:${join(folder, 'queue.db')}`;
 
-test('limits, types and exchanges that have no effect are warned of, and plain rows are not', async () => {
+test('limits and types that have no effect are warned of; plain rows, exchanges and broadcast queues are not', async () => {
   await open(file(), table({}));
+  await open(file(), table({ exchange: 'media', exchangeType: 'topic', routingKey: 'media.#' }));
+  await open(file(), table({ exchangeType: 'fanout', broadcast: true }));
   expect(warnings).toEqual([]);
   await open(file(), table({ arguments: { 'x-max-length': 5 } }));
-  expect(warnings).toEqual([expect.stringMatching(/has no effect on this broker: a queue in a file/)]);
+  expect(warnings).toEqual([expect.stringMatching(/no effect on this broker: a queue in a file/)]);
   await open('memory:table', { ...table({}), defaultType: 'quorum' });
   expect(warnings).toHaveLength(2);
-});
-
-test('routes by exchange are refused where processes share the queues, and warned of in one process alone', async () => {
-  await expect(open(file(), table({ exchange: 'x' }, true))).rejects.toMatchObject({
-    code: 'E_NOT_SUPPORTED',
-    message: expect.stringMatching(/routes with an exchange or routingKey/),
-  });
-  expect(warnings).toEqual([]);
-  await open('memory:table', table({}, true));
-  expect(warnings).toHaveLength(1);
 });

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { codeOf } from '../core/errors.js';
-import { parseAmqpUrl } from './amqp-url.js';
+import { parseAmqpUrl, withHeartbeat } from './amqp-url.js';
 
 const refusal = (url: string): { code: unknown; message: string } => {
   try {
@@ -35,6 +35,12 @@ describe('amqp URLs', () => {
     expect(refusal('amqp://a/;amqp://b/?hartbeat=6').message).toContain('unknown option hartbeat');
   });
 
+  test('give way to a connection that needs a heartbeat of its own', () => {
+    const target = withHeartbeat(parseAmqpUrl('amqp://a/v?heartbeat=0&queue_type=quorum;amqps://b/v'), 2);
+    expect(target.urls).toEqual(['amqp://a/v?heartbeat=2', 'amqps://b/v?heartbeat=2']);
+    expect(target.options.queueType).toBe('quorum');
+  });
+
   test('are shown without password and options', () => {
     expect(parseAmqpUrl('amqp://me:secret@mq/shop?heartbeat=5').shown).toBe('amqp://mq/shop');
     expect(parseAmqpUrl('amqp://me:secret@a/shop;amqp://me:secret@b:5673').shown).toBe('amqp://a/shop;amqp://b:5673');
@@ -49,7 +55,18 @@ describe('amqp URLs', () => {
     expect(parseAmqpUrl('amqp://mq?max_priority=9').options).toMatchObject({ maxPriority: 9, queueType: null });
     expect(parseAmqpUrl('amqp://mq?queue_type=quorum').options).toMatchObject({ maxPriority: null, queueType: 'quorum' });
     expect(parseAmqpUrl('amqp://mq?consumer_timeout=10s').options).toMatchObject({ consumerTimeoutMs: 10_000 });
-    expect(parseAmqpUrl('amqps://mq?verify=verify_none').socket).toEqual({ rejectUnauthorized: false });
+    expect(parseAmqpUrl('amqps://mq?verify=verify_none').tls).toEqual({ rejectUnauthorized: false });
+    expect(parseAmqpUrl('amqps://mq?ssl_cert_reqs=none').tls).toEqual({ rejectUnauthorized: false });
+  });
+
+  test('check the certificate unless they say otherwise, against the name that they call the server or want of it', () => {
+    expect(parseAmqpUrl('amqps://mq').tls).toEqual({ rejectUnauthorized: true });
+    expect(parseAmqpUrl('amqps://10.0.0.1?servername=mq.internal').tls).toEqual({
+      rejectUnauthorized: true,
+      servername: 'mq.internal',
+    });
+    expect(parseAmqpUrl('amqp://a;amqps://b?verify=verify_peer').tls).toEqual({ rejectUnauthorized: true });
+    expect(parseAmqpUrl('amqp://mq').tls).toBeNull();
   });
 
   describe('with certificates', () => {
@@ -61,10 +78,12 @@ describe('amqp URLs', () => {
     afterAll(() => rmSync(folder, { recursive: true }));
 
     test('read them at once, and say which file is missing', () => {
-      expect(parseAmqpUrl(`amqps://mq?cacertfile=${folder}/ca.pem`).socket).toEqual({ ca: Buffer.from('CA') });
-      expect(refusal(`amqps://mq?keyfile=${folder}/none.pem`)).toMatchObject({
+      for (const name of ['cacertfile', 'ssl_ca_certs'])
+        expect(parseAmqpUrl(`amqps://mq?${name}=${folder}/ca.pem`).tls).toMatchObject({ ca: Buffer.from('CA') });
+      const both = `certfile=${folder}/ca.pem&keyfile=${folder}/none.pem`;
+      expect(refusal(`amqps://mq?${both}`)).toMatchObject({
         code: 'E_CONFIG_URL',
-        message: expect.stringContaining('keyfile cannot be read'),
+        message: expect.stringContaining('cannot read ssl_keyfile'),
       });
     });
   });
@@ -77,7 +96,12 @@ describe('amqp URLs', () => {
     ['amqp://me:secret@mq?heartbeat=often', /heartbeat is "often"/],
     ['amqp://me:secret@mq?consumer_timeout=1800000', /consumer_timeout is "1800000"/],
     ['amqp://me:secret@mq?consumer_timeout=10ms', /a second or more/],
-    ['amqp://me:secret@mq?verify=maybe', /verify_peer or verify_none/],
+    ['amqps://me:secret@mq?verify=maybe', /verify_peer or verify_none/],
+    ['amqps://me:secret@mq?ssl_cert_reqs=maybe', /use required, optional or none/],
+    ['amqps://me:secret@mq?verify=verify_none&ssl_cert_reqs=required', /two names of one option/],
+    ['amqps://me:secret@mq?ssl_certfile=/ours.pem', /belong together/],
+    ['amqp://me:secret@mq?verify=verify_peer', /no meaning without TLS: write amqps/],
+    ['amqp://me:secret@mq?ssl_ca_certs=/ca.pem', /no meaning without TLS: write amqps/],
     ['amqp://me:secret@mq;redis://other', /is not amqp: or amqps:/],
     ['amqp://me:secret@:1', /malformed/],
     ['amqp:', /names no host/],

@@ -1,10 +1,11 @@
 /**
  * amqp:// URLs: what we hand to the client, what may be shown in logs, and our own options in the query.
- * Pure. RabbitMQ's own names are used for TLS (`cacertfile`, `certfile`, `keyfile`, `verify`, `heartbeat`).
+ * Makes no connection. TLS options are those of `tls.ts`, under Celery's names as at `rediss://` or under RabbitMQ's own.
  */
-import { readFileSync } from 'node:fs';
+import type { ConnectionOptions } from 'node:tls';
 import { durationMs } from '../core/duration.js';
 import { ConfigError } from '../core/errors.js';
+import { TLS_KEYS, tlsOptions } from './tls.js';
 
 /** What may stand behind the `?` of an amqp URL. */
 export interface AmqpUrlOptions {
@@ -23,8 +24,8 @@ export interface AmqpTarget {
   /** All of them without password and query. */
   readonly shown: string;
   readonly options: AmqpUrlOptions;
-  /** Options for the TLS or TCP socket. */
-  readonly socket: Readonly<Record<string, unknown>>;
+  /** Options of the TLS sockets; `null` if no address is `amqps:`. */
+  readonly tls: ConnectionOptions | null;
 }
 
 const KNOWN = [
@@ -32,11 +33,19 @@ const KNOWN = [
   'queue_type',
   'consumer_timeout',
   'heartbeat',
+  ...TLS_KEYS,
   'cacertfile',
   'certfile',
   'keyfile',
   'verify',
 ] as const;
+/** RabbitMQ's names of TLS options → Celery's. */
+const RABBITMQ_TLS = {
+  cacertfile: 'ssl_ca_certs',
+  certfile: 'ssl_certfile',
+  keyfile: 'ssl_keyfile',
+  verify: 'ssl_cert_reqs',
+} as const;
 /** A dead peer is noticed in two to three of these. The server's default of 60 s would take minutes. */
 const HEARTBEAT_S = 10;
 /** RabbitMQ's own default since 3.8.17. */
@@ -83,6 +92,28 @@ function optionsOf(text: string, urls: readonly URL[]): URLSearchParams {
   return options;
 }
 
+/** Of all addresses: each server is checked under the name by which the URL calls it, unless `servername` says another. */
+function tlsOf(text: string, query: URLSearchParams, isTls: boolean): ConnectionOptions | null {
+  const verify = query.get('verify');
+  if (verify !== null && verify !== 'verify_peer' && verify !== 'verify_none')
+    throw bad(text, `verify is ${verify}: use verify_peer or verify_none`);
+  const options = new URLSearchParams();
+  for (const key of TLS_KEYS) if (query.has(key)) options.set(key, query.get(key) as string);
+  for (const [name, key] of Object.entries(RABBITMQ_TLS)) {
+    const value = query.get(name);
+    if (value === null) continue;
+    if (options.has(key)) throw bad(text, `${name} and ${key} are two names of one option: leave one out`);
+    options.set(key, name === 'verify' ? (value === 'verify_none' ? 'none' : 'required') : value);
+  }
+  const [given] = [...query.keys()].filter((key) => options.has(key) || key in RABBITMQ_TLS);
+  if (given !== undefined && !isTls) throw bad(text, `${given} has no meaning without TLS: write amqps://`);
+  return isTls
+    ? tlsOptions(options, undefined, (why, cause) => {
+        throw new ConfigError('E_CONFIG_URL', bad(text, why).message, { cause });
+      })
+    : null;
+}
+
 /** @throws ConfigError `E_CONFIG_URL` when it is malformed or has an unknown option */
 export function parseAmqpUrl(text: string): AmqpTarget {
   const parts = text
@@ -110,30 +141,6 @@ export function parseAmqpUrl(text: string): AmqpTarget {
   if (maxPriority !== null && queueType === 'quorum')
     throw bad(text, 'max_priority has no effect on quorum queues: choose one of the two');
   const heartbeat = wholeNumber(text, 'heartbeat', query.get('heartbeat') ?? String(HEARTBEAT_S), 0, 3_600);
-  const verify = query.get('verify');
-  if (verify !== null && verify !== 'verify_peer' && verify !== 'verify_none')
-    throw bad(text, `verify is ${verify}: use verify_peer or verify_none`);
-
-  const socket: Record<string, unknown> = {};
-  for (const [option, name] of [
-    ['ca', 'cacertfile'],
-    ['cert', 'certfile'],
-    ['key', 'keyfile'],
-  ] as const) {
-    const path = query.get(name);
-    if (path === null) continue;
-    try {
-      socket[option] = readFileSync(path);
-    } catch (error) {
-      throw new ConfigError(
-        'E_CONFIG_URL',
-        `broker URL ${hidePassword(text)}: ${name} cannot be read: ${(error as Error).message}`,
-        { cause: error },
-      );
-    }
-  }
-  if (verify === 'verify_none') socket['rejectUnauthorized'] = false;
-
   return {
     urls: parsed.map((url) => {
       if (url.protocol !== 'amqp:' && url.protocol !== 'amqps:') throw bad(text, `scheme ${url.protocol} is not amqp: or amqps:`);
@@ -148,6 +155,20 @@ export function parseAmqpUrl(text: string): AmqpTarget {
       queueType,
       consumerTimeoutMs: consumerTimeoutMs(text, query.get('consumer_timeout') ?? CONSUMER_TIMEOUT),
     },
-    socket,
+    tls: tlsOf(
+      text,
+      query,
+      parsed.some(({ protocol }) => protocol === 'amqps:'),
+    ),
   };
+}
+
+/** The same broker with another heartbeat, whatever the URL says: a connection whose end means something cannot be left to chance. */
+export function withHeartbeat(target: AmqpTarget, seconds: number): AmqpTarget {
+  const urls = target.urls.map((text) => {
+    const url = new URL(text);
+    url.search = `?heartbeat=${seconds}`;
+    return url.href;
+  });
+  return { ...target, urls };
 }

@@ -10,6 +10,7 @@ import { reconnectDelayMs } from '../core/backoff.js';
 import { BrokerError, ConfigError, toError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { guardFrames } from './amqp-frame-guard.js';
+import { hintOf, refusalOf } from './amqp-refusal.js';
 import type { AmqpTarget } from './amqp-url.js';
 import { GOODBYE_MS, within } from './within.js';
 
@@ -65,9 +66,6 @@ interface Waiter {
   reject(error: Error): void;
 }
 
-/** The client does not tell why the broker closed the door after the login (`ConnectionClose`): that is the virtual host. */
-const isRefusal = (error: Error): boolean => /\b403 \(|ACCESS_REFUSED|NOT_ALLOWED|got <ConnectionClose/.test(error.message);
-
 /** A connection that reconnects until it is closed. Nothing happens before `open()` or `connected()`. */
 export class AmqpLink {
   readonly #target: AmqpTarget;
@@ -83,6 +81,8 @@ export class AmqpLink {
   /** For the next try. */
   #timer: NodeJS.Timeout | undefined;
   #lastError: Error | undefined;
+  /** It was connected once, so the URL is right. */
+  #wasUp = false;
   #blocked: string | null = null;
   #gathering = false;
   #gatherMore = false;
@@ -200,7 +200,7 @@ export class AmqpLink {
     try {
       const amqplib = await loadAmqplib();
       const socket: SocketOptions & { readonly writableHighWaterMark: number } = {
-        ...this.#target.socket,
+        ...this.#target.tls,
         // Without it a confirmed publish can wait 40 ms for a delayed TCP acknowledgement.
         noDelay: true,
         keepAlive: true,
@@ -234,6 +234,7 @@ export class AmqpLink {
 
   #up(model: ChannelModel): void {
     this.#model = model;
+    this.#wasUp = true;
     this.#tries = 0;
     this.#blocked = null;
     this.#gathering = false;
@@ -274,13 +275,10 @@ export class AmqpLink {
     }
     // Somebody who waits for a first connection learns at once that the credentials are wrong, unless another address is left; a
     // running worker keeps trying.
-    if (isRefusal(error) && this.#tries >= this.#target.urls.length) {
-      const what = `${this.#target.shown} refused the user, password or virtual host: ${error.message}`;
-      const refused = new BrokerError('E_BROKER_AUTH', what, { cause: error });
-      for (const waiter of [...this.#waiters]) waiter.reject(refused);
-    }
+    const refused = refusalOf(error, this.#target);
+    if (refused && this.#tries >= this.#target.urls.length) for (const waiter of [...this.#waiters]) waiter.reject(refused);
     this.#logger.debug({ error: error.message, tries: this.#tries }, 'no connection to the broker yet');
-    this.#lastError = error;
+    this.#lastError = refused ?? error;
     if (!this.#model) this.#schedule(retryDelayMs(this.#tries - 1));
   }
 
@@ -289,7 +287,9 @@ export class AmqpLink {
   }
 
   #unreachable(): BrokerError {
-    const last = this.#lastError ? `: ${this.#lastError.message || String((this.#lastError as NodeJS.ErrnoException).code)}` : '';
+    const error = this.#lastError;
+    const hint = error === undefined || this.#wasUp ? '' : hintOf(error, this.#target);
+    const last = error ? `: ${error.message || String((error as NodeJS.ErrnoException).code)}${hint}` : '';
     return new BrokerError(
       'E_BROKER_UNREACHABLE',
       `no connection to ${this.#target.shown}${last}. Is the broker running, and is the URL right?`,

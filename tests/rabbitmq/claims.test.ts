@@ -65,9 +65,9 @@ onPrivateNode(
     };
 
     /** Messages in all claim queues, held ones included. */
-    const inClaimQueues = (): number =>
+    const inClaimQueues = async (): Promise<number> =>
       (
-        JSON.parse(node.server.ctl('list_queues', 'name', 'messages', '--formatter', 'json')) as {
+        JSON.parse(await node.server.ask('list_queues', 'name', 'messages', '--formatter', 'json')) as {
           name: string;
           messages: number;
         }[]
@@ -75,11 +75,7 @@ onPrivateNode(
         .filter(({ name }) => name.startsWith('lovage.claims.'))
         .reduce((sum, { messages }) => sum + messages, 0);
 
-    const noClaimsLeft = (): Promise<void> =>
-      until(
-        () => inClaimQueues() === 0,
-        () => `no claims, ${inClaimQueues()} are left`,
-      );
+    const noClaimsLeft = (): Promise<void> => until(async () => (await inClaimQueues()) === 0, 'no claims to be left');
 
     test(
       `a delivery held for ${HELD_MS / 1_000} s comes once, on a broker that takes deliveries back after ${TIMEOUT_MS / 1_000} s, while others flow`,
@@ -271,16 +267,15 @@ onPrivateNode(
       const one = await Collector.open(broker, { [queue]: 1 }, { leaseMs: 2_000, logger: claims.logger });
       await one.got(1);
       await until(() => claims.count > 0, 'the claim');
-      const claimQueues = (): string[] =>
-        node.server
-          .ctl('list_queues', 'name')
+      const claimQueues = async (): Promise<string[]> =>
+        (await node.server.ask('list_queues', 'name'))
           .split('\n')
           .filter((name) => name.startsWith('lovage.claims.') && name.endsWith(queue));
-      const [first, ...others] = claimQueues();
+      const [first, ...others] = await claimQueues();
       expect(others).toEqual([]);
       await node.raw((channel) => channel.deleteQueue(String(first)));
       const before = claims.count;
-      await until(() => claimQueues().some((name) => name !== first), 'another claim queue');
+      await until(async () => (await claimQueues()).some((name) => name !== first), 'another claim queue');
       await until(() => claims.count > before + 1, 'a claim in it');
       // the copy in it is whole: it goes back when its holder closes
       await one.consumer.close({ timeoutMs: 5_000 });

@@ -24,6 +24,19 @@ import { onPrivateNode } from './private-node.js';
 
 type Row = Record<string, unknown>;
 
+const HEADERS_IN_PYTHON = `
+import sys
+from celery import Celery
+from kombu import Exchange, Queue
+app = Celery('t', broker=sys.argv[1])
+tenants = Exchange('tenants', type='headers')
+app.conf.task_default_queue = 'acme'
+app.conf.task_queues = [Queue('acme', tenants, binding_arguments={'x-match': 'all', 'tenant': 'acme'})]
+with app.connection() as connection:
+    app.amqp.queues['acme'](connection.default_channel).declare()
+app.send_task('note', args=[sys.argv[2]], exchange='tenants', routing_key='', headers={'tenant': 'acme'})
+`;
+
 onPrivateNode('declared queues on RabbitMQ', (node) => {
   const closing: (() => Promise<void>)[] = [];
   afterEach(async () => {
@@ -334,5 +347,45 @@ app.send_task('t', queue='films', routing_key='films.video', countdown=2, task_i
       await worker.close();
       await app.close();
     }
+  });
+
+  test('a headers exchange leads by the headers of a task, ours and Celery’s, and Python declares it again without a word', async () => {
+    const bindingArguments = { 'x-match': 'all', tenant: 'acme' };
+    const app = createApp({
+      ...{ broker: node.server.url, logger: silentLogger },
+      queues: { acme: { exchange: 'tenants', exchangeType: 'headers', bindingArguments } },
+    });
+    const seen: string[] = [];
+    const note = app.fn('note', (text: string) => void seen.push(text), { ignoreResult: true });
+    const worker = await app.worker({ pool: 'inline', logger: silentLogger, queues: ['acme'] });
+    const toTenants = (tenant: string) => note.with({ exchange: 'tenants', headers: { tenant } });
+    try {
+      await toTenants('acme').send('ours');
+      await expect(toTenants('other').send('nobody’s')).rejects.toMatchObject({ code: 'E_QUEUE_MISSING', outcome: 'not-sent' });
+      const versions = (['5.2', '5.6'] as const).filter((version) => hasCelery(version));
+      for (const version of versions)
+        execFileSync(PYTHONS[version], ['-c', HEADERS_IN_PYTHON, node.server.url, version], { stdio: 'pipe' });
+      await expect.poll(() => seen, { timeout: 10_000 }).toEqual(['ours', ...versions]);
+    } finally {
+      await worker.close();
+      await app.close();
+    }
+  });
+
+  test('a broadcast queue is the exchange of Celery’s, and a private queue for each who listens, gone with it', async () => {
+    const news = uniqueQueue('news');
+    const queues = (): Row[] =>
+      list('list_queues', 'name', 'durable', 'exclusive', 'auto_delete').filter(({ name }) => String(name).includes(news));
+    const broker = await open({ [news]: { broadcast: true } });
+    const collector = await Collector.open(broker, { [news]: 1 });
+    const own = { name: expect.stringMatching(/^[0-9a-f-]{36}\./), durable: false, exclusive: true, auto_delete: true };
+    expect(queues()).toEqual([own]);
+    expect(list('list_exchanges', 'name', 'type', 'durable', 'auto_delete').filter(({ name }) => name === news)).toEqual([
+      { name: news, type: 'fanout', durable: true, auto_delete: false },
+    ]);
+    await sendIds(broker, news, ['a']);
+    await collector.got(1);
+    await collector.consumer.close({ timeoutMs: 5_000 });
+    expect(queues()).toEqual([]);
   });
 });

@@ -5,7 +5,7 @@ import type { Broker } from '../../src/brokers/broker.js';
 import { orphanQueue } from '../../src/brokers/rabbitmq/way-stations.js';
 import { sleep } from '../../src/core/clock.js';
 import { type Logger, silentLogger } from '../../src/core/logger.js';
-import { Collector, expectDepth, sendIds, uniqueQueue, until } from '../../src/testing/conformance/broker-kit.js';
+import { Collector, expectDepth, outgoing, sendIds, uniqueQueue, until } from '../../src/testing/conformance/broker-kit.js';
 import { onPrivateNode } from './private-node.js';
 
 const LEASE_MS = 1_000;
@@ -147,6 +147,32 @@ onPrivateNode('orphans on RabbitMQ', (node) => {
     },
     120_000,
   );
+
+  test('under a disk alarm what a dead worker had claimed is started all the same, and after it sends are taken again', async () => {
+    const queue = uniqueQueue('full-disk');
+    const { die } = await claimed(queue, 2);
+    const [{ broker }, { broker: other }] = [await node.open(), await node.open()];
+    let heir: Collector;
+    node.server.ctl('set_disk_free_limit', '500000GB');
+    try {
+      await until(
+        async () => (await broker.publish([outgoing(queue, 'refused')], { timeoutMs: 500 }))[0]?.code === 'E_BROKER_FULL',
+        'sends to be refused',
+        PATIENCE_MS,
+      );
+      await die();
+      heir = await Collector.open(other, { [queue]: 20 }, { leaseMs: LEASE_MS });
+      await until(() => heir.ids.includes('x'), 'the orphan', 40_000);
+      const x = heir.delivery(heir.ids.indexOf('x'));
+      // its copy cannot be written now: it is not claimed, and not held back for that either
+      await heir.consumer.secure(x);
+      await heir.ack(x);
+    } finally {
+      node.server.ctl('set_disk_free_limit', '1MB');
+    }
+    await sendIds(broker, queue, ['after']);
+    await until(() => ['b0', 'b1', 'after'].every((id) => heir.ids.includes(id)), 'all others', PATIENCE_MS);
+  }, 180_000);
 
   test('a queue that is left leaves its orphans too, and takes them again with it', async () => {
     const queue = uniqueQueue('left');

@@ -64,7 +64,7 @@ onPrivateNode('RabbitMQ quorum queues', (node) => {
     await broker.declare(queue);
     const declared = rows('list_queues', 'name', 'arguments').find(({ name }) => name === queue);
     expect(declared?.['arguments']).toEqual([['x-queue-type', 'longstr', 'quorum']]);
-  });
+  }, 90_000);
 
   test.each([1, 2])('a message handed back ten times stays in a queue with a delivery limit of %i', async (limit) => {
     const { queue, dropped } = await limited(limit);

@@ -40,6 +40,45 @@ redisSuite('a delayed message on Redis', (kit) => {
     expect(await kit.admin.exists('lovage:delayed', 'lovage:delayed-tasks')).toBe(0);
   });
 
+  test('with a dedupe key waits there too, once; without a worker it goes to its queue', async () => {
+    const sender = await kit.broker();
+    const notBeforeMs = Date.now() + DAY_MS;
+    const keyed = (id: string, key = 'one', more = {}) =>
+      outgoing('once', id, { notBeforeMs, dedupe: { key, ttlMs: 60_000 }, ...more });
+    await send(sender, [keyed('unseen', 'before')]);
+    expect(await kit.admin.llen('once')).toBe(1);
+    await promoter();
+    const results = await sender.publish([keyed('a'), keyed('b'), keyed('py', 'other', { anyWorker: true })], {
+      timeoutMs: 5_000,
+    });
+    expect(results).toMatchObject([null, { code: 'E_DUPLICATE_SEND', existingId: 'a' }, null]);
+    expect(await kit.admin.zrange('lovage:delayed', '0', '-1', 'WITHSCORES')).toEqual(['once', String(notBeforeMs)]);
+    expect(await kit.admin.zcard('lovage:delayed:once')).toBe(1);
+    expect(await kit.admin.llen('once')).toBe(2);
+    expect([...(await sender.revocations.withdraw(['a', 'b'])).keys()]).toEqual(['a']);
+  });
+
+  test('with a dedupe key is refused where its delay set is a key of another kind, and leaves no key of its own', async () => {
+    await promoter();
+    const sender = await kit.broker();
+    await kit.admin.set('lovage:delayed:wrong', 'no set');
+    const message = outgoing('wrong', 'a', { notBeforeMs: Date.now() + DAY_MS, dedupe: { key: 'wrong', ttlMs: 60_000 } });
+    expect(await sender.publish([message], { timeoutMs: 5_000 })).toMatchObject([
+      { code: 'E_PUBLISH_FAILED', outcome: 'not-sent' },
+    ]);
+    expect(await kit.admin.exists('lovage:dedupe:wrong', 'wrong')).toBe(0);
+  });
+
+  test('with a dedupe key comes at its time', async () => {
+    const broker = await promoter();
+    const collector = await Collector.open(broker, { soon: 1 });
+    const dueMs = Date.now() + 1_200;
+    await send(await kit.broker(), [outgoing('soon', 'a', { notBeforeMs: dueMs, dedupe: { key: 'soon', ttlMs: 60_000 } })]);
+    await collector.got(1);
+    expect(Date.now()).toBeGreaterThanOrEqual(dueMs);
+    expect(await kit.admin.exists('lovage:delayed', 'lovage:delayed:soon', 'lovage:delayed-tasks')).toBe(0);
+  });
+
   test('is promised only for as long as workers renew the promise, and no longer when the last one stops', async () => {
     const broker = await kit.broker();
     const leaseMs = 1_000;

@@ -1,10 +1,12 @@
 /** What lies in Redis: kombu's layout to the byte, and nothing of ours that stays behind. */
-import { expect, test } from 'vitest';
-import type { Delivery } from '../../src/brokers/broker.js';
+import { afterAll, expect, test } from 'vitest';
+import { type Delivery, INBOX_LIMITS } from '../../src/brokers/broker.js';
 import { crashRedisBroker } from '../../src/brokers/redis/index.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { Collector, message, outgoing, send, sendIds, until } from '../../src/testing/conformance/broker-kit.js';
-import { redisSuite } from './redis-kit.js';
+import { controlExchange, decodeControlRequest, encodeControlReply, type ReplyAddress } from '../../src/wire/control-message.js';
+import { Project } from '../cli/run-cli.js';
+import { redisScenes, redisSuite } from './redis-kit.js';
 
 redisSuite('the Redis layout', (kit) => {
   test('sends to the lists of kombu’s priority steps and binds each queue once', async () => {
@@ -207,4 +209,45 @@ redisSuite('the Redis layout', (kit) => {
       expect(refused).toMatchObject({ code: 'E_PUBLISH_FAILED', outcome: 'not-sent' });
     }
   });
+});
+
+redisScenes('control clients that are killed in the middle of a question', (scene) => {
+  const CLIENTS = 5;
+  const project = new Project();
+  afterAll(() => project.remove());
+
+  scene(
+    'leave no key a minute after kill -9, although workers went on answering them',
+    async (kit) => {
+      const worker = await kit.broker();
+      const asked: { readonly replyTo: ReplyAddress; readonly ticket: string }[] = [];
+      await worker.listen(controlExchange(), '', ({ message }) => {
+        const { replyTo, ticket } = decodeControlRequest(message);
+        if (replyTo && ticket) asked.push({ replyTo, ticket });
+      });
+      const clients = Array.from({ length: CLIENTS }, () =>
+        project.start(['inspect', 'stats', '--timeout', '10m', '--broker', kit.server.url]),
+      );
+      await until(() => asked.length === CLIENTS, 'all clients to ask', 60_000);
+      for (const { child } of clients) child.kill('SIGKILL');
+      await Promise.all(clients.map(({ finished }) => finished));
+      const killedMs = performance.now();
+      for (const { replyTo, ticket } of asked) {
+        const reply = encodeControlReply('late@suite', { much: 'x'.repeat(10_000) }, { replyTo, ticket, clock: 1 });
+        await worker.sendReply(replyTo, reply.message);
+      }
+      const left = (await kit.admin.keys('*')).filter((key) => key.includes('pidbox'));
+      expect(left.length).toBeGreaterThanOrEqual(CLIENTS);
+      for (const key of left) expect(await kit.admin.pttl(key), key).toBeGreaterThan(0);
+      await until(
+        async () => (await kit.admin.keys('*')).every((key) => !key.includes('pidbox')),
+        'their keys to expire',
+        INBOX_LIMITS.ttlMs + 30_000,
+      );
+      // Not sooner than they should: a client that is only slow keeps its inbox.
+      expect(performance.now() - killedMs).toBeLessThan(INBOX_LIMITS.ttlMs + 30_000);
+      expect((await kit.admin.keys('*')).filter((key) => key.includes('inbox'))).toEqual([]);
+    },
+    180_000,
+  );
 });

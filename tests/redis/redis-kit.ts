@@ -1,8 +1,8 @@
-/** What the Redis tests share: a private server for a file, brokers that are closed after each test, a view of the commands. */
+/** What the Redis tests share: a private server for a file or for each test, brokers that are closed after each test, a view of the commands. */
 import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
 import { Redis } from 'ioredis';
-import { afterAll, afterEach, beforeAll, describe } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, test } from 'vitest';
 import type { Broker } from '../../src/brokers/broker.js';
 import { openRedisBroker } from '../../src/brokers/redis/index.js';
 import { type Logger, silentLogger } from '../../src/core/logger.js';
@@ -12,8 +12,8 @@ import { until } from '../../src/testing/conformance/broker-kit.js';
 import { type RedisServer, type RedisServerOptions, redisMissing, startRedis } from '../support/redis-server.js';
 
 export interface RedisKit {
-  server: RedisServer;
-  admin: Redis;
+  readonly server: RedisServer;
+  readonly admin: Redis;
   broker(url?: string, logger?: Logger): Promise<Broker>;
   results(url?: string): Promise<ResultStore>;
   /** The commands that clients send while `body` runs; what scripts run inside is left out. */
@@ -50,38 +50,73 @@ async function monitor(port: number, admin: Redis, run: () => Promise<void>): Pr
   }
 }
 
-/** A suite with a server of its own, emptied before each test. Without redis-server it is skipped by name; with CI=true that fails. */
-export function redisSuite(name: string, body: (kit: RedisKit) => void, options: RedisServerOptions = {}): void {
+/** A server of its own, and what is opened on it; disposing of it closes all. */
+async function openRedisKit(options: RedisServerOptions = {}): Promise<RedisKit & AsyncDisposable & { empty(): Promise<void> }> {
+  const server = await startRedis(options);
+  const admin = new Redis(server.url, { protocol: 2, retryStrategy: () => 20, maxRetriesPerRequest: null });
+  admin.on('error', () => {});
+  const opened: { close(): Promise<void> }[] = [];
+  const closeAll = async (): Promise<void> => {
+    for (const thing of opened.splice(0)) await thing.close();
+  };
+  return {
+    server,
+    admin,
+    async broker(url = server.url, logger = silentLogger) {
+      const broker = await openRedisBroker({ url, logger, role: 'engine' });
+      opened.push(broker);
+      return broker;
+    },
+    async results(url = server.url) {
+      const store = await openRedisResults({ url, logger: silentLogger, role: 'engine' });
+      opened.push(store);
+      return store;
+    },
+    commandsDuring: (run) => monitor(server.port, admin, run),
+    async empty() {
+      await closeAll();
+      await admin.flushall();
+    },
+    async [Symbol.asyncDispose]() {
+      await closeAll();
+      admin.disconnect();
+      await server.stop();
+    },
+  };
+}
+
+function describeRedis(name: string, body: () => void): void {
   const missing = redisMissing();
   if (missing && process.env['CI'] === 'true') throw new Error(missing);
-  describe.skipIf(missing !== null)(missing === null ? name : `${name} (not run: ${missing})`, () => {
-    const opened: { close(): Promise<void> }[] = [];
-    const kit = {
-      async broker(url = kit.server.url, logger = silentLogger) {
-        const broker = await openRedisBroker({ url, logger, role: 'engine' });
-        opened.push(broker);
-        return broker;
-      },
-      async results(url = kit.server.url) {
-        const store = await openRedisResults({ url, logger: silentLogger, role: 'engine' });
-        opened.push(store);
-        return store;
-      },
-      commandsDuring: (run) => monitor(kit.server.port, kit.admin, run),
-    } as RedisKit;
-    beforeAll(async () => {
-      kit.server = await startRedis(options);
-      kit.admin = new Redis(kit.server.url, { protocol: 2, retryStrategy: () => 20, maxRetriesPerRequest: null });
-      kit.admin.on('error', () => {});
-    });
-    afterEach(async () => {
-      for (const thing of opened.splice(0)) await thing.close();
-      await kit.admin.flushall();
-    });
-    afterAll(async () => {
-      kit.admin.disconnect();
-      await kit.server.stop();
-    });
+  describe.skipIf(missing !== null)(missing === null ? name : `${name} (not run: ${missing})`, body);
+}
+
+/** A suite with a server of its own, emptied before each test. Without redis-server it is skipped by name; with CI=true that fails. */
+export function redisSuite(name: string, body: (kit: RedisKit) => void, options: RedisServerOptions = {}): void {
+  describeRedis(name, () => {
+    const kit = {} as Awaited<ReturnType<typeof openRedisKit>>;
+    beforeAll(async () => void Object.assign(kit, await openRedisKit(options)));
+    afterEach(() => kit.empty());
+    afterAll(() => kit[Symbol.asyncDispose]());
     body(kit);
+  });
+}
+
+/** Registers one scene: a test with a server of its own. */
+export type RedisScene = (title: string, run: (kit: RedisKit) => Promise<void>, timeoutMs: number) => void;
+
+/** A suite whose tests run side by side, each on a server of its own: for those that mostly wait, or that stop their server. */
+export function redisScenes(name: string, body: (scene: RedisScene) => void): void {
+  describeRedis(name, () => {
+    body((title, run, timeoutMs) => {
+      test.concurrent(
+        title,
+        async () => {
+          await using kit = await openRedisKit();
+          await run(kit);
+        },
+        timeoutMs,
+      );
+    });
   });
 }

@@ -39,7 +39,7 @@ describe('revoking', () => {
       ['somewhere', 'recorded'],
     ]);
     expect([...gateway.recorded]).toEqual([['somewhere', 3 * HOUR_MS]]);
-    expect(told()).toEqual([{ task_id: ['waits', 'somewhere'], terminate: false, signal: 'SIGTERM' }]);
+    expect(told()).toEqual([{ task_id: ['waits', 'somewhere'], terminate: false, signal: 'SIGTERM', lovage_stored: true }]);
     expect(gateway.broadcasts[0]).toMatchObject({ exchange: 'celery.pidbox', routingKey: '' });
     expect(gateway.stored).toMatchObject([
       { id: 'waits', state: 'REVOKED', epoch: 4, ttlMs: 60_000, replyTo: 'reply-queue' },
@@ -97,7 +97,7 @@ describe('revoking', () => {
     const handle = new ResultHandle('a', false, owner, false, NOW + 10 * HOUR_MS);
     expect(await handle.revoke({ terminate: true, signal: 'SIGKILL' })).toBe('recorded');
     expect(gateway.recorded.get('a')).toBe(11 * HOUR_MS);
-    expect(told()).toEqual([{ task_id: ['a'], terminate: true, signal: 'SIGKILL' }]);
+    expect(told()).toEqual([{ task_id: ['a'], terminate: true, signal: 'SIGKILL', lovage_stored: true }]);
     expect(gateway.stored).toEqual([]);
   });
 

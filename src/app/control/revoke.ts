@@ -9,12 +9,8 @@ import { takesOutcomes } from '../../canvas/outcomes.js';
 import { ConfigError } from '../../core/errors.js';
 import { LONGEST_NAME } from '../../core/timed-set.js';
 import type { HopelessPart } from '../../results/chords.js';
-import type { ResultWrite } from '../../results/result-store.js';
+import { REVOKED, revokedResult, storeRevoked } from '../../results/revoked-results.js';
 import { encodeControlRequest } from '../../wire/control-message.js';
-import { pythonError } from '../../wire/exception-info.js';
-import type { WireMessage } from '../../wire/message.js';
-import { EPOCH_HEADER } from '../../wire/own-headers.js';
-import { decodeResultMeta, encodeResultMeta } from '../../wire/result-meta.js';
 import { encodeJson } from '../../wire/serializers/json.js';
 import { checkKeys, checkObject } from '../config-schema.js';
 import type { Gateway } from '../gateway.js';
@@ -68,11 +64,10 @@ export interface RevokeFacts {
   readonly keepsResults: boolean;
 }
 
-const REVOKED = pythonError('TaskRevokedError', ['revoked'], 'celery.exceptions');
 const OPTION_KEYS: ReadonlySet<string> = new Set(['terminate', 'signal']);
 const IDS_OPTION_KEYS: ReadonlySet<string> = new Set([...OPTION_KEYS, 'eta']);
-/** States over which a revoke may write: the others are final, or the task runs and will say itself how it ended. */
-const NOT_BEGUN: ReadonlySet<string> = new Set(['PENDING', 'RECEIVED', 'RETRY']);
+/** An argument of our revokes that Python's workers pass over: the sender stores REVOKED itself, so fifty workers need not. */
+export const STORED_BY_SENDER = 'lovage_stored';
 
 /** @throws ConfigError `E_CONFIG_*` */
 export function checkRevokeOptions(options: RevokeIdsOptions, what: string, takes: 'one' | 'ids'): void {
@@ -127,7 +122,7 @@ async function revokeStep(
   for (const id of withdrawn.keys()) outcomes.set(id, 'removed');
   left.forEach((id, index) => outcomes.set(id, recorded[index] === true ? 'recorded' : 'broadcast-only'));
   // Also of what was removed: a second message of the task may be anywhere, and Python's workers learn of it in no other way.
-  const args = { task_id: ids, terminate, signal };
+  const args = { task_id: ids, terminate, signal, [STORED_BY_SENDER]: true };
   // Plain JSON: what every worker reads.
   await gateway.broadcast(encodeControlRequest({ method: 'revoke', arguments: args }, { json: 'plain' }));
   // What stood behind a removed one never runs. Of others the worker sees to that which drops them.
@@ -144,45 +139,5 @@ async function revokeStep(
     }),
   );
   if (parts.length > 0) await gateway.giveUpParts(parts, resultTtlMs);
-  if (!keepsResults) return;
-  const metas = await gateway.getResults(ids);
-  const writes = ids.flatMap((id, index): ResultWrite[] => {
-    const message = withdrawn.get(id);
-    const meta = metas[index];
-    if (message?.headers['ignore_result'] === true) return [];
-    return meta != null && !NOT_BEGUN.has(decodeResultMeta(meta).status)
-      ? []
-      : [revokedResult(id, message, resultTtlMs, nowMs())];
-  });
-  if (writes.length > 0) await gateway.storeResults(writes);
-}
-
-/** As Celery 5.6.1 and later store it: at once, and not when the message comes. */
-function revokedResult(
-  id: string,
-  message: WireMessage | undefined,
-  ttlMs: number | null,
-  nowMs: number,
-  correlationId?: string,
-): ResultWrite {
-  const { headers = {}, properties = {} } = message ?? {};
-  const textOf = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null);
-  const epoch = headers[EPOCH_HEADER];
-  const meta = encodeResultMeta({
-    status: 'REVOKED',
-    resultJson: REVOKED,
-    traceback: null,
-    children: null,
-    dateDone: nowMs,
-    taskId: id,
-    groupId: textOf(headers['group']),
-    parentId: textOf(headers['parent_id']),
-  });
-  return {
-    ...{ id, state: 'REVOKED', meta, ttlMs },
-    // A retry goes on under the epoch of the try before; a lower one would be refused.
-    epoch: typeof epoch === 'number' && Number.isSafeInteger(epoch) && epoch > 0 ? epoch : 0,
-    replyTo: textOf(properties.reply_to),
-    correlationId: correlationId ?? textOf(properties.correlation_id),
-  };
+  if (keepsResults) await storeRevoked(ids, { store: gateway, resultTtlMs, nowMs }, withdrawn);
 }

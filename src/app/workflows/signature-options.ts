@@ -26,10 +26,19 @@ export function carriedOptions(given: SignatureOptions, what: string, lowerIsSoo
   refuseNotCarried(given, what);
   const options = resolveCallOptions(given, what);
   return {
-    ...(options.queue !== null && { queue: options.queue, exchange: undefined, routing_key: undefined }),
+    ...placeOnWire(options, what),
     ...optionsOnWire(options, lowerIsSooner),
     ...(options.ignoreResult !== null && { ignore_result: options.ignoreResult }),
   };
+}
+
+/** Without the app's table, an exchange needs its routing key beside it. */
+function placeOnWire({ queue, exchange, routingKey }: ResolvedCallOptions, what: string): WireOptions {
+  if (exchange === null && routingKey === null)
+    return queue === null ? {} : { queue, exchange: undefined, routing_key: undefined };
+  if (exchange === null || routingKey === null || queue !== null)
+    throw new ConfigError('E_CONFIG_CONFLICT', `${what}: a signature takes a queue, or an exchange with its routingKey`);
+  return { queue: undefined, exchange, routing_key: routingKey };
 }
 
 /** All that is known of a call before its arguments. */

@@ -2,7 +2,7 @@
  * Broadcasts and replies inside the database. Broadcasts are kept for a minute, and never more than a few thousand, and not
  * at all when nobody listens; replies until their inbox reads them. Not durable by contract: who does not listen misses them.
  *
- * The table of listeners tells how many a broadcast reaches. A listener that was killed is counted until its row runs out.
+ * The table of listeners tells whom a broadcast reaches; which of them live is `life-signs.ts`.
  */
 import type { SqliteConnection } from '../../clients/sqlite/driver.js';
 import type { OperationContext } from '../../clients/sqlite/operations.js';
@@ -44,13 +44,13 @@ export function broadcastOperations(connection: SqliteConnection, context: Opera
   };
 
   return {
-    /** How many listen to it. */
-    broadcast: (row: NewBroadcastRow): number => {
+    /** Ids of those who listen to it, by the table; who was killed lately is among them. */
+    broadcast: (row: NewBroadcastRow): number[] => {
       const nowMs = context.nowMs();
       sweep(nowMs);
       const rows = listening.all([row.exchange, nowMs]);
-      const reached = rows.filter(({ pattern }) => topicMatcher(String(pattern))(row.routingKey)).length;
-      if (reached === 0) return 0;
+      const reached = rows.flatMap(({ id, pattern }) => (topicMatcher(String(pattern))(row.routingKey) ? [Number(id)] : []));
+      if (reached.length === 0) return [];
       const id = context.take('broadcast', 1);
       add.run([id, nowMs, row.exchange, row.routingKey, row.head, row.body]);
       dropOld.run([id - MAX_KEPT]);

@@ -171,7 +171,7 @@ class FileBroker implements Broker {
 
   async broadcast(broadcast: Broadcast): Promise<number> {
     this.#assertOpen();
-    return this.#session.call('broadcast', toRow(broadcast), { mode: 'relaxed' });
+    return this.#listenerRows.countLiving(await this.#session.call<number[]>('broadcast', toRow(broadcast), { mode: 'relaxed' }));
   }
 
   async listen(exchange: string, pattern: string, onBroadcast: (broadcast: Broadcast) => void): Promise<Subscription> {

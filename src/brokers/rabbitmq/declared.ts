@@ -15,6 +15,8 @@ export class DeclaredQueues {
   readonly #defaultType: QueueType | null;
   /** Exchange → queues of the table that are bound to it. */
   readonly #byExchange = new Map<string, readonly string[]>();
+  /** Exchanges of broadcast queues. */
+  readonly #broadcasts: ReadonlySet<string>;
   /** Patterns by which delayed messages of Celery's clients come to queues, and those queues. */
   readonly #delayPatterns: readonly { readonly queue: string; readonly key: string; fits(name: string): boolean }[];
   /** Some queue is a quorum queue, so that Celery's clients use the delay ladder. */
@@ -31,7 +33,8 @@ export class DeclaredQueues {
         'E_CONFIG_CONFLICT',
         'max_priority in the broker URL has no effect on the quorum queues of defaultQueueType: take one away, or add &queue_type=classic',
       );
-    const names = Object.keys(table.queues);
+    const names = Object.keys(table.queues).filter((name) => !table.queues[name]?.broadcast);
+    this.#broadcasts = new Set(Object.values(table.queues).flatMap((row) => (row.broadcast ? [row.exchange] : [])));
     for (const name of names) {
       const { exchange } = this.of(name);
       this.#byExchange.set(exchange, [...(this.#byExchange.get(exchange) ?? []), name]);
@@ -58,6 +61,11 @@ export class DeclaredQueues {
     return this.of(queue).arguments['x-queue-type'] === 'quorum';
   }
 
+  /** Whether workers listen to the exchange for themselves, each with a queue that is in no table. */
+  isBroadcast(exchange: string): boolean {
+    return this.#broadcasts.has(exchange);
+  }
+
   /** Queues of the table that are bound to the exchange. */
   boundTo(exchange: string): readonly string[] {
     return this.#byExchange.get(exchange) ?? [];
@@ -82,7 +90,14 @@ export class DeclaredQueues {
   /** None for a pattern that begins wild: it would take what others delay for their queues. A Python worker's own binding takes those. */
   #delayPattern(queue: string): { queue: string; key: string; fits(name: string): boolean }[] {
     const { exchangeType, routingKey: key } = this.of(queue);
-    if (exchangeType === 'direct' || key === '' || /^[#*]/.test(key) || Buffer.byteLength(key) > LONGEST_WORD) return [];
+    if (
+      exchangeType === 'direct' ||
+      exchangeType === 'headers' ||
+      key === '' ||
+      /^[#*]/.test(key) ||
+      Buffer.byteLength(key) > LONGEST_WORD
+    )
+      return [];
     return [{ queue, key, fits: topicMatcher(key) }];
   }
 

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { topicMatcher } from '../topic-pattern.js';
-import { delayBinding, delayBits, delayRoute, delayWord, LAST_STAGE, ladder, stages } from './delay.js';
+import { delayBinding, delayBits, delayRoute, delayWord, LAST_STAGE, ladder, legMs, stages } from './delay.js';
 
 interface Recorded {
   readonly exchanges: readonly { readonly name: string; readonly type: string; readonly durable: boolean }[];
@@ -40,6 +40,42 @@ describe('the delay ladder', () => {
 
   test('a delay beyond the ladder is the longest it can do', () => {
     expect(delayRoute(1e15, 'q').routingKey).toBe(`${'1.'.repeat(28)}q`);
+  });
+
+  describe('the first part of a long delay', () => {
+    const NOW_MS = Date.UTC(2026, 0, 1);
+    const dueAt = (ms: number) => ({ headers: { eta: new Date(ms).toISOString() } });
+    const leg = (delayMs: number): number => legMs(dueAt(NOW_MS + delayMs), NOW_MS + delayMs, NOW_MS);
+
+    test('is whole seconds, ends a second to 17 before the time, and leaves less at each part', () => {
+      fc.assert(
+        fc.property(fc.integer({ min: 5_000, max: 2 ** 37 }), (delayMs) => {
+          const leftMs = delayMs - leg(delayMs);
+          expect(leg(delayMs) % 1_000).toBe(0);
+          expect(delayRoute(leg(delayMs), 'q').stageMs).toBeNull();
+          expect(leftMs).toBeGreaterThanOrEqual(1_000);
+          expect(leftMs).toBeLessThan(17_000);
+          expect(leftMs).toBeLessThan(delayMs / 2);
+        }),
+      );
+    });
+
+    test('is all of it when the delay is short, so that four parts are the most, of years too', () => {
+      expect(leg(4_999)).toBe(5_000);
+      let parts = 0;
+      for (let leftMs = 2 ** 37; leftMs > 0; leftMs -= leg(leftMs)) parts += 1;
+      expect(parts).toBeLessThanOrEqual(4);
+    });
+
+    test('is all of it when nothing in the message would keep a worker from starting it early', () => {
+      const untilMs = NOW_MS + 60_000;
+      expect(legMs({ headers: {} }, untilMs, NOW_MS)).toBe(60_001);
+      expect(legMs({ headers: { eta: null } }, untilMs, NOW_MS)).toBe(60_001);
+      expect(legMs({ headers: { eta: 'soon' } }, untilMs, NOW_MS)).toBe(60_001);
+      // put off for another reason than its own time: a pause, a rate limit
+      expect(legMs(dueAt(untilMs - 1), untilMs, NOW_MS)).toBe(60_001);
+      expect(legMs(dueAt(untilMs), untilMs, NOW_MS)).toBe(52_000);
+    });
   });
 
   test('a binding takes the keys of its own queue, and of no other', () => {

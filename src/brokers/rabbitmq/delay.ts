@@ -6,6 +6,8 @@
  * holds the remaining tenths: without it a retry after 0.2 s would take a second.
  */
 import { createHash } from 'node:crypto';
+import { parseIsoMs } from '../../wire/iso-time.js';
+import type { WireMessage } from '../../wire/message.js';
 import type { QueueArguments } from '../queue-table.js';
 import type { ExchangeKind } from './topology.js';
 
@@ -18,6 +20,29 @@ const STEP_MS = 100;
 /** 28 words of bits with their dots; a routing key has at most 255 bytes. */
 export const LONGEST_WORD = 255 - 2 * DELAY_LEVELS;
 const ANY_BITS = '*.'.repeat(DELAY_LEVELS);
+
+/**
+ * Levels hand on some hundred messages a second, one after the other: of many that were sent together the last leaves each level late,
+ * and no level after it knows. So a message that itself says when it is due comes back early, by a share of its delay and within
+ * bounds, and whoever gets it sends it on for the rest; of that nothing can go far wrong.
+ */
+const EARLY_FROM_MS = 5_000;
+const EARLY_SHARE = 1 / 8;
+const LEAST_EARLY_MS = 1_000;
+const MOST_EARLY_MS = 16_000;
+
+/** How much of a delay the ladder is asked for now; the whole of it, if nothing in the message keeps a worker from starting it early. */
+export function legMs({ headers }: Pick<WireMessage, 'headers'>, untilMs: number, nowMs: number): number {
+  const delayMs = untilMs - nowMs;
+  // a part of a millisecond may have passed already
+  const wholeMs = delayMs + 1;
+  if (delayMs < EARLY_FROM_MS) return wholeMs;
+  const { eta } = headers;
+  if (typeof eta !== 'string' || (parseIsoMs(eta) ?? 0) < untilMs) return wholeMs;
+  const earlyMs = Math.min(Math.max(delayMs * EARLY_SHARE, LEAST_EARLY_MS), MOST_EARLY_MS);
+  // whole seconds: they need no stage in front
+  return Math.floor((delayMs - earlyMs) / 1_000) * 1_000;
+}
 
 /** Where to publish so that a message comes to its queue after a delay. */
 export interface DelayRoute {
@@ -35,7 +60,13 @@ function stageName(stageMs: number): string {
 export type Declaration =
   | { readonly kind: 'exchange'; readonly name: string; readonly type: ExchangeKind }
   | { readonly kind: 'queue'; readonly name: string; readonly arguments: QueueArguments }
-  | { readonly kind: 'bind-queue'; readonly queue: string; readonly exchange: string; readonly key: string }
+  | {
+      readonly kind: 'bind-queue';
+      readonly queue: string;
+      readonly exchange: string;
+      readonly key: string;
+      readonly arguments?: QueueArguments | undefined;
+    }
   | { readonly kind: 'bind-exchange'; readonly to: string; readonly from: string; readonly key: string };
 
 /**

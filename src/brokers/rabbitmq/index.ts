@@ -210,7 +210,8 @@ class RabbitmqBroker implements Broker {
   async listen(exchange: string, pattern: string, onBroadcast: (broadcast: Broadcast) => void): Promise<Subscription> {
     this.#assertOpen();
     this.#consuming = true;
-    return this.#track(await listen(this.#consumeLink, this.#options.logger, exchange, pattern, onBroadcast));
+    const kind = this.#topology.broadcastKind(exchange);
+    return this.#track(await listen(this.#consumeLink, this.#options.logger, exchange, kind, pattern, onBroadcast));
   }
 
   async openInbox(exchange: string, onReply: (message: WireMessage) => void): Promise<Inbox> {

@@ -11,7 +11,7 @@ import { replyQueueOn } from '../../wire/control-message.js';
 import type { WireMessage } from '../../wire/message.js';
 import { type Broadcast, INBOX_LIMITS, type Inbox, type Subscription } from '../broker.js';
 import { decode } from './codec.js';
-import { broadcastExchange } from './topology.js';
+import type { BroadcastKind } from './topology.js';
 
 /** As Celery's queues for the same purpose, plus a cap: a listener that hangs must not fill the broker. */
 const QUEUE_ARGUMENTS = { 'x-expires': 60_000, 'x-message-ttl': 60_000, 'x-max-length': 10_000 } as const;
@@ -32,12 +32,12 @@ export async function listen(
   link: AmqpLink,
   logger: Logger,
   exchange: string,
+  { type, durable }: BroadcastKind,
   pattern: string,
   onBroadcast: (broadcast: Broadcast) => void,
 ): Promise<Subscription> {
   return begin(
     new Listener(link, logger, exchange, onBroadcast, async (channel) => {
-      const { type, durable } = broadcastExchange(exchange);
       await channel.assertExchange(exchange, type, { durable });
       const name = `${randomUUID()}.${exchange}.lovage`;
       await channel.assertQueue(name, { durable: false, exclusive: true, autoDelete: true, arguments: QUEUE_ARGUMENTS });

@@ -7,7 +7,7 @@ import type { ConfirmPublisher } from '../../clients/amqp-publisher.js';
 import { BrokerError, codeOf, PublishError, toError } from '../../core/errors.js';
 import type { OutgoingMessage, PublishOptions, PublishResult } from '../broker.js';
 import { encodeForQueue } from './codec.js';
-import { delayRoute } from './delay.js';
+import { delayRoute, legMs } from './delay.js';
 import type { Topology } from './topology.js';
 
 /** What messages are for, and how they get there. */
@@ -92,7 +92,8 @@ export class QueuePublisher {
         const routingKey = to.routingKey ?? to.queue;
         outgoing[index] = { exchange: to.exchange, routingKey, ...encodeForQueue(message, priority, 'queue') };
       } else if (notBeforeMs !== undefined && notBeforeMs > nowMs) {
-        const { exchange, routingKey } = delayRoute(notBeforeMs - nowMs + 1, to.queue, this.#topology.delayWord(to.queue));
+        const waitMs = legMs(message, notBeforeMs, nowMs);
+        const { exchange, routingKey } = delayRoute(waitMs, to.queue, this.#topology.delayWord(to.queue));
         outgoing[index] = { exchange, routingKey, ...encodeForQueue(message, priority, 'delay') };
       } else {
         outgoing[index] = { exchange: '', routingKey: to.queue, ...encodeForQueue(message, priority, 'queue') };

@@ -11,7 +11,7 @@ import type { Logger } from '../../core/logger.js';
 import type { Delivery, Settlement, SettleResult } from '../broker.js';
 import { encodeCopy, encodeForQueue, rawCopy, redelivered } from './codec.js';
 import { encodeDead, type Parking, parking, wrap } from './dead-codec.js';
-import { delayRoute } from './delay.js';
+import { delayRoute, legMs } from './delay.js';
 import type { Held } from './held.js';
 import type { Session } from './session.js';
 import { DEAD_QUEUE, type Topology } from './topology.js';
@@ -138,8 +138,8 @@ export class Settler {
   }
 
   async #later(message: Delivery['message'], untilMs: number, queue: string): Promise<AmqpOutgoing> {
-    const delayMs = untilMs - this.#nowMs();
-    if (delayMs <= 0) {
+    const nowMs = this.#nowMs();
+    if (untilMs <= nowMs) {
       if (!this.#topology.hasQueue(queue)) await this.#topology.queue(queue, TRY_MS);
       return { exchange: '', routingKey: queue, ...encodeForQueue(message, undefined, 'queue') };
     }
@@ -147,7 +147,7 @@ export class Settler {
       await this.#topology.delay(queue, TRY_MS);
       return this.#later(message, untilMs, queue); // that may have taken seconds
     }
-    const { exchange, routingKey } = delayRoute(delayMs + 1, queue, this.#topology.delayWord(queue));
+    const { exchange, routingKey } = delayRoute(legMs(message, untilMs, nowMs), queue, this.#topology.delayWord(queue));
     return { exchange, routingKey, ...encodeForQueue(message, undefined, 'delay') };
   }
 }

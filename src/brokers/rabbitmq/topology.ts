@@ -8,14 +8,14 @@ import { AMQP_NOT_FOUND, AMQP_PRECONDITION_FAILED, amqpCode, type SetupChannel }
 import { sleep } from '../../core/clock.js';
 import { BrokerError, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import type { QueueArguments } from '../queue-table.js';
+import type { QueueArguments, QueueExchangeType } from '../queue-table.js';
 import { declarationError } from './declaration-error.js';
 import type { DeclaredQueues } from './declared.js';
 import { DELIVERY_EXCHANGE, type Declaration, LAST_STAGE, ladder, stages } from './delay.js';
 import { makeOnce, unmake } from './shared-queue.js';
 import { claimQueue, orphanQueue } from './way-stations.js';
 
-export type ExchangeKind = 'direct' | 'fanout' | 'topic';
+export type ExchangeKind = QueueExchangeType;
 
 /** Where parked messages wait for a human. Durable, no limit: dropping one would lose it. */
 export const DEAD_QUEUE = 'lovage.dead';
@@ -35,8 +35,13 @@ export const QUORUM_MATURES_MS = 1_000;
 /** How many names are remembered as declared; beyond it they are declared again when used. */
 const REMEMBERED = 10_000;
 
+export interface BroadcastKind {
+  readonly type: ExchangeKind;
+  readonly durable: boolean;
+}
+
 /** A broadcast exchange with the type and durability that Celery gives it (wire section 5.1). */
-export function broadcastExchange(name: string): { readonly type: ExchangeKind; readonly durable: boolean } {
+export function broadcastExchange(name: string): BroadcastKind {
   if (name.endsWith('.pidbox')) return { type: name.startsWith('reply.') ? 'direct' : 'fanout', durable: false };
   return { type: 'topic', durable: name === 'celeryev' };
 }
@@ -131,9 +136,9 @@ export class Topology {
       this.#logger.info({ queue }, 'queue exists with other arguments and is used as it is');
     }
     // An exchange of that name with another type belongs to somebody: then the default exchange alone reaches the queue.
-    const { exchange, exchangeType: type, routingKey: key } = row;
+    const { exchange, exchangeType: type, routingKey: key, bindingArguments } = row;
     if ((await this.#declare({ kind: 'exchange', name: exchange, type }, timeoutMs)) === 'declared')
-      await this.#declare({ kind: 'bind-queue', queue, exchange, key }, timeoutMs);
+      await this.#declare({ kind: 'bind-queue', queue, exchange, key, arguments: bindingArguments }, timeoutMs);
     else if (exchange !== queue)
       this.#logger.warn({ queue, exchange, type }, 'the exchange exists with another type: the queue gets nothing from it');
   }
@@ -205,10 +210,16 @@ export class Topology {
     await unmake(this.#apart, orphanQueue(source).name, timeoutMs);
   }
 
-  /** An exchange for broadcasts. */
+  /** What an exchange for broadcasts is: those of the table as Celery's `Broadcast` makes them. */
+  broadcastKind(exchange: string): BroadcastKind {
+    return this.#declared.isBroadcast(exchange) ? { type: 'fanout', durable: true } : broadcastExchange(exchange);
+  }
+
+  /** An exchange for broadcasts, with the queues of the table that hear it too. */
   broadcast(exchange: string, timeoutMs: number): Promise<void> {
     return this.#once(`b:${exchange}`, async () => {
-      const { type, durable } = broadcastExchange(exchange);
+      const { type, durable } = this.broadcastKind(exchange);
+      if (this.#declared.isBroadcast(exchange)) await this.exchange(exchange, timeoutMs);
       await this.#adopting(timeoutMs, exchange, 'exchange', (channel) => channel.assertExchange(exchange, type, { durable }));
     });
   }
@@ -260,7 +271,7 @@ export class Topology {
         );
       case 'bind-queue':
         return this.#adopting(timeoutMs, what.queue, 'queue', (channel) =>
-          channel.bindQueue(what.queue, what.exchange, what.key),
+          channel.bindQueue(what.queue, what.exchange, what.key, what.arguments),
         );
       case 'bind-exchange':
         return this.#adopting(timeoutMs, what.to, 'exchange', (channel) => channel.bindExchange(what.to, what.from, what.key));

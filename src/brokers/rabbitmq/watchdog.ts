@@ -1,6 +1,6 @@
 /**
  * Whether the broker still answers a consumer, and whether what looks like a subscription still is one. It asks only while nothing
- * moves, so a busy worker pays nothing, and an idle one fewer than ten questions a minute whatever its number of queues.
+ * moves, so a busy worker pays nothing, and an idle one four questions a minute whatever its number of queues, of the ten that a worker may send in all.
  *
  * Two kinds of death that no error tells of: a connection on which nobody answers (given up, a new one follows), and a channel that
  * answers while a queue with ready messages delivers none of them (made again). Next stop: `consumer.ts`.
@@ -10,7 +10,7 @@ import type { Session } from './session.js';
 const LOOK_EVERY_MS = 2_000;
 /** Asked after so long a silence: soon where messages came a moment ago and stopped, seldom where there were none. */
 const BUSY_SILENCE_MS = 2_000;
-const IDLE_SILENCE_MS = 11_000;
+const IDLE_SILENCE_MS = 19_000;
 const BUSY_FOR_MS = 15_000;
 const ANSWER_MS = 5_000;
 /** Each so many looks one of the queues is asked for what it holds ready. */

@@ -1,6 +1,6 @@
 /** The `_kombu.binding.<exchange>` sets that Celery keeps: each name is checked and written once a connection. */
 import type { RedisLinks } from './connection.js';
-import { bindingOf, checkQueueName } from './keys.js';
+import { checkQueueName, queueBinding } from './keys.js';
 
 /** Names remembered; beyond it all are forgotten and written again as they come. */
 const BOUND_NAMES = 10_000;
@@ -15,13 +15,12 @@ export class RedisBindings {
   }
 
   /** Sees to it that `write` binds this name, if it is new. @throws ConfigError `E_CONFIG_RANGE` */
-  plan(exchange: string, routingKey: string, queue: string): void {
+  plan(queue: string): void {
     if (this.#known.size > BOUND_NAMES) this.#known.clear();
-    const name = exchange === '' && routingKey === queue ? queue : `${exchange}\n${routingKey}\n${queue}`;
-    if (this.#known.has(name)) return;
+    if (this.#known.has(queue)) return;
     checkQueueName(queue);
-    this.#known.set(name, bindingOf(this.#links.keys.prefix, exchange || queue, routingKey, queue));
-    this.#unwritten.add(name);
+    this.#known.set(queue, queueBinding(this.#links.keys.prefix, queue, this.#links.queues));
+    this.#unwritten.add(queue);
   }
 
   /** Only kombu's own routing reads bindings; a refusal (full memory) is told by the LPUSH that follows. */

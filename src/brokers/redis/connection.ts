@@ -8,6 +8,7 @@ import { RedisConnection, type RedisReply, redisErrorCode } from '../../clients/
 import type { RedisTarget } from '../../clients/redis-url.js';
 import { toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import { NO_QUEUE_TABLE, type QueueTable } from '../queue-table.js';
 import { type RedisKeys, redisKeys } from './keys.js';
 
 /** What a consumer hears of the connections. */
@@ -39,6 +40,7 @@ export class RedisLinks {
   readonly keys: RedisKeys;
   readonly target: RedisTarget;
   readonly logger: Logger;
+  readonly queues: QueueTable;
   readonly commands: RedisConnection;
   readonly listening: RedisConnection;
   /** For messages going in; that of the commands unless replicas are waited for. */
@@ -53,9 +55,11 @@ export class RedisLinks {
   #workedMs = -Infinity;
   #gatheredMs = -Infinity;
 
-  constructor(target: RedisTarget, logger: Logger) {
+  /** @param queues how they are bound to exchanges, for Celery's senders */
+  constructor(target: RedisTarget, logger: Logger, queues: QueueTable = NO_QUEUE_TABLE) {
     this.target = target;
     this.logger = logger;
+    this.queues = queues;
     this.keys = redisKeys(target.prefix, target.db);
     this.commands = new RedisConnection({
       target,

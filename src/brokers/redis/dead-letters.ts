@@ -11,7 +11,7 @@ import { decodeEnvelope, encodeEnvelope, queueKey } from '../../wire/redis-envel
 import type { DeadFacts, DeadLetter } from '../dead-letters.js';
 import { type DeadReturn, type DeadStore, putBackFault } from '../keyed-dead-letters.js';
 import type { RedisLinks } from './connection.js';
-import { bindingOf, checkQueueName } from './keys.js';
+import { checkQueueName, queueBinding } from './keys.js';
 import { type Unpark, unpark } from './scripts/unpark.js';
 import { answeredBy } from './until-answered.js';
 
@@ -69,7 +69,7 @@ export function redisDeadStore(links: RedisLinks, assertOpen: () => void): DeadS
       const queues = new Set(returns.map(({ letter, queue }) => queue ?? letter.queue));
       for (const queue of queues) {
         checkQueueName(queue);
-        const binding = bindingOf(keys.prefix, queue, queue, queue);
+        const binding = queueBinding(keys.prefix, queue, links.queues);
         await untilAnswered(timeoutMs, () => commands.call('sadd', binding)).catch((error: unknown) => {
           // Only kombu's own routing reads bindings: a full memory must not keep letters from going back.
           if (redisErrorCode(error) === undefined) throw error;

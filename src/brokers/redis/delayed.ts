@@ -35,11 +35,7 @@ end
 redis.call('ZCARD', KEYS[2])
 redis.call('ZADD', KEYS[4], unpack(ARGV, 3))
 for i = 3, #ARGV, 2 do remember(KEYS[3], ARGV[i + 1], ARGV[i], ARGV[1]) end
-local due = redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES')[2]
-if redis.call('ZADD', KEYS[2], 'LT', 'CH', due, ARGV[1]) == 1 and redis.call('ZRANGE', KEYS[2], 0, 0)[1] == ARGV[1] then
-  local time = redis.call('TIME')
-  redis.pcall('PUBLISH', ARGV[2], string.format('%.0f', due - time[1] * 1000 - math.floor(time[2] / 1000)))
-end
+announce(KEYS[2], KEYS[4], ARGV[1], ARGV[2])
 return 1
 `);
 

@@ -3,12 +3,14 @@
  * of our own (DESIGN: "Redis delivery"). This file only puts the parts together.
  * Next stops: `publish.ts` for messages going in, `consume.ts` for those coming out.
  */
+import type { RedisReply } from '../../clients/redis.js';
 import { loadLibrary, redisErrorCode } from '../../clients/redis-library.js';
 import { parseRedisUrl } from '../../clients/redis-url.js';
 import { BrokerError } from '../../core/errors.js';
 import type { ReplyAddress } from '../../wire/control-message.js';
 import type { WireMessage } from '../../wire/message.js';
 import type {
+  Binding,
   Broadcast,
   Broker,
   BrokerCapabilities,
@@ -35,7 +37,7 @@ import { RedisLinks } from './connection.js';
 import { RedisConsumer } from './consume.js';
 import { redisDeadStore } from './dead-letters.js';
 import { openRedisInbox, type RedisInbox, sendRedisReply } from './inbox.js';
-import { bindingOf, checkQueueName } from './keys.js';
+import { bindingKey, checkQueueName, queueBinding, readBinding } from './keys.js';
 import { redisPauses } from './pauses.js';
 import { RedisPublisher } from './publish.js';
 import { RedisOncePublisher } from './publish-once.js';
@@ -95,7 +97,7 @@ class RedisBroker implements Broker {
   constructor(options: BrokerOptions) {
     const target = parseRedisUrl(options.url);
     this.capabilities = target.cluster ? { ...CAPABILITIES, celery: NO_CELERY } : CAPABILITIES;
-    this.#links = new RedisLinks(target, options.logger);
+    this.#links = new RedisLinks(target, options.logger, options.queues);
     this.#publisher = new RedisPublisher(this.#links);
     this.#once = new RedisOncePublisher(this.#links);
     this.deadLetters = new KeyedDeadLetters(redisDeadStore(this.#links, () => this.#assertOpen()));
@@ -128,7 +130,7 @@ class RedisBroker implements Broker {
 
   async declare(queue: string): Promise<void> {
     checkQueueName(queue);
-    const [key, member] = bindingOf(this.#links.keys.prefix, queue, queue, queue);
+    const [key, member] = queueBinding(this.#links.keys.prefix, queue, this.#links.queues);
     await this.#reach();
     try {
       await this.#links.commands.call('sadd', [key, member]);
@@ -136,6 +138,14 @@ class RedisBroker implements Broker {
       // A worker must start on a full server too, for who else frees its memory? Each sender writes the binding as well.
       if (redisErrorCode(error) !== 'OOM') throw error;
     }
+  }
+
+  async bindings(exchange: string): Promise<readonly Binding[]> {
+    await this.#reach();
+    const members = (await this.#links.commands.call('smembers', [
+      bindingKey(this.#links.keys.prefix, exchange),
+    ])) as RedisReply[];
+    return members.flatMap((member) => readBinding(String(member)) ?? []);
   }
 
   async queues(): Promise<readonly string[]> {

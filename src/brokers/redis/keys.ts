@@ -11,6 +11,8 @@
  */
 import { ConfigError } from '../../core/errors.js';
 import { PRIORITY_SEPARATOR } from '../../wire/redis-envelope.js';
+import type { Binding } from '../broker.js';
+import { declarationIn, type QueueTable } from '../queue-table.js';
 
 /** The start of every delivery tag of ours; only such tags are taken over by us. */
 export const TAG_PREFIX = 'lovage:';
@@ -84,7 +86,38 @@ export function queueOf(list: string): string {
   return at < 0 ? list : list.slice(0, at);
 }
 
-/** The binding that Celery writes for a direct queue: key and member. */
-export function bindingOf(prefix: string, exchange: string, routingKey: string, queue: string): [key: string, member: string] {
-  return [`${prefix}_kombu.binding.${exchange}`, `${routingKey}${PRIORITY_SEPARATOR}${PRIORITY_SEPARATOR}${queue}`];
+/**
+ * The binding that Celery writes for a queue: key and member. With a topic the member holds the pattern as a regular expression too,
+ * by which kombu finds the queue: without it that queue would get everything.
+ */
+export function queueBinding(prefix: string, queue: string, table: QueueTable): [key: string, member: string] {
+  const row = declarationIn(table, queue);
+  if (row === null) return bindingOf(prefix, queue, queue, queue);
+  return bindingOf(prefix, row.exchange, row.routingKey, queue, row.exchangeType === 'topic' ? kombuPattern(row.routingKey) : '');
+}
+
+/** Any binding, as it lies in Redis: key and member. */
+export function bindingOf(
+  prefix: string,
+  exchange: string,
+  routingKey: string,
+  queue: string,
+  pattern = '',
+): [key: string, member: string] {
+  return [bindingKey(prefix, exchange), [routingKey, pattern, queue].join(PRIORITY_SEPARATOR)];
+}
+
+/** The set of an exchange's bindings. */
+export const bindingKey = (prefix: string, exchange: string): string => `${prefix}_kombu.binding.${exchange}`;
+
+/** What a member of that set says; `null` for what is none. */
+export function readBinding(member: string): Binding | null {
+  const [routingKey, , queue] = member.split(PRIORITY_SEPARATOR);
+  return routingKey === undefined || queue === undefined || queue === '' ? null : { queue, routingKey };
+}
+
+/** As kombu's `key_to_pattern` writes it. */
+function kombuPattern(routingKey: string): string {
+  const words = routingKey.split('.').map((word) => (word === '*' ? '.*?[^\\.]' : word === '#' ? '.*?' : word));
+  return `^${words.join('\\.')}$`;
 }

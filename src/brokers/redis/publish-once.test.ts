@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { RedisLinkError, type RedisReply } from '../../clients/redis.js';
 import { outgoing } from '../../testing/conformance/broker-kit.js';
 import type { OutgoingMessage } from '../broker.js';
+import { NO_QUEUE_TABLE } from '../queue-table.js';
 import type { RedisLinks } from './connection.js';
 import { redisKeys } from './keys.js';
 import { RedisOncePublisher } from './publish-once.js';
@@ -22,6 +23,7 @@ function setUp(answers: readonly (RedisReply | Error)[], waitReplicas = 0) {
   };
   const links = {
     keys: redisKeys('', 0),
+    queues: NO_QUEUE_TABLE,
     target: { label: 'redis', waitReplicas },
     onSendingUp: () => {},
     sending: {

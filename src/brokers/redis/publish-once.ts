@@ -1,7 +1,7 @@
 /**
  * Publishing of messages with dedupe keys: key and message in one script, so that nobody ever sees one without the other.
  * All others go through `publish.ts`, which is quicker; what is repeated here after a lost answer finds its own key. One with a
- * time goes to its queue by its `eta` header, as Celery's clients send it, and the worker that takes it puts it off.
+ * time goes where `publish.ts` would put it.
  *
  * Bounded: what waits is what callers wait for, at most `MOST_WAITING` messages, each until its deadline.
  */
@@ -15,7 +15,8 @@ import { duplicateOf, idOf } from '../duplicate.js';
 import { RedisBindings } from './bindings.js';
 import type { RedisLinks } from './connection.js';
 import { notSent, publishError, refusalOf, unknownBecause } from './outbox.js';
-import { place } from './place.js';
+import { isDelayed, place } from './place.js';
+import { delayedHead, delayedTask } from './scripts/delayed-member.js';
 import { type PushOnce, pushOnce } from './scripts/push-once.js';
 
 /** Messages in one script, and about so much of their text: longer ones would keep other clients waiting. */
@@ -103,9 +104,14 @@ export class RedisOncePublisher {
         steps.push(step);
       }
       try {
-        const { list, envelope } = place(outgoing, this.#bindings);
+        const { list, envelope, deliveryTag } = place(outgoing, this.#bindings);
         const key = `${this.#links.keys.dedupe}${dedupe.key}`;
-        step.pushes.push({ key, list: prefix + list, envelope, id: idOf(outgoing), ttlMs: dedupe.ttlMs });
+        const { to, notBeforeMs = 0 } = outgoing;
+        const head = isDelayed(outgoing) ? delayedHead(deliveryTag, list, delayedTask(outgoing.message.headers)) : null;
+        step.pushes.push({
+          ...{ key, list: prefix + list, envelope, id: idOf(outgoing), ttlMs: dedupe.ttlMs, queue: to.queue },
+          delayed: head === null ? null : { dueMs: notBeforeMs, head },
+        });
         step.positions.push(position);
         step.length += envelope.length;
       } catch (error) {
@@ -133,7 +139,7 @@ export class RedisOncePublisher {
         this.#bindings.write();
         const askedMs = performance.now();
         try {
-          const answers = await orEnd(pushOnce(sending, step.pushes), end, () => {
+          const answers = await orEnd(pushOnce(sending, this.#links.keys, step.pushes), end, () => {
             writtenMs ??= askedMs;
           });
           writtenMs ??= askedMs;

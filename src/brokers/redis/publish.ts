@@ -30,7 +30,7 @@ import {
   refusalOf,
   unknownBecause,
 } from './outbox.js';
-import { type Placed, place } from './place.js';
+import { isDelayed, type Placed, place } from './place.js';
 import { Replication } from './replication.js';
 import { delayedMember, delayedTask } from './scripts/delayed-member.js';
 
@@ -124,16 +124,15 @@ export class RedisPublisher {
     } catch (error) {
       return this.#settle(batch, position, notSent('E_PUBLISH_FAILED', toError(error).message, outgoing, error));
     }
-    const { to, notBeforeMs = 0, anyWorker } = outgoing;
+    const { to, notBeforeMs = 0 } = outgoing;
     const { list, envelope, deliveryTag } = placed;
-    // Others than Lovage never look into the delay set.
-    const isDelayed = notBeforeMs > 0 && anyWorker !== true && notBeforeMs > Date.now();
-    const chunk = this.#waiting.openFor(list, isDelayed ? to.queue : null);
+    const waits = isDelayed(outgoing);
+    const chunk = this.#waiting.openFor(list, waits ? to.queue : null);
     const start = chunk.writer.length;
     chunk.starts.push(start);
     chunk.batches.push(batch);
     chunk.positions.push(position);
-    if (isDelayed) {
+    if (waits) {
       chunk.writer.argument(String(Math.ceil(notBeforeMs)));
       chunk.writer.argument(delayedMember(deliveryTag, list, delayedTask(outgoing.message.headers), envelope));
     } else chunk.writer.argument(envelope);

@@ -9,7 +9,7 @@ import { BrokerError } from '../../core/errors.js';
 import { type DecodedEnvelope, decodeEnvelope, encodeEnvelope, queueKey, queueKeys } from '../../wire/redis-envelope.js';
 import type { Met, WaitingWalk, WalkPurpose } from '../waiting.js';
 import type { RedisLinks } from './connection.js';
-import { bindingOf, checkQueueName } from './keys.js';
+import { checkQueueName, queueBinding } from './keys.js';
 import { delayedEnvelope, delayedMember, delayedTask } from './scripts/delayed-member.js';
 import { delayedPage, listPage, siftElements, type TakenElement, takeElements, takeMembers } from './scripts/waiting.js';
 import { answeredBy } from './until-answered.js';
@@ -123,7 +123,7 @@ export function redisWalk(
     const bind = async (to: string, timeoutMs: number): Promise<void> => {
       checkQueueName(to);
       if (bound.has(to)) return;
-      await untilAnswered(timeoutMs, () => commands.call('sadd', bindingOf(keys.prefix, to, to, to)));
+      await untilAnswered(timeoutMs, () => commands.call('sadd', queueBinding(keys.prefix, to, links.queues)));
       bound.add(to);
     };
 

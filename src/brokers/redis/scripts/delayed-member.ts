@@ -12,8 +12,13 @@ import { LONGEST_NAME } from '../../../core/timed-set.js';
  * @param task the task's id, by which it is found; `''` = it has none
  */
 export function delayedMember(unique: string, list: string, task: string, envelope: RedisArg): RedisArg {
-  const head = `${unique}\n${JSON.stringify(list)}${task === '' ? '' : `,${JSON.stringify(task)}`}\n`;
+  const head = delayedHead(unique, list, task);
   return typeof envelope === 'string' ? head + envelope : Buffer.concat([Buffer.from(head), envelope]);
+}
+
+/** What stands before the envelope in a member. */
+export function delayedHead(unique: string, list: string, task: string): string {
+  return `${unique}\n${JSON.stringify(list)}${task === '' ? '' : `,${JSON.stringify(task)}`}\n`;
 }
 
 /** The envelope in a member of a delay set. */
@@ -31,6 +36,7 @@ export function delayedTask(headers: Readonly<Record<string, unknown>>): string 
  * For scripts that deal with members.
  * - `headOf(member)`: its list, its task's id or nil, its envelope
  * - `remember(tasks, member, due, queue)`: notes its place; where the notes cannot be written it is only not found by its task
+ * - `announce(delayed, set, queue, bell)`: after something came into the set: the queue's next due time, told if it is the next of all
  * - `forget(tasks, member, due, queue)`: takes that out again, unless another message of the task has come in its place
  */
 export const DELAYED_LUA = `
@@ -46,6 +52,13 @@ end
 local function remember(tasks, member, due, queue)
   local _, task = headOf(member)
   if task then redis.pcall('HSET', tasks, task, placeOf(member, due, queue)) end
+end
+local function announce(delayed, set, queue, bell)
+  local due = redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')[2]
+  if redis.call('ZADD', delayed, 'LT', 'CH', due, queue) == 1 and redis.call('ZRANGE', delayed, 0, 0)[1] == queue then
+    local time = redis.call('TIME')
+    redis.pcall('PUBLISH', bell, string.format('%.0f', due - time[1] * 1000 - math.floor(time[2] / 1000)))
+  end
 end
 local function forget(tasks, member, due, queue)
   local _, task = headOf(member)

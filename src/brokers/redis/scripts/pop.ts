@@ -13,7 +13,9 @@ import type { ScriptRunner } from './runner.js';
  *       messages. Tags are prefix .. number, counted up in this order. A text instead of messages tells why a list could not be popped.
  *
  * With total credit and bytes left, the queues that had credit left are empty; one EXISTS over their lists then arms client
- * tracking: the next LPUSH wakes us. Big messages end a batch early: it has to fit into the memory of both sides.
+ * tracking: the next LPUSH wakes us. It must stay the only command here that counts as reading (hence GETEX, not GET):
+ * before 7.2 Redis tracks all keys of a script at each such command, and a list that is tracked before its RPOP wakes us for
+ * what we take ourselves. Big messages end a batch early: it has to fit into the memory of both sides.
  *
  * The first ZREM removes nothing: a server that has become a replica refuses it, before anything was taken.
  *
@@ -27,7 +29,7 @@ local prefix, n, total, width = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), t
 local skip, bytes = tonumber(ARGV[6]) + 1, tonumber(ARGV[7])
 local time = redis.call('TIME')
 local score = string.format('%.3f', time[1] + time[2] / 1000000 + ARGV[1])
-local credit, reply = {}, { 0, redis.call('GET', KEYS[3]) }
+local credit, reply = {}, { 0, redis.call('GETEX', KEYS[3]) }
 redis.call('ZREM', index, '')
 for q = 1, width do credit[q] = tonumber(ARGV[7 + q]) end
 
