@@ -82,6 +82,8 @@ export interface ChordPart {
 export interface Unreachable {
   /** Ids that must get the same outcome, or whoever waits for them waits for ever. */
   readonly ids: readonly string[];
+  /** The tasks with these ids, in the same order. */
+  readonly tasks: readonly WireSignature[];
   /** Parts of chords that they would have been. */
   readonly parts: readonly ChordPart[];
 }
@@ -89,6 +91,7 @@ export interface Unreachable {
 /** What will never run when these do not. @throws WireError `E_DECODE` when a part is no signature */
 export function unreachable(signatures: unknown): Unreachable {
   const ids: string[] = [];
+  const tasks: WireSignature[] = [];
   const parts: ChordPart[] = [];
   const visit = (given: WireSignature): void => {
     const signature = unfolded(given);
@@ -110,6 +113,7 @@ export function unreachable(signatures: unknown): Unreachable {
         const { task_id, chord, group_id, group_index } = signature.options;
         if (typeof task_id !== 'string') return;
         ids.push(task_id);
+        tasks.push(signature);
         if (chord != null && typeof group_id === 'string') {
           const index = typeof group_index === 'number' ? group_index : null;
           parts.push({ groupId: group_id, index, taskId: task_id, body: parseSignature(chord, 'options.chord') });
@@ -118,7 +122,7 @@ export function unreachable(signatures: unknown): Unreachable {
     }
   };
   for (const signature of parseSignatures(signatures)) visit(signature);
-  return { ids, parts };
+  return { ids, tasks, parts };
 }
 
 /** Errbacks, and the task that they are told of. */
@@ -193,7 +197,7 @@ export const idsBehind = (message: WireMessage): readonly string[] => behind(mes
 /** The parts of chords that this task is, or that stand at the end of its chain. */
 export const partsIn = (message: WireMessage): readonly ChordPart[] => behind(message).parts;
 
-function behind(message: WireMessage): Unreachable {
+function behind(message: WireMessage): Pick<Unreachable, 'ids' | 'parts'> {
   const nothing = { ids: [], parts: [] };
   if (!mayHaveCanvas(message)) return nothing;
   try {

@@ -6,7 +6,7 @@
  * a chord or a callback waits for (`attach`).
  */
 import { makeSignature, parseSignatures, type SignatureOptions, type WireSignature } from '../wire/signature.js';
-import { isSettlingAll, settlingAll } from './outcomes.js';
+import { isSettlingAll, takesOutcomes, takingOutcomes, withoutMark } from './outcomes.js';
 import { chunksAsGroup, kindOf, makeChain, makeChord, makeGroup, partsOf, tasksOf, unfolded, withTasks } from './shapes.js';
 
 export interface FreezeContext {
@@ -49,9 +49,11 @@ function frozenParts(signature: WireSignature, context: FreezeContext): WireSign
   // its id is that of the header's group
   const group = kindOf(header) === 'group' || kindOf(header) === 'chunks' ? header : makeGroup([header]);
   const named = group.options.task_id === undefined && task_id !== undefined ? withOptions(group, { task_id }) : group;
-  const chord = makeChord(freeze(named, context), freeze(body, context));
-  const made = { ...chord, args: signature.args, immutable: signature.immutable };
-  return isSettlingAll(signature) ? settlingAll(made) : made;
+  const parts = freeze(named, context);
+  const last = freeze(body, context);
+  // from here on the body says it: whoever opens the chord may be a Python worker, which gives options of the chord to the body
+  const chord = makeChord(parts, isSettlingAll(signature) ? takingOutcomes(last) : last);
+  return { ...chord, args: signature.args, immutable: signature.immutable };
 }
 
 function frozenChain(signature: WireSignature, context: FreezeContext): WireSignature {
@@ -97,7 +99,9 @@ export function attach(signature: WireSignature, tail: Tail, context: FreezeCont
     }
     case 'chord': {
       const { header, body } = partsOf(signature);
-      return { ...signature, kwargs: { ...signature.kwargs, header, body: attach(body, tail, context) } };
+      const attached = attach(withoutMark(body), tail, context);
+      const last = takesOutcomes(body) ? takingOutcomes(attached) : attached;
+      return { ...signature, kwargs: { ...signature.kwargs, header, body: last } };
     }
     case 'group': {
       // Nobody waits for all of it: its members belong to their own group.

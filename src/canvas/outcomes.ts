@@ -1,7 +1,7 @@
 /**
  * Chords that go on with whatever their parts came to (`settle: 'all'`): the body gets an outcome for each part, in the shape of
  * `Promise.allSettled`. Pure. Celery has no word for it, so it travels as a mark: an option of the chord's signature, and from the
- * moment when its parts are sent a header in the options of the body, which Celery's workers carry along.
+ * moment when that is sent, wherever in a workflow, a header in the options of the body, which Celery's workers carry along.
  */
 import { decodeException } from '../wire/exception-info.js';
 import { OUTCOMES_HEADER } from '../wire/own-headers.js';

@@ -5,7 +5,7 @@
  */
 import { mergeSignature, type WireSignature } from '../wire/signature.js';
 import { attach, chainOfFrozen, type FreezeContext, freeze, type Tail } from './freeze.js';
-import { isSettlingAll, takingOutcomes, withoutMark } from './outcomes.js';
+import { takesOutcomes, takingOutcomes, withoutMark } from './outcomes.js';
 import { kindOf, partsOf, tasksOf } from './shapes.js';
 
 /** A task to send. Its options hold id, group, chord, callbacks and the rest. */
@@ -54,8 +54,8 @@ export function start(signature: WireSignature, options: StartOptions, context: 
       return;
     case 'chord': {
       const { header, body } = partsOf(signature);
-      const whole = isLast ? body : chainOfFrozen([body, ...rest.toReversed()], context);
-      startChord(header, isSettlingAll(signature) ? takingOutcomes(whole) : whole, [...args, ...header.args], context, plan);
+      const whole = isLast ? body : chainOfFrozen([withoutMark(body), ...rest.toReversed()], context);
+      startChord(header, takesOutcomes(body) ? takingOutcomes(whole) : whole, [...args, ...header.args], context, plan);
       return;
     }
     default:

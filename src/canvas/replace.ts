@@ -20,6 +20,10 @@ export interface ReplacedTask {
   readonly epoch: number;
 }
 
+/** The same with ids, its end with that of the task; for those who look at it before it is sent. @throws WireError `E_DECODE` */
+export const inPlaceOf = (given: WireSignature, task: ReplacedTask, context: FreezeContext): WireSignature =>
+  freeze(withEnd(asOneResult(given), task), context);
+
 /** What to send in place of the task. @throws WireError `E_DECODE` when a part is no signature */
 export function replacement(given: WireSignature, embed: Embed, task: ReplacedTask, context: FreezeContext): CanvasPlan {
   const errbacks = parseSignatures(embed.errbacks, 'embed.errbacks');

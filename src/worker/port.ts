@@ -90,6 +90,8 @@ export interface ExecutorHello {
   readonly queues: QueueTable;
   /** How long results are kept unless a task says otherwise; `null` for ever. */
   readonly resultTtlMs: number | null;
+  /** Whether results say name, arguments, worker, queue and tries too. */
+  readonly extendedResults: boolean;
   /** When events are sent unless the worker is told otherwise. */
   readonly events: EventMode;
   readonly tasks: readonly TaskFacts[];

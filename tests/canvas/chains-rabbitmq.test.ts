@@ -44,3 +44,29 @@ test('a chord whose results reach their sender only is refused at send(), and no
     await server.stop();
   }
 });
+
+test('a chord whose part waits for an hour and is revoked ends at its deadline, because nothing can be taken out there', {
+  timeout: 90_000,
+}, async () => {
+  const broker = await rabbitmq();
+  const app = createApp({
+    ...{ broker: broker.brokerUrl, results: broker.resultUrl, logger: silent, sendTimeout: '30s' },
+    ...{ defaultQueue: 'revoked', resultTtl: '5s' },
+  });
+  const add = app.fn('add', (x: number, y: number) => x + y);
+  const sum = app.fn('sum', (numbers: number[]) => numbers.length);
+  const worker = await app.worker({ pool: 'inline', logger: silent });
+  try {
+    const waits = add.with({ id: 'waits-for-an-hour', countdown: '1h' }).si(1, 1);
+    const handle = await chord(group([add.si(1, 1), waits]), sum.s()).send();
+    expect(await app.handle('waits-for-an-hour').revoke()).not.toBe('removed');
+    await expect(handle.result({ timeout: '60s' })).rejects.toMatchObject({
+      type: 'ChordError',
+      message: expect.stringContaining('deadline'),
+    });
+  } finally {
+    await worker.close();
+    await app.close();
+    await broker.close();
+  }
+});

@@ -10,7 +10,7 @@ interface Ran {
 }
 
 function application({ brokerUrl, resultUrl }: CanvasBroker) {
-  const app = createApp({ broker: brokerUrl, results: resultUrl, logger: silent, defaultQueue: 'chords' });
+  const app = createApp({ broker: brokerUrl, results: resultUrl, logger: silent, defaultQueue: 'chords', sendTimeout: '30s' });
   const ran: Ran[] = [];
   const note = (): void => {
     const { id, name, args, rootId, groupId } = taskContext();
@@ -153,6 +153,20 @@ export function chordSuite(name: string, open: () => Promise<CanvasBroker>): voi
       await use.app.handle(id).revoke();
       await expect(revoked.result(SOON)).rejects.toMatchObject({ type: 'ChordError' });
     }, 60_000);
+
+    test('a chord of which no worker ever gets a part ends at its deadline', { timeout: 60_000 }, async () => {
+      // sooner than the next look of a worker that nobody tells
+      const urls = { broker: broker.brokerUrl, results: broker.resultUrl };
+      const hasty = createApp({ ...urls, logger: silent, resultTtl: '2s', sendTimeout: '30s' });
+      const lost = hasty.remote<[number, number], number>('add', { queue: 'nobody-takes-these' });
+      const sum = hasty.remote<[number[]], number>('sum', { queue: 'chords' });
+      const handle = await chord(group([lost.si(1, 1), lost.si(2, 2)]), sum.s()).send();
+      await expect(handle.result({ timeout: '25s' })).rejects.toMatchObject({
+        type: 'ChordError',
+        message: expect.stringContaining('deadline'),
+      });
+      await hasty.close();
+    });
 
     test('errors of a group’s members call its errback, each its own', async () => {
       const { add, fail, alert } = use;

@@ -1,6 +1,6 @@
 /** The tasks of random workflows whose workers are killed: each takes a value, however nested, and gives a number. */
 import { setTimeout as wait } from 'node:timers/promises';
-import { createApp, NonRetryableError, taskContext } from 'lovage';
+import { createApp, NonRetryableError, type Outcome, taskContext } from 'lovage';
 
 const { LOVAGE_TEST_BROKER: broker, LOVAGE_TEST_RESULTS: results } = process.env;
 
@@ -25,6 +25,17 @@ export const flaky = app.fn(
 );
 export const fail = app.fn('f.fail', (_value: Value): number => {
   throw new NonRetryableError('as told');
+});
+/** What a part that did not succeed counts for. */
+export const MISSING = 1_000;
+/** The body of a chord that settles all. */
+export const settle = app.fn('f.settle', (outcomes: readonly Outcome<Value>[], amount: number): number =>
+  outcomes.reduce((sum, outcome) => sum + (outcome.status === 'fulfilled' ? total(outcome.value) : MISSING), amount),
+);
+/** Adds a part to the chord that it is a part of, which gives its amount once more. */
+export const grow = app.fn('f.grow', async (value: Value, amount: number): Promise<number> => {
+  await taskContext().addToChord(add.si(0, amount));
+  return total(value) + amount;
 });
 /** Gives its place to two others. */
 export const swap = app.fn('f.swap', (value: Value, amount: number): number => {

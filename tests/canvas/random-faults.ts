@@ -1,7 +1,7 @@
 /**
  * Random workflows of 1 to 200 tasks under faults that are drawn from a seed: tasks that fail, fail once, replace themselves, have
- * expired or are revoked, and workers that are killed with -9. A model says how each has to end. All of them end within 30 s of the last
- * event, and a failure prints the seed that plays it again.
+ * expired or are revoked, chords that settle all and such that grow, and workers that are killed with -9. A model says how each has to
+ * end. All of them end within 30 s of the last event, and a failure prints the seed that plays it again.
  *
  * `LOVAGE_RANDOM_WORKFLOWS` (default 12 a broker), `LOVAGE_RANDOM_KILLS` (2) and `LOVAGE_RANDOM_SEED` make longer runs, and the same again.
  */
@@ -10,7 +10,7 @@ import { type AnySignature, type App, chord, createApp, group, type Outcome } fr
 import { expect, test } from 'vitest';
 import { CliWorker } from '../worker/cli-worker.js';
 import type { CanvasBroker } from './chain-cases.js';
-import { total, type Value } from './faults-app.js';
+import { MISSING, total, type Value } from './faults-app.js';
 
 const numberOf = (name: string, otherwise: number): number => Number(process.env[name] ?? otherwise);
 const MOST_NODES = 200;
@@ -18,12 +18,18 @@ const WORKFLOWS = numberOf('LOVAGE_RANDOM_WORKFLOWS', 12);
 const KILLS = numberOf('LOVAGE_RANDOM_KILLS', 2);
 /** So long after the last event every workflow has ended. */
 const ENDS = { timeout: '30s' } as const;
+/** Of chords with parts of Python. They end within seconds of it, or some 20 s after it if the worker is killed that is about to end one. */
+const DEADLINE = '10s';
+const DEADLINE_ENDS = { timeout: '40s' } as const;
 
-type Leaf = 'add' | 'flaky' | 'swap' | 'fail' | 'expire' | 'revoke';
+/** `grow` is a part of a chord only, and `python` of workflows with a worker of Celery. */
+type Leaf = 'add' | 'flaky' | 'swap' | 'grow' | 'python' | 'fail' | 'pythonFail' | 'expire' | 'revoke';
 type Flow =
   | { readonly kind: Leaf; readonly amount: number }
   | { readonly kind: 'chain' | 'group'; readonly flows: readonly Flow[] }
-  | { readonly kind: 'chord'; readonly flows: readonly Flow[]; readonly body: Flow };
+  | { readonly kind: 'chord'; readonly flows: readonly Flow[]; readonly body: Flow }
+  /** A chord that settles all. */
+  | { readonly kind: 'settled'; readonly flows: readonly Flow[]; readonly amount: number };
 
 /** Numbers in [0, 1), the same for one seed (mulberry32). */
 function randomFrom(seed: number): () => number {
@@ -36,21 +42,40 @@ function randomFrom(seed: number): () => number {
   };
 }
 
-/** @param faults how likely a task is one that ends badly */
-function draw(nodes: number, faults: number, random: () => number): Flow {
+interface Chances {
+  /** How likely a task is one that ends badly. */
+  readonly faults: number;
+  /** How likely it is one of Python's. */
+  readonly python: number;
+  readonly random: () => number;
+}
+
+function draw(nodes: number, chances: Chances, isPart = false): Flow {
+  const { faults, python, random } = chances;
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;
+  const amount = 1 + Math.floor(random() * 99);
   if (nodes === 1) {
-    const kind =
-      random() < faults ? pick(['fail', 'expire', 'revoke'] as const) : pick(['add', 'add', 'add', 'flaky', 'swap'] as const);
-    return { kind, amount: 1 + Math.floor(random() * 99) };
+    const isTheirs = random() < python;
+    if (random() < faults) return { kind: isTheirs ? 'pythonFail' : pick(['fail', 'expire', 'revoke'] as const), amount };
+    const ours = ['add', 'add', 'add', 'flaky', 'swap', isPart ? 'grow' : 'add'] as const;
+    return { kind: isTheirs ? 'python' : pick(ours), amount };
   }
-  const kind = pick(['chain', 'group', 'chord'] as const);
-  const left = kind === 'chord' ? nodes - 1 : nodes;
+  const kind = pick(['chain', 'group', 'chord', 'chord', 'settled'] as const);
+  const isChord = kind === 'chord' || kind === 'settled';
+  const left = isChord ? nodes - 1 : nodes;
   const parts = Math.min(left, 1 + Math.floor(random() * 6));
   const sizes = Array.from({ length: parts }, () => 1);
   for (let more = left - parts; more > 0; more--) sizes[Math.floor(random() * parts)]! += 1;
-  const flows = sizes.map((size) => draw(size, faults, random));
-  return kind === 'chord' ? { kind, flows, body: draw(1, faults, random) } : { kind, flows };
+  const flows = sizes.map((size) => draw(size, chances, isChord));
+  if (kind === 'settled') return { kind, flows: python > 0 ? flows.map(withoutGroup) : flows, amount };
+  return kind === 'chord' ? { kind, flows, body: draw(1, chances) } : { kind, flows };
+}
+
+/** For Celery's workers the members of a group are parts of the chord around it, so there would be more outcomes. */
+function withoutGroup(flow: Flow): Flow {
+  if (flow.kind !== 'chain' && flow.kind !== 'group') return flow;
+  const last = flow.flows.at(-1);
+  return { kind: 'chain', flows: last ? [...flow.flows.slice(0, -1), withoutGroup(last)] : [] };
 }
 
 /** What a workflow gives for a value; `null` = it does not succeed. */
@@ -62,9 +87,14 @@ function expected(flow: Flow, value: Value): Value | null {
       return allOf(flow.flows, value);
     case 'chord': {
       const results = allOf(flow.flows, value);
-      return results === null ? null : expected(flow.body, results);
+      return results === null ? null : expected(flow.body, [...results, ...addedBy(flow.flows)]);
+    }
+    case 'settled': {
+      const results = flow.flows.map((each) => expected(each, value) ?? MISSING);
+      return total([...results, ...addedBy(flow.flows), flow.amount]);
     }
     case 'fail':
+    case 'pythonFail':
     case 'expire':
     case 'revoke':
       return null;
@@ -73,16 +103,23 @@ function expected(flow: Flow, value: Value): Value | null {
   }
 }
 
-function allOf(flows: readonly Flow[], value: Value): Value | null {
+function allOf(flows: readonly Flow[], value: Value): readonly Value[] | null {
   const results = flows.map((flow) => expected(flow, value));
   return results.some((each) => each === null) ? null : (results as Value[]);
 }
 
+/** What parts that were added later give. */
+const addedBy = (flows: readonly Flow[]): number[] => flows.flatMap((flow) => (flow.kind === 'grow' ? flow.amount : []));
+
 function tasksOf(app: App) {
   type Args = [value: Value, amount: number];
   const remote = (name: string) => app.remote<Args, number>(name, { queue: 'faults', delays: 'broker' });
-  const outcomes = app.remote<[readonly Outcome<number>[], number], number>('f.add', { queue: 'faults' });
-  return { add: remote('f.add'), flaky: remote('f.flaky'), swap: remote('f.swap'), fail: remote('f.fail'), outcomes };
+  const theirs = (name: string) => app.remote<Args, number>(name, { queue: 'python' });
+  return {
+    ...{ add: remote('f.add'), flaky: remote('f.flaky'), swap: remote('f.swap'), grow: remote('f.grow'), fail: remote('f.fail') },
+    ...{ python: theirs('py.total'), pythonFail: theirs('py.refuse') },
+    settle: app.remote<[readonly Outcome<unknown>[], number], number>('f.settle', { queue: 'faults' }),
+  };
 }
 
 /** @param revoked takes the ids of tasks to revoke */
@@ -95,6 +132,8 @@ function signatureOf(flow: Flow, tasks: ReturnType<typeof tasksOf>, revoked: str
       return group(flow.flows.map(made));
     case 'chord':
       return chord(group(flow.flows.map(made)), made(flow.body));
+    case 'settled':
+      return chord(group(flow.flows.map(made)), tasks.settle.s(flow.amount), { settle: 'all' });
     case 'expire':
       return tasks.add.with({ expires: new Date(Date.now() - 60_000) }).s(flow.amount);
     case 'revoke': {
@@ -108,36 +147,66 @@ function signatureOf(flow: Flow, tasks: ReturnType<typeof tasksOf>, revoked: str
 }
 
 /** How a workflow ended, or that it did not. */
-async function endOf(handle: { result(options: object): Promise<unknown> }): Promise<unknown> {
+async function endOf(handle: { result(options: object): Promise<unknown> }, ends: object): Promise<unknown> {
   try {
-    return { value: await handle.result(ENDS) };
+    return { value: await handle.result(ends) };
   } catch (error) {
     const { code } = error as { code?: string };
     return code === 'E_TASK_FAILED' || code === 'E_TASK_REVOKED' ? { failed: true } : { neverEnded: String(error) };
   }
 }
 
-/** Draws, sends and waits. @param kill ends a worker the hard way and starts another, and resolves when that is ready */
-async function play(brokerUrl: string, resultUrl: string, seed: number, kill: () => Promise<void>): Promise<void> {
+export interface Play extends Pick<CanvasBroker, 'brokerUrl' | 'resultUrl'> {
+  /** Ends a worker the hard way and starts another; resolves when that is ready. */
+  kill(): Promise<void>;
+  /** A third of the tasks are Python's. `killed`: its worker is too, so that some of its tasks fall silent. */
+  readonly python?: 'lives' | 'killed';
+}
+
+const leavesOf = (flow: Flow): Flow['kind'][] => [
+  flow.kind,
+  ...('flows' in flow ? flow.flows.flatMap(leavesOf) : []),
+  ...('body' in flow ? leavesOf(flow.body) : []),
+];
+
+/** How it may end. Where Python's worker is the last to report, a chord that settles all fails as any other of Celery's. */
+function endsOf(flow: Flow, python: Play['python']): readonly unknown[] {
+  const value = expected(flow, 0);
+  const kinds = new Set(leavesOf(flow));
+  const mayFail =
+    value === null || python === 'killed' || (kinds.has('settled') && (kinds.has('python') || kinds.has('pythonFail')));
+  return [...(value === null ? [] : [{ value }]), ...(mayFail ? [{ failed: true }] : [])];
+}
+
+/** Draws, sends, kills and waits. A failure names the seed. */
+export async function play({ brokerUrl, resultUrl, kill, python }: Play): Promise<void> {
+  const seed = numberOf('LOVAGE_RANDOM_SEED', randomInt(2 ** 31));
   const random = randomFrom(seed);
-  const app = createApp({ name: 'faults-client', broker: brokerUrl, results: resultUrl });
+  const app = createApp({
+    // a full machine starts servers slowly
+    ...{ name: 'faults-client', broker: brokerUrl, results: resultUrl, sendTimeout: '60s' },
+    ...(python ? { resultTtl: DEADLINE } : {}),
+  });
   const tasks = tasksOf(app);
   try {
     const sent: { readonly flow: Flow; readonly handle: { result(options: object): Promise<unknown> } }[] = [];
     for (let nth = 0; nth < WORKFLOWS; nth++) {
       const nodes = Math.max(1, Math.round(MOST_NODES ** random()));
-      const flow = draw(nodes, random() < 0.5 ? 0 : 2 / nodes, random);
+      const chances = { faults: random() < 0.5 ? 0 : 2 / nodes, python: python ? 1 / 3 : 0, random };
+      const drawn = draw(nodes, chances);
+      const begun: Flow = { kind: 'chain', flows: [{ kind: 'add', amount: 0 }, drawn] };
+      // a chord has a deadline, that of its sender; a chain has none
+      const flow: Flow = python ? { kind: 'chord', flows: [begun], body: { kind: 'add', amount: 1 } } : begun;
       const revoked: string[] = [];
-      const signature = signatureOf({ kind: 'chain', flows: [{ kind: 'add', amount: 0 }, flow] }, tasks, revoked);
+      const signature = signatureOf(flow, tasks, revoked);
       const whole = app.signature({ ...signature.toJSON(), args: [0] } as never);
       sent.push({ flow, handle: (await whole.send()) as never });
       for (const id of revoked) await app.handle(id).revoke();
     }
     for (let nth = 0; nth < KILLS; nth++) await kill();
-    const ends = await Promise.all(sent.map(({ handle }) => endOf(handle)));
+    const ends = await Promise.all(sent.map(({ handle }) => endOf(handle, python ? DEADLINE_ENDS : ENDS)));
     for (const [index, { flow }] of sent.entries()) {
-      const value = expected(flow, 0);
-      expect(ends[index], JSON.stringify(flow)).toEqual(value === null ? { failed: true } : { value });
+      expect(endsOf(flow, python), JSON.stringify(flow)).toContainEqual(ends[index]);
     }
   } catch (error) {
     throw new Error(`LOVAGE_RANDOM_SEED=${seed}: ${String(error)}`, { cause: error });
@@ -146,31 +215,54 @@ async function play(brokerUrl: string, resultUrl: string, seed: number, kill: ()
   }
 }
 
-const seedOf = (): number => numberOf('LOVAGE_RANDOM_SEED', randomInt(2 ** 31));
+export interface FaultyWorkers {
+  /** Ends one of them with -9 and starts another. */
+  kill(): Promise<void>;
+  stop(): Promise<void>;
+}
 
-/** With workers in processes of their own, which are killed. */
-export function randomFaultsSuite(name: string, open: () => Promise<CanvasBroker>): void {
+/** Two workers in processes of their own. */
+export async function startFaultyWorkers({
+  brokerUrl,
+  resultUrl,
+}: Pick<CanvasBroker, 'brokerUrl' | 'resultUrl'>): Promise<FaultyWorkers> {
+  const start = (): Promise<CliWorker> => {
+    process.env.LOVAGE_TEST_BROKER = brokerUrl;
+    process.env.LOVAGE_TEST_RESULTS = resultUrl;
+    const args = ['--app', 'tests/canvas/faults-app.ts', '--lease', '1s', '--threads', '1', '--concurrency', '20'];
+    return CliWorker.start([...args, '--events', 'off']);
+  };
+  const workers = await Promise.all([start(), start()]);
+  return {
+    async kill() {
+      // it has just taken messages, or is between two of them: any moment will do
+      const at = randomInt(2);
+      workers[at]?.child.kill('SIGKILL');
+      await workers[at]?.exit(10_000);
+      workers[at] = await start();
+    },
+    stop: async () => void (await Promise.all(workers.map((worker) => worker.stop()))),
+  };
+}
+
+/** @param open `disturb` does something to the servers, before each kill of a worker */
+export function randomFaultsSuite(
+  name: string,
+  open: () => Promise<CanvasBroker & { readonly disturb?: () => Promise<void> }>,
+): void {
   test(`random workflows on ${name} end as their model says, with their workers killed at random`, {
     timeout: 900_000,
   }, async () => {
     const broker = await open();
-    const start = (): Promise<CliWorker> => {
-      process.env.LOVAGE_TEST_BROKER = broker.brokerUrl;
-      process.env.LOVAGE_TEST_RESULTS = broker.resultUrl;
-      const args = ['--app', 'tests/canvas/faults-app.ts', '--lease', '1s', '--threads', '1', '--concurrency', '20'];
-      return CliWorker.start([...args, '--events', 'off']);
+    const workers = await startFaultyWorkers(broker);
+    const kill = async (): Promise<void> => {
+      await broker.disturb?.();
+      await workers.kill();
     };
-    const workers = await Promise.all([start(), start()]);
     try {
-      await play(broker.brokerUrl, broker.resultUrl, seedOf(), async () => {
-        // it has just taken messages, or is between two of them: any moment will do
-        const at = randomInt(2);
-        workers[at]?.child.kill('SIGKILL');
-        await workers[at]?.exit(10_000);
-        workers[at] = await start();
-      });
+      await play({ ...broker, kill });
     } finally {
-      await Promise.all(workers.map((worker) => worker.stop()));
+      await workers.stop();
       await broker.close();
     }
   });
@@ -189,10 +281,11 @@ export function randomStopsSuite(name: string, url: string): void {
     const start = () => module.app.worker({ pool: 'inline', concurrency: 20, grace: '0s', logger: silent });
     let worker = await start();
     try {
-      await play(url, url, seedOf(), async () => {
+      const kill = async (): Promise<void> => {
         await worker.close();
         worker = await start();
-      });
+      };
+      await play({ brokerUrl: url, resultUrl: url, kill });
     } finally {
       await worker.close();
       await module.app.close();

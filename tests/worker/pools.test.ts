@@ -191,6 +191,9 @@ describe.each<PoolName>(POOLS)('pool %s', (pool) => {
     const worker = await harness.worker();
     const handles = await harness.tasks.where.sendMany(Array.from({ length: 20 }, () => ({ args: [20] as [number] })));
     await Promise.all(handles.map((handle) => handle.result({ timeout: '10s' })));
+    // nobody waits for the spare
+    const startedCount = (): number => harness.ledger().filter((line) => line.startsWith('start ')).length;
+    if (pool === 'processes') await until(() => startedCount() === 3, 'the spare has started');
     await worker.close();
     const byExecutor = new Map<string, string>();
     for (const line of harness.ledger()) {

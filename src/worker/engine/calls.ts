@@ -96,9 +96,11 @@ export class Calls {
       case 'savedResults':
         return answerSavedCall(this.#store, request.saved);
       case 'openChords':
-        return chordsOf(this.#store).open(request.chords);
+        await chordsOf(this.#store).open(request.chords);
+        return this.#chords.overdue.opened(request.chords);
       case 'giveUpParts':
-        return giveUp(this.#store, request.parts, request.resultTtlMs, Date.now());
+        await giveUp(this.#store, request.parts, request.resultTtlMs, Date.now());
+        return this.#chords.overdue.opened([{ deadlineMs: Date.now() }]);
       case 'withdraw':
         return [...(await this.#broker.revocations.withdraw(request.ids))];
       case 'recordRevoked': {

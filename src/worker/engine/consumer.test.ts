@@ -68,7 +68,7 @@ function intake(secured: boolean, facts: Partial<TaskFacts> = {}) {
     active: new Map(),
     facts: known,
     limits: new RateLimits(known),
-    revoked: new Revoked({ records: null, isTold: true, clock: systemClock, onChange: () => {} }),
+    revoked: new Revoked({ records: null, isTold: true, clock: systemClock, onChange: () => {}, onHeard: () => {} }),
     pauses: new PauseWatch({ broker: {} as never, clock: systemClock, logger: silentLogger }),
     settler: { withoutResult: ({ kind }: Settlement) => events.push(kind) },
     counters: newCounters(),

@@ -145,7 +145,7 @@ export class Engine {
     this.#watch(settler);
     this.#roster.open();
     const remote = new Remote({
-      ...{ ...path, options, hello, brokerUrl, broker, consumer: () => (this.#stopping ? null : this.#consumer) },
+      ...{ ...path, options, hello, brokerUrl, broker, store, consumer: () => (this.#stopping ? null : this.#consumer) },
       ...{ active: this.#active, facts: this.#facts, changes: this.#changes, executors: this.#executors, roster: this.#roster },
       ...{ vitals: this.#vitals, clock: this.#clock, lamport: this.#lamport, logger: this.#logger, onShutdown: this.#askToStop },
     });
@@ -167,7 +167,10 @@ export class Engine {
       onState: (state, cause) => {
         this.#vitals.connection(broker.name, state, cause);
         revoked.doubt();
-        if (state === 'connected') void path.pauses.refresh(); // a broadcast may have been missed
+        if (state !== 'connected') return;
+        // broadcasts may have been missed
+        void path.pauses.refresh();
+        path.chords.overdue.soon();
       },
     });
     dispatcher.start();

@@ -24,6 +24,7 @@ import { Chords } from './following/chords.js';
 import { Continuation } from './following/continuation.js';
 import { TaskEvents } from './reporting/task-events.js';
 import type { TaskLog } from './reporting/task-log.js';
+import { ResultForm } from './result-write.js';
 import { CLAIM_TTL_MS, Settler } from './settle.js';
 import type { ActiveRun, EngineCounters } from './state.js';
 import { askPatiently, storePatiently } from './store-patiently.js';
@@ -89,32 +90,37 @@ export function layPath({
     counts: () => ({ active: active.size, processed: counters.succeeded + counters.failed + counters.retried }),
   });
   const events = new TaskEvents(dispatcher);
+  const results = new ResultForm({ ...hello, clock, nodeName: options.name });
   const continuation = new Continuation({
     ...{
       broker,
       store: shared.store,
+      results,
       clock,
       logger,
       signal,
       canvas: hello.canvas,
       nodeName: options.name,
-      resultTtlMs: hello.resultTtlMs,
     },
   });
   const chords = new Chords({
-    ...{ store: shared.store, clock, logger, resultTtlMs: hello.resultTtlMs },
+    ...{ store: shared.store, clock, logger, results, resultTtlMs: hello.resultTtlMs },
     messagesOf: (plan, parent, isRepeated) => continuation.messagesOf(plan, parent, isRepeated),
     send: (messages) => continuation.send(messages),
     ask: (step) => askPatiently(step, { logger, signal }),
     write: (writes) => storePatiently(writes, { ...shared, signal }),
+    broadcast: (message) => broker.broadcast(message),
   });
-  const aftermath = new Aftermath({ ...shared, continuation, chords, events, signal });
-  const settler = new Settler({ ...shared, events, aftermath, continuation, resultTtlMs: hello.resultTtlMs, signal, onDrained });
+  const claimTtlMs = hello.resultTtlMs ?? CLAIM_TTL_MS;
+  const aftermath = new Aftermath({ ...shared, continuation, chords, events, signal, claimTtlMs });
+  const settler = new Settler({ ...shared, events, aftermath, continuation, results, signal, claimTtlMs, onDrained });
   const limits = new RateLimits(facts);
   const { records } = broker.revocations;
   const revoked: Revoked = new Revoked({
     ...{ records: records ?? shared.store.revocations ?? null, isTold: records !== null, clock },
     onChange: () => void terminator.lookAtWaiting(),
+    // what was revoked may have been a part that waited elsewhere, and that whoever revoked it has taken away
+    onHeard: () => chords.overdue.soon(),
   });
   const terminator = new Terminator({
     ...{ revoked, executors, active, settler, logger, overrun },
@@ -133,7 +139,7 @@ export function layPath({
     nodeName: options.name,
     unknownTaskPatienceMs: options.unknownTaskPatienceMs,
     limits,
-    claimTtlMs: hello.resultTtlMs ?? CLAIM_TTL_MS,
+    claimTtlMs,
   });
   const calls = new Calls(broker, shared.store, { ...shared, active, chords, resultTtlMs: hello.resultTtlMs });
   return { intake, settler, limits, calls, dispatcher, events, revoked, terminator, pauses, chords };

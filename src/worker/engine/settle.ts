@@ -6,12 +6,11 @@
  * Bounded: what is between outcome and settlement counts as `inFlight`, and the engine stops granting credit above a limit.
  */
 
-import type { Broker, Consumer, Settlement } from '../../brokers/broker.js';
+import type { Broker, Settlement } from '../../brokers/broker.js';
 import { mayHaveCanvas } from '../../canvas/after.js';
 import type { Clock } from '../../core/clock.js';
 import { codeOf, toError } from '../../core/errors.js';
-import type { Logger } from '../../core/logger.js';
-import type { ResultStore, ResultWrite } from '../../results/result-store.js';
+import type { ResultWrite } from '../../results/result-store.js';
 import { pythonError } from '../../wire/exception-info.js';
 import type { WireMessage } from '../../wire/message.js';
 import { EPOCH_HEADER, LOSSES_HEADER, SUSPECT_HEADER } from '../../wire/own-headers.js';
@@ -32,27 +31,21 @@ import {
 import type { Continuation } from './following/continuation.js';
 import type { TaskEvents } from './reporting/task-events.js';
 import type { TaskLog } from './reporting/task-log.js';
-import { resultWrite } from './result-write.js';
-import type { ActiveRun, EngineCounters } from './state.js';
-import { storePatiently } from './store-patiently.js';
+import type { ResultForm } from './result-write.js';
+import type { ActiveRun } from './state.js';
+import { type HoldingStore, storeAsHolder, storePatiently } from './store-patiently.js';
 
 /** How long an epoch is remembered when results are kept for ever. */
 export const CLAIM_TTL_MS = 86_400_000;
 
-export interface SettlerOptions {
+export interface SettlerOptions extends HoldingStore {
   readonly broker: Broker;
-  readonly store: ResultStore;
-  readonly consumer: () => Consumer;
-  readonly counters: EngineCounters;
-  readonly logger: Logger;
   readonly taskLog: TaskLog;
   readonly events: TaskEvents;
   readonly aftermath: Aftermath;
   readonly continuation: Continuation;
   readonly clock: Clock;
-  readonly resultTtlMs: number | null;
-  /** Aborts when the engine gives up waiting for the store. */
-  readonly signal: AbortSignal;
+  readonly results: ResultForm;
   /** Called after a batch is through. */
   onDrained(): void;
 }
@@ -134,11 +127,11 @@ export class Settler {
     settlement: Settlement,
     claim: boolean,
   ): Promise<void> {
-    const { store, resultTtlMs, logger, events, clock } = this.#options;
+    const { store, results, claimTtlMs, logger, events } = this.#options;
     let epoch = 0;
     if (claim) {
       try {
-        const claimed = await store.claim(headers.id, { ttlMs: resultTtlMs ?? CLAIM_TTL_MS });
+        const claimed = await store.claim(headers.id, { ttlMs: claimTtlMs });
         if ('final' in claimed) return this.finalAlready({ headers, message, redelivered: true }, claimed.final, settlement);
         epoch = claimed.epoch;
       } catch (error) {
@@ -146,10 +139,11 @@ export class Settler {
       }
     }
     const event = events.on ? events.endedUnrun(headers, state, exceptionJson) : null;
-    const outcoming = { state, resultJson: exceptionJson, traceback: null, children: [], epoch, ttlMs: resultTtlMs };
-    const pair = { write: resultWrite(headers, outcoming, clock.nowMs()), settlement, event };
+    const end = { state, exceptionJson, traceback: null };
+    const write = results.ofMessage({ headers, message }, settlement.arrival.queue, end, epoch);
+    const pair = { write, settlement, event };
     if (!mayHaveCanvas(message)) return void this.#carryOut([pair], []);
-    const bad = { headers, message, state, exceptionJson, traceback: null, isRepeated: claim };
+    const bad = { headers, message, ...end, isRepeated: claim };
     void this.#tracked(() => this.#options.aftermath.settle([{ pair, settlement: null, good: null, bad, stepsOf: null }]));
   }
 
@@ -163,15 +157,15 @@ export class Settler {
   state(run: ActiveRun, state: string, resultJson: string): void {
     if (run.facts.ignoreResult || run.headers.ignoreResult) return;
     if (!run.settled && !this.#options.consumer().holds(run.delivery.tag)) return;
-    const outcoming = { state, resultJson, traceback: null, children: [], epoch: run.epoch, ttlMs: run.facts.resultTtlMs };
-    const write = resultWrite(run.headers, outcoming, this.#options.clock.nowMs());
-    this.#options.store.set([write]).catch((error: unknown) => {
+    const { store, results } = this.#options;
+    store.set([results.ofRun(run, state, resultJson)]).catch((error: unknown) => {
       this.#options.logger.warn({ id: run.headers.id, state, error: toError(error).message }, 'a task state could not be stored');
     });
   }
 
   #settleOne(outcome: Outcome, run: ActiveRun, pairs: Pair[], direct: Settlement[]): void {
-    const { counters, taskLog, clock, events } = this.#options;
+    const { counters, taskLog, clock, events, results } = this.#options;
+    const { children } = outcome;
     const event = events.on ? events.ended(run, outcome) : null;
     const ack: Settlement | null = run.settled ? null : { kind: 'ack', arrival: run.delivery };
     const finish = (write: ResultWrite | null, settlement: Settlement | null): void => {
@@ -184,7 +178,7 @@ export class Settler {
       case 'success':
         counters.succeeded += 1;
         taskLog.succeeded(run, outcome.runtimeMs);
-        finish(ignoresResult ? null : this.#outcomeWrite(run, outcome, 'SUCCESS', outcome.resultJson, null), ack);
+        finish(ignoresResult ? null : results.ofRun(run, 'SUCCESS', outcome.resultJson, null, children), ack);
         return;
       case 'failure':
         counters.failed += 1;
@@ -192,7 +186,7 @@ export class Settler {
         taskLog.failed(run, outcome);
         // A failure of a call sent with ignore_result is stored all the same, as Celery 5.6.2 does (wire section 6.3).
         finish(
-          run.facts.ignoreResult ? null : this.#outcomeWrite(run, outcome, 'FAILURE', outcome.exceptionJson, outcome.traceback),
+          run.facts.ignoreResult ? null : results.ofRun(run, 'FAILURE', outcome.exceptionJson, outcome.traceback, children),
           ack,
         );
         return;
@@ -208,7 +202,7 @@ export class Settler {
         // RETRY is stored before the successor is sent: else a fast next try could finish first and be overwritten (SURPRISES 5).
         const write = ignoresResult
           ? null
-          : this.#outcomeWrite(run, outcome, 'RETRY', outcome.exceptionJson ?? 'null', outcome.traceback);
+          : results.ofRun(run, 'RETRY', outcome.exceptionJson ?? 'null', outcome.traceback, children);
         if (run.settled) {
           const next = { to: { queue: run.delivery.queue }, message: successor, notBeforeMs: untilMs };
           void this.#tracked(() => this.#options.aftermath.sendSuccessor(write, event, run, next));
@@ -220,7 +214,7 @@ export class Settler {
         taskLog.parked(run.delivery.queue, run.headers, outcome.code, outcome.reason);
         const exception = pythonError('DecodeError', [outcome.reason], 'kombu.exceptions');
         const park: Settlement = { kind: 'park', arrival: run.delivery, reason: { code: outcome.code, reason: outcome.reason } };
-        finish(this.#outcomeWrite(run, outcome, 'FAILURE', exception, null), run.settled ? null : park);
+        finish(results.ofRun(run, 'FAILURE', exception, null, children), run.settled ? null : park);
         return;
       }
       case 'revoked': {
@@ -228,7 +222,7 @@ export class Settler {
         if (outcome.abandoned) counters.abandoned += 1;
         if (outcome.begun) taskLog.terminated(run, outcome);
         const exception = pythonError('TaskRevokedError', [outcome.begun ? 'terminated' : 'revoked'], 'celery.exceptions');
-        finish(run.facts.ignoreResult ? null : this.#outcomeWrite(run, outcome, 'REVOKED', exception, null), ack);
+        finish(run.facts.ignoreResult ? null : results.ofRun(run, 'REVOKED', exception, null, children), ack);
         return;
       }
       case 'ignored':
@@ -245,21 +239,12 @@ export class Settler {
     }
   }
 
-  #outcomeWrite(run: ActiveRun, outcome: Outcome, state: string, resultJson: string, traceback: string | null): ResultWrite {
-    const ttlMs = run.facts.resultTtlMs ?? this.#options.resultTtlMs;
-    const outcoming = { state, resultJson, traceback, children: outcome.children, epoch: run.epoch, ttlMs };
-    return resultWrite(run.headers, outcoming, this.#options.clock.nowMs());
-  }
-
   async #carryOut(pairs: readonly Pair[], direct: readonly Settlement[]): Promise<void> {
     const count = pairs.length + direct.length;
     if (count === 0) return;
     this.inFlight += count;
     try {
-      if (pairs.length === 0) {
-        await this.#options.consumer().settle(direct);
-        return;
-      }
+      if (pairs.length === 0) return void (await this.#options.consumer().settle(direct));
       const written = direct.length > 0 ? this.#options.consumer().settle(direct) : null;
       const results = await storePatiently(
         pairs.map((pair) => pair.write),
@@ -272,13 +257,13 @@ export class Settler {
         await written;
         return;
       }
-      const settlements: Settlement[] = [];
-      for (let index = 0; index < pairs.length; index++) {
-        const { settlement, event } = pairs[index] as Pair;
-        if (settlement !== null) settlements.push(settlement);
-        if (event !== null && results[index] !== 'fenced') this.#options.events.send(event);
-      }
+      const refused = pairs.filter((_pair, index) => results[index] === 'fenced');
+      const stored = pairs.filter((_pair, index) => results[index] !== 'fenced');
+      for (const { event } of stored) this.#options.events.send(event);
+      const settlements = stored.flatMap(({ settlement }) => settlement ?? []);
       if (settlements.length > 0) await this.#options.consumer().settle(settlements);
+      // Whose delivery it is may take a lease to learn: the others must not wait for it.
+      await Promise.all(refused.map((pair) => this.#settleRefused(pair)));
       await written;
     } catch (error) {
       this.#unsettled(error, count);
@@ -286,6 +271,13 @@ export class Settler {
       this.inFlight -= count;
       this.#options.onDrained();
     }
+  }
+
+  async #settleRefused(pair: Pair): Promise<void> {
+    const result = await storeAsHolder(pair, this.#options);
+    if (result instanceof Error) return this.#parkUnstorable(pair, result);
+    if (result !== 'fenced') this.#options.events.send(pair.event);
+    if (pair.settlement !== null) await this.#options.consumer().settle([pair.settlement]);
   }
 
   /** Work on deliveries that count until they are settled. */

@@ -29,6 +29,8 @@ export interface ActiveRun {
   /** Monotonic milliseconds when it was given there, and how long that executor had been blocked in all by then. */
   startedMs: number;
   blockedBeforeMs: number;
+  /** Number of the signal that it was told to end with; `null` if nobody knows such a signal. Absent: nobody has told it. */
+  terminatedBy?: number | null;
   /** It has asked for steps, so they have to go when it has succeeded. */
   hasSteps?: true;
 }

@@ -1,7 +1,8 @@
 /**
  * Storing results through an outage: whoever has run a task must not lose its outcome because the store is away. What can
- * never be stored is told apart, because waiting for it would hold up all the others. Next stop: `results/result-store.ts`.
+ * never be stored is told apart, because waiting for it would hold up all the others; so is what only seems to come too late. Next stop: `results/result-store.ts`.
  */
+import type { Consumer, Settlement } from '../../brokers/broker.js';
 import { reconnectDelayMs } from '../../core/backoff.js';
 import { sleep } from '../../core/clock.js';
 import type { ErrorCode } from '../../core/error-codes.js';
@@ -48,6 +49,38 @@ export async function storePatiently(
         logger.warn({ results: writes.length, error: toError(error).message }, 'results could not be stored; trying again');
       await sleep(reconnectDelayMs(tries, Math.random()), signal);
     }
+  }
+}
+
+/** What the holder of a delivery needs to claim it anew. */
+export interface HoldingStore extends PatientStore {
+  readonly consumer: () => Consumer;
+  /** How long an epoch is remembered. */
+  readonly claimTtlMs: number;
+}
+
+/**
+ * Stores a result that was refused as that of an older epoch, if its delivery is ours all the same. A claim can reach the store long after
+ * the lease that it was made under, through a connection that stood still, and whoever made it leaves the task to its holder: if the
+ * holder's result were refused too, nobody would have one. Who holds it the broker says, and the holder claims in turn. Without a
+ * settlement (`ack: 'early'`) nobody else can have it.
+ */
+export async function storeAsHolder(
+  { write, settlement }: { readonly write: ResultWrite; readonly settlement: Settlement | null },
+  options: HoldingStore,
+): Promise<WriteResult | Error> {
+  const { store, consumer, counters, claimTtlMs } = options;
+  for (;;) {
+    if (settlement !== null) {
+      if (settlement.arrival.kind === 'delivery') await consumer().secure(settlement.arrival);
+      if (!consumer().holds(settlement.arrival.tag)) return 'fenced';
+    }
+    const claimed = await askPatiently(() => store.claim(write.id, { ttlMs: claimTtlMs }), options);
+    // it was no late result after all
+    counters.fenced -= 1;
+    if ('final' in claimed) return 'final';
+    const stored = await storePatiently([{ ...write, epoch: claimed.epoch }], options);
+    if (stored instanceof Error || stored[0] !== 'fenced') return stored instanceof Error ? stored : (stored[0] as WriteResult);
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import { hostname } from 'node:os';
 import type { AppConfig } from '../../app/config.js';
+import { throughPublishHooks } from '../../app/workflows/canvas-hooks.js';
 import type { Embed } from '../../canvas/after.js';
 import { attach, finalIdOf, freeze } from '../../canvas/freeze.js';
 import { idsFrom } from '../../canvas/ids.js';
@@ -31,7 +32,7 @@ export interface AddedPart {
 export interface AddOptions {
   readonly gateway: PortGateway;
   readonly facts: () => CanvasFacts;
-  readonly config: Pick<AppConfig, 'sendTimeoutMs'>;
+  readonly config: Pick<AppConfig, 'sendTimeoutMs' | 'middleware'>;
 }
 
 /**
@@ -48,18 +49,22 @@ export async function addPart(part: AddedPart, { gateway, facts, config }: AddOp
   const context = { newId: ids, replyTo: null };
   const chord = parseSignature(embed.chord, 'embed.chord');
   const frozen = attach(freeze(signature, context), { group_id: groupId, chord }, context);
-  const plan = emptyPlan();
-  start(frozen, { args: [], rest: null }, context, plan);
-  const parent = { id, rootId: headers.rootId ?? id };
-  const settings = { ...canvasSettings(facts()), nowMs: Date.now(), origin: ORIGIN, parent, isRepeated };
-  const messages = plan.tasks.map((task) => {
-    const { id: _id, task: _task, ...message } = outgoingOf(task, settings);
-    return message;
-  });
   const partId = finalIdOf(frozen);
-  const chords = plan.chords.map(({ body, ...each }) => ({ ...each, body: encodeJson(body) }));
-  await gateway.addPart(groupId, partId, chords);
-  const refused = (await gateway.publish(messages, { timeoutMs: config.sendTimeoutMs })).find((result) => result !== null);
-  if (refused) throw refused;
+  const send = async (whole: WireSignature): Promise<void> => {
+    const plan = emptyPlan();
+    start(whole, { args: [], rest: null }, context, plan);
+    const parent = { id, rootId: headers.rootId ?? id };
+    const settings = { ...canvasSettings(facts()), nowMs: Date.now(), origin: ORIGIN, parent, isRepeated };
+    const messages = plan.tasks.map((task) => {
+      const { id: _id, task: _task, ...message } = outgoingOf(task, settings);
+      return message;
+    });
+    const chords = plan.chords.map(({ body, ...each }) => ({ ...each, body: encodeJson(body) }));
+    await gateway.addPart(groupId, partId, chords);
+    const refused = (await gateway.publish(messages, { timeoutMs: config.sendTimeoutMs })).find((result) => result !== null);
+    if (refused) throw refused;
+  };
+  const hooks = config.middleware.publish;
+  await (hooks.length === 0 ? send(frozen) : throughPublishHooks(hooks, frozen, facts(), send));
   return partId;
 }

@@ -32,6 +32,7 @@ function host(task: TaskDefinition | undefined, finish: (outcome: Outcome) => vo
   return {
     find: () => task,
     middleware: [],
+    publishHooks: [],
     logger: silentLogger,
     json: 'tagged',
     canvas: () => ({ json: 'tagged', maxMessageBytes: 1_000, lowerIsSooner: false, routes: [], tasks: {} }),

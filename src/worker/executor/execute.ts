@@ -4,7 +4,7 @@
  * request. Next stop: `worker/engine/settle.ts`, back across the port.
  */
 import type { TaskDefinition } from '../../app/definition.js';
-import type { ExecuteMiddleware } from '../../app/middleware.js';
+import type { ExecuteMiddleware, ResolvedMiddleware } from '../../app/middleware.js';
 import { type ActiveRun, activeRun } from '../../app/task-context.js';
 import type { StepPlace } from '../../app/task-steps.js';
 import { type Embed, hasCanvas } from '../../canvas/after.js';
@@ -22,11 +22,13 @@ import { type PostEvent, type PostState, RunContext } from './context.js';
 import { judgeThrown, plainFailure } from './failure.js';
 import { withFollowing } from './following.js';
 import { startLimits } from './limits.js';
-import { replacedBy } from './replaced.js';
+import { isReplacing, passHooks, replacedBy } from './replaced.js';
 
 export interface ExecuteOptions {
   readonly find: (name: string) => TaskDefinition | undefined;
   readonly middleware: readonly ExecuteMiddleware[];
+  /** For what takes the place of a task. */
+  readonly publishHooks: ResolvedMiddleware['publish'];
   readonly logger: Logger;
   /** How results are written; the app's `json` option. */
   readonly json: JsonMode;
@@ -101,6 +103,7 @@ export function startRun(request: RunRequest, options: ExecuteOptions): StartedR
     options.finish(Object.assign(outcome, { run, runtimeMs: performance.now() - startedMs, ...rest }) as Outcome);
   };
   const fail = (error: unknown): void => settle(judgeThrown(error, definition, context).outcome);
+  const pass = options.publishHooks.length === 0 ? null : () => passHooks(context, headers, request, options);
   const stopLimits = startLimits(request, context, settle);
   const { entered } = options;
   try {
@@ -110,14 +113,14 @@ export function startRun(request: RunRequest, options: ExecuteOptions): StartedR
     if (isPromise(returned)) {
       returned.then(
         (value) => finishValue(value, options.json, definition, context, active, settle, fail),
-        (error: unknown) => runHooksThen(error, definition, context, active, settle),
+        (error: unknown) => runHooksThen(error, definition, context, active, settle, pass),
       );
       return over ? null : { context, settle };
     }
     finishValue(returned, options.json, definition, context, active, settle, fail);
   } catch (error) {
     if (entered) entered[0] = 0;
-    runHooksThen(error, definition, context, active, settle);
+    runHooksThen(error, definition, context, active, settle, pass);
   }
   return over ? null : { context, settle };
 }
@@ -176,8 +179,16 @@ function runHooksThen(
   context: RunContext,
   active: ActiveRun,
   settle: (outcome: OutcomeBody) => void,
+  passReplacement: (() => Promise<void>) | null,
 ): void {
   const { outcome, exhausted } = judgeThrown(thrown, definition, context);
+  if (outcome.kind === 'replaced' && passReplacement !== null) {
+    // a hook that replaces the task once more would do so for ever
+    const refused = (error: unknown): void =>
+      isReplacing(error) ? settle(plainFailure(error)) : runHooksThen(error, definition, context, active, settle, null);
+    void activeRun.run(active, passReplacement).then(() => settle(outcome), refused);
+    return;
+  }
   const { onFailure, onRetry, onExhausted } = definition;
   const ofKind = outcome.kind === 'failure' ? onFailure : outcome.kind === 'retry' ? onRetry : null;
   const hooks = context.isRevoked ? [] : [exhausted ? onExhausted : null, ofKind].filter((hook) => hook !== null);

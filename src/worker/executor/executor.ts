@@ -3,6 +3,7 @@
  * or loop. Holds no connection; owns what user code has started here.
  */
 import type { App } from '../../app/app.js';
+import type { TaskDefinition } from '../../app/definition.js';
 import { builtinTasks } from '../../app/workflows/builtins.js';
 import { canvasFactsOf } from '../../app/workflows/canvas-facts.js';
 import type { CanvasFacts } from '../../canvas/routes.js';
@@ -18,15 +19,19 @@ import { PortGateway } from './port-gateway.js';
 /** An outcome waits no longer than this for others to share its message, even behind a handler that keeps the loop. */
 const BATCH_MS = 2;
 
+function factsOf({ name, options }: TaskDefinition): TaskFacts {
+  const { ack, ignoreResult, resultTtlMs, trackStarted, softTimeLimitMs, timeLimitMs, rateLimit, retry } = options;
+  const endlessRetry = retry?.max === Number.POSITIVE_INFINITY;
+  return { name, ack, ignoreResult, resultTtlMs, trackStarted, softTimeLimitMs, timeLimitMs, rateLimit, endlessRetry };
+}
+
 /** What the engine must know of the app. */
 function helloOf(app: App): ExecutorHello {
   const { config } = app;
-  const tasks = [...app.registry.all(), ...builtinTasks(app.registry).values()].map((definition): TaskFacts => {
-    const { ack, ignoreResult, resultTtlMs, trackStarted, softTimeLimitMs, timeLimitMs, rateLimit, retry } = definition.options;
-    const endlessRetry = retry?.max === Number.POSITIVE_INFINITY;
-    const limits = { softTimeLimitMs, timeLimitMs, rateLimit };
-    return { name: definition.name, ack, ignoreResult, resultTtlMs, trackStarted, ...limits, endlessRetry };
-  });
+  // Celery's own tasks say nothing of their results; a task of the app that says `false` keeps them for ever
+  const { resultTtlMs } = config;
+  const builtins = [...builtinTasks(app.registry).values()].map((definition) => ({ ...factsOf(definition), resultTtlMs }));
+  const tasks = [...app.registry.all().map(factsOf), ...builtins];
   return {
     appName: config.name,
     pid: process.pid,
@@ -34,7 +39,8 @@ function helloOf(app: App): ExecutorHello {
     resultUrl: config.resultUrl,
     defaultQueue: config.defaultQueue,
     queues: config.queues,
-    resultTtlMs: config.resultTtlMs,
+    resultTtlMs,
+    extendedResults: config.extendedResults,
     events: config.events,
     tasks,
     canvas: canvasFactsOf(config, app.registry),
@@ -72,6 +78,7 @@ export class Executor {
     this.#execute = {
       find: (name) => app.registry.get(name) ?? builtins.get(name),
       middleware: app.middleware.execute,
+      publishHooks: app.middleware.publish,
       logger,
       json: app.config.json,
       canvas: () => (this.#canvas ??= canvasFactsOf(app.config, app.registry)),

@@ -24,7 +24,6 @@ export interface RemoteOptions extends Omit<EnginePortOptions, 'subscriptions' |
   readonly clock: Clock;
   readonly lamport: LamportClock;
   readonly logger: Logger;
-  readonly chords: Chords;
 }
 
 export class Remote {
@@ -49,7 +48,7 @@ export class Remote {
     const declares = broker.capabilities.queueDeclarations === true;
     const declaration = (queue: string): QueueDeclaration | null => (declares ? declarationIn(hello.queues, queue) : null);
     this.commands = new EngineCommands(executors, options.name, hello.commands);
-    this.port = enginePort({ ...parts, subscriptions, declaration, pool: this.pool, custom: this.commands });
+    this.port = enginePort({ ...parts, logger, subscriptions, declaration, pool: this.pool, custom: this.commands });
     this.#mailbox = new Mailbox({ broker, port: this.port, clock: lamport, logger });
   }
 
@@ -62,14 +61,14 @@ export class Remote {
   /** The worker takes tasks: it may be asked and changed from now on. */
   async open(): Promise<void> {
     this.pool.start();
-    this.#chords.watch();
+    this.#chords.overdue.watch();
     await this.#mailbox.open();
   }
 
   /** Nothing changes any more; questions are answered until `close`. */
   stopping(): void {
     this.#pauses.close();
-    this.#chords.close();
+    this.#chords.overdue.close();
     this.pool.close();
     this.subscriptions.close();
   }

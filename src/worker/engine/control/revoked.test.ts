@@ -35,7 +35,7 @@ function headers(id: string, stamps: Record<string, unknown> = {}): TaskHeaders 
 
 function revokedWith(records: TimedSet | null, isTold: boolean) {
   const changes: number[] = [];
-  const revoked = new Revoked({ records, isTold, clock: CLOCK, onChange: () => changes.push(1) });
+  const revoked = new Revoked({ records, isTold, clock: CLOCK, onChange: () => changes.push(1), onHeard: () => {} });
   return { revoked, changes };
 }
 

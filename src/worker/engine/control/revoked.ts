@@ -29,6 +29,8 @@ export interface RevokedOptions {
   readonly clock: Clock;
   /** There are other records than before: what waits here may be among them. */
   readonly onChange: () => void;
+  /** Somebody has revoked tasks by their ids, just now. */
+  readonly onHeard: () => void;
 }
 
 export class Revoked {
@@ -63,6 +65,7 @@ export class Revoked {
 
   hear(ids: readonly string[]): void {
     for (const id of ids) this.#heard.add(id, KEPT_MS);
+    if (ids.length > 0) this.#options.onHeard();
   }
 
   hearStamps(header: string, values: readonly string[]): void {

@@ -44,7 +44,7 @@ function worker(runs: Readonly<Record<string, number>>, recorded: readonly strin
     find: async (ids) => new Set(ids.filter((id) => recorded.includes(id))),
     list: async () => [],
   };
-  const revoked = new Revoked({ records, isTold: true, clock: systemClock, onChange: () => {} });
+  const revoked = new Revoked({ records, isTold: true, clock: systemClock, onChange: () => {}, onHeard: () => {} });
   revoked.learn(1);
   const waiting = (): number => [...active.values()].filter(({ executor }: { executor: number }) => executor < 0).length;
   const executors = {
@@ -104,6 +104,21 @@ describe('revoked tasks that a worker holds', () => {
     terminator.revoke(['a'], { terminate: true, signal: 'SIGKILL' });
     await vi.advanceTimersByTimeAsync(0);
     expect(told).toEqual([[0, { type: 'terminate', runs: [1], graceMs: 0 }]]);
+  });
+
+  test.each([
+    ['SIGTERM', 15],
+    ['TERM', 15],
+    ['kill', 9],
+    ['9', 9],
+    ['INT', 2],
+    ['SIGNONSENSE', null],
+  ])('the signal %s is remembered as %s, for the event', async (signal, number) => {
+    const { terminator, active } = worker({ a: 0, other: 0 });
+    terminator.revoke(['a'], { terminate: true, signal });
+    await vi.advanceTimersByTimeAsync(0);
+    expect(active.get(1)).toMatchObject({ terminatedBy: number });
+    expect(active.get(2)).not.toHaveProperty('terminatedBy');
   });
 
   test('an executor that does not answer is ended, and the task is revoked', async () => {

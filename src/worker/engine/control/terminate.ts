@@ -3,6 +3,7 @@
  * Celery, unless it is to be terminated: then its signal aborts, and if it has not ended within a moment its executor ends it,
  * or, when that does not answer, is ended itself (`overrun.ts`). Next stop: `revoked.ts` for those that are still to come.
  */
+import { constants } from 'node:os';
 import type { RevokeHow, RevokePort } from '../../../control/worker-port.js';
 import { toError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
@@ -33,7 +34,7 @@ export interface TerminatorOptions {
 }
 
 /** For the remote commands. Of Celery's signals KILL leaves no moment; all others mean the same here. */
-export class Terminator implements RevokePort {
+export class Terminator implements Omit<RevokePort, 'store'> {
   readonly #options: TerminatorOptions;
   #looking = false;
 
@@ -100,7 +101,9 @@ export class Terminator implements RevokePort {
 
   #terminate(runs: readonly ActiveRun[], how: RevokeHow): void {
     const { executors } = this.#options;
-    const graceMs = /^(?:SIG)?KILL$/i.test(how.signal) ? 0 : MOMENT_MS;
+    const signum = signalNumber(how.signal);
+    for (const run of runs) run.terminatedBy = signum;
+    const graceMs = signum === constants.signals.SIGKILL ? 0 : MOMENT_MS;
     for (const executor of new Set(runs.map((run) => run.executor))) {
       const own = runs.filter((run) => run.executor === executor).map(({ run }) => run);
       executors.post(executor, { type: 'terminate', runs: own, graceMs });
@@ -120,4 +123,12 @@ export class Terminator implements RevokePort {
     if (now !== run || now.executor === NONE) this.#revokeHere(({ id }) => id === run.headers.id, how);
     else void endRevoked(now, options);
   }
+}
+
+/** By name, with or without SIG, or as a number in digits; `null` for what no signal is called. */
+function signalNumber(signal: string): number | null {
+  if (/^\d{1,2}$/.test(signal)) return Number(signal);
+  const name = signal.toUpperCase();
+  const known: Readonly<Record<string, number>> = constants.signals;
+  return known[name.startsWith('SIG') ? name : `SIG${name}`] ?? null;
 }

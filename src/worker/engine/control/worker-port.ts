@@ -4,18 +4,22 @@
  */
 import { maskUrl } from '../../../control/broker-info.js';
 import type { CustomCommands, HeldTask, WorkerFigures, WorkerPort } from '../../../control/worker-port.js';
+import type { Logger } from '../../../core/logger.js';
 import type { EventDispatcher } from '../../../events/dispatcher.js';
+import type { ResultStore } from '../../../results/result-store.js';
 import type { EngineOptions } from '../../options.js';
 import type { ExecutorHello, TaskFacts } from '../../port.js';
 import type { Executors } from '../executors/executors.js';
 import type { PoolControl } from '../executors/pool-control.js';
 import type { Roster } from '../executors/roster.js';
+import type { Chords } from '../following/chords.js';
 import type { Vitals } from '../health/vitals.js';
 import type { ActiveRun } from '../state.js';
 import type { Subscriptions } from '../subscriptions.js';
 import type { PauseWatch } from './pauses.js';
 import type { RateLimits } from './rate-limits.js';
 import type { Revoked } from './revoked.js';
+import { storeHeard } from './store-heard.js';
 import type { Terminator } from './terminate.js';
 
 export interface EnginePortOptions {
@@ -32,10 +36,14 @@ export interface EnginePortOptions {
   readonly limits: RateLimits;
   readonly revoked: Revoked;
   readonly terminator: Terminator;
+  /** Of the worker; results that only their sender reads cannot be stored by a stranger. */
+  readonly store: ResultStore;
+  readonly logger: Logger;
   readonly dispatcher: EventDispatcher;
   readonly subscriptions: Subscriptions;
   readonly declaration: WorkerPort['declaration'];
   readonly pauses: PauseWatch;
+  readonly chords: Chords;
   readonly pool: PoolControl;
   readonly custom: CustomCommands;
   readonly onShutdown: (reason: string) => void;
@@ -63,6 +71,7 @@ export function enginePort(parts: EnginePortOptions): WorkerPort {
       await subscriptions.settled();
       return { queues: [...pauses.queues], tasks: pauses.tasks };
     },
+    chordsDue: (atMs) => parts.chords.overdue.dueBy(atMs),
     setTimeLimits(name, { softMs, hardMs }) {
       const task = facts.get(name);
       if (!task) return false;
@@ -74,6 +83,7 @@ export function enginePort(parts: EnginePortOptions): WorkerPort {
     rateLimits: limits,
     revocation: {
       revoke: (ids, how) => terminator.revoke(ids, how),
+      store: (ids) => storeHeard(ids, parts),
       revokeByStamps: (headers, how) => terminator.revokeByStamps(headers, how),
       hear: (ids) => revoked.hear(ids),
       list: (limitBytes) => revoked.list(limitBytes),
@@ -122,6 +132,7 @@ function settings(parts: EnginePortOptions, withDefaults: boolean): Readonly<Rec
     task_time_limit: inSeconds(options.timeLimitMs),
     task_soft_time_limit: inSeconds(options.softTimeLimitMs),
     result_expires: inSeconds(hello.resultTtlMs),
+    result_extended: hello.extendedResults,
   };
   return withDefaults ? all : Object.fromEntries(Object.entries(all).filter(([, value]) => value !== null));
 }

@@ -2,10 +2,9 @@
  * The settlement of tasks that have something behind them: the result is stored, what follows is sent, what never will run is ended, and
  * only then the delivery goes. `settle.ts` does the rest and calls this. Next stop: `continuation.ts`.
  */
-import type { Broker, Consumer, OutgoingMessage, Settlement } from '../../../brokers/broker.js';
+import type { Broker, OutgoingMessage, Settlement } from '../../../brokers/broker.js';
 import { codeOf, toError } from '../../../core/errors.js';
-import type { Logger } from '../../../core/logger.js';
-import type { ResultStore, ResultWrite, WriteResult } from '../../../results/result-store.js';
+import type { ResultWrite, WriteResult } from '../../../results/result-store.js';
 import type { WireEvent } from '../../../wire/event-message.js';
 import { pythonError } from '../../../wire/exception-info.js';
 import type { WireMessage } from '../../../wire/message.js';
@@ -14,8 +13,8 @@ import { encodeJson } from '../../../wire/serializers/json.js';
 import type { TaskHeaders } from '../../../wire/task-message.js';
 import type { NewChord, Outcome } from '../../port.js';
 import type { TaskEvents } from '../reporting/task-events.js';
-import type { ActiveRun, EngineCounters } from '../state.js';
-import { storePatiently } from '../store-patiently.js';
+import type { ActiveRun } from '../state.js';
+import { type HoldingStore, storeAsHolder, storePatiently } from '../store-patiently.js';
 import type { Chords, EndedPart } from './chords.js';
 import type { BadEnd, Continuation } from './continuation.js';
 
@@ -64,17 +63,17 @@ export interface End {
   readonly stepsOf: string | null;
 }
 
-export interface AftermathOptions {
+/** An end and what became of its result: that it stands, that another run's does, or why it never can be stored; `null`: it has none. */
+interface KeptEnd {
+  readonly end: End;
+  readonly answer: Error | WriteResult | null;
+}
+
+export interface AftermathOptions extends HoldingStore {
   readonly broker: Broker;
-  readonly store: ResultStore;
-  readonly counters: EngineCounters;
   readonly continuation: Continuation;
   readonly chords: Chords;
-  readonly consumer: () => Consumer;
   readonly events: TaskEvents;
-  readonly logger: Logger;
-  /** Aborts when the engine gives up waiting for the store. */
-  readonly signal: AbortSignal;
 }
 
 export class Aftermath {
@@ -89,15 +88,31 @@ export class Aftermath {
    * delivery makes up for if this worker dies before it is settled (`finalEnd`). Then the deliveries.
    */
   async settle(ends: readonly End[]): Promise<void> {
-    const { continuation, chords, consumer } = this.#options;
+    const written = await this.#write(ends.flatMap(({ pair }) => pair?.write ?? []));
+    let at = 0;
+    const kept = ends.map((end): KeptEnd => ({ end, answer: end.pair === null ? null : (written[at++] as Error | WriteResult) }));
+    // whose delivery it is may take a lease to learn: the others must not wait for it
+    await Promise.all([
+      this.#goOn(kept.filter(({ answer }) => answer !== 'fenced')),
+      ...kept.filter(({ answer }) => answer === 'fenced').map(({ end }) => this.#goOnAsHolder(end)),
+    ]);
+  }
+
+  async #goOnAsHolder(end: End): Promise<void> {
+    await this.#goOn([{ end, answer: await storeAsHolder(end.pair as Pair, this.#options) }]);
+  }
+
+  /** What comes after the results. */
+  async #goOn(kept: readonly KeptEnd[]): Promise<void> {
+    if (kept.length === 0) return;
+    const { continuation, chords, consumer, events } = this.#options;
     const settlements: Settlement[] = [];
     const standing: End[] = [];
-    const stored = await this.#store(ends);
-    for (const [index, end] of ends.entries()) {
-      const refusal = stored[index];
+    for (const { end, answer } of kept) {
       const settlement = end.settlement ?? end.pair?.settlement ?? null;
-      if (settlement !== null) settlements.push(refusal instanceof Error ? this.#parked(settlement, refusal) : settlement);
-      if (refusal === null) standing.push(end);
+      if (settlement !== null) settlements.push(answer instanceof Error ? this.#parked(settlement, answer) : settlement);
+      if (answer === null || answer === 'stored') standing.push(end);
+      if (answer === 'stored' || answer === 'final') events.send(end.pair?.event ?? null);
     }
     const good = standing.flatMap((end) => end.good ?? []);
     const failed = await this.#follow(good);
@@ -118,21 +133,6 @@ export class Aftermath {
     } catch (error) {
       logger.debug({ tasks: ids.length, error: toError(error).message }, 'steps could not be removed; they expire');
     }
-  }
-
-  /** For each: `null` = it stands, or there was none; why it never can be stored; or that another run's stands. */
-  async #store(ends: readonly End[]): Promise<readonly (Error | 'other' | null)[]> {
-    const { events } = this.#options;
-    const pairs = ends.flatMap(({ pair }) => pair ?? []);
-    const answers = await this.#write(pairs.map(({ write }) => write));
-    let at = 0;
-    return ends.map(({ pair }) => {
-      if (pair === null) return null;
-      const answer = answers[at++] as Error | WriteResult;
-      if (answer instanceof Error) return answer;
-      if (answer !== 'fenced') events.send(pair.event);
-      return answer === 'stored' ? null : 'other';
-    });
   }
 
   /** If one of them is refused each goes alone. */

@@ -10,6 +10,7 @@ import type { ResultStore } from '../../../results/result-store.js';
 import { createFakeClock } from '../../../testing/fake-clock.js';
 import { encodeJson } from '../../../wire/serializers/json.js';
 import { makeSignature } from '../../../wire/signature.js';
+import { ResultForm } from '../result-write.js';
 import { Chords, type ChordsOptions } from './chords.js';
 
 let folder: string;
@@ -50,6 +51,7 @@ async function lookOnce(send: 'dies' | 'sends'): Promise<string[]> {
   } as ResultStore;
   const options: ChordsOptions = {
     ...{ store: asSeen, clock, logger: silentLogger, resultTtlMs: 60_000 },
+    results: new ResultForm({ clock, resultTtlMs: 60_000, extendedResults: false, nodeName: 'w' }),
     messagesOf: (plan) => plan.tasks.map(({ signature }) => ({ to: { queue: signature.task } })) as never,
     send: async (messages) => {
       if (send === 'dies') {
@@ -61,11 +63,12 @@ async function lookOnce(send: 'dies' | 'sends'): Promise<string[]> {
     },
     ask: (step) => step(),
     write: (writes) => store.set(writes),
+    broadcast: async () => null,
   };
   const chords = new Chords(options);
-  chords.watch();
+  chords.overdue.watch();
   await looked;
-  chords.close();
+  chords.overdue.close();
   return sent;
 }
 

@@ -15,6 +15,7 @@ import { type CanvasPlan, startBody } from '../../../canvas/plan.js';
 import type { Clock } from '../../../core/clock.js';
 import { BrokerError, codeOf, toError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
+import { LOOK_MS } from '../../../results/chord-deadlines.js';
 import {
   type ChordVerdict,
   chordsOf,
@@ -26,11 +27,12 @@ import {
 } from '../../../results/chords.js';
 import { FINAL_STATES, type ResultStore, type ResultWrite } from '../../../results/result-store.js';
 import { exceptionRepr, pythonError } from '../../../wire/exception-info.js';
-import { decodeResultMeta, encodeResultMeta } from '../../../wire/result-meta.js';
+import { decodeResultMeta } from '../../../wire/result-meta.js';
 import { decodeJson, encodeJson } from '../../../wire/serializers/json.js';
 import { parseSignature, type WireSignature } from '../../../wire/signature.js';
 import type { NewChord } from '../../port.js';
-import { LOOK_MS, OverdueChords } from './overdue.js';
+import type { ResultForm } from '../result-write.js';
+import { OverdueChords, type OverdueOptions } from './overdue.js';
 
 /** In place of a part: whoever looks for overdue chords carries out what becomes of one. */
 const OVERDUE = 'overdue';
@@ -47,11 +49,12 @@ export interface EndedPart extends Omit<ChordPart, 'body'> {
 /** Whose chord ends. */
 type EndingPart = Pick<EndedPart, 'groupId' | 'taskId' | 'body' | 'parent'>;
 
-export interface ChordsOptions {
+export interface ChordsOptions extends Pick<OverdueOptions, 'broadcast'> {
   readonly store: ResultStore;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly resultTtlMs: number | null;
+  readonly results: ResultForm;
   /** Turns a plan into messages. */
   readonly messagesOf: (plan: CanvasPlan, parent: EndedPart['parent'] | null, isRepeated: boolean) => OutgoingMessage[];
   /** Sends for as long as it takes; resolves with why one never will be, in order. */
@@ -65,11 +68,12 @@ export interface ChordsOptions {
 export class Chords {
   readonly #options: ChordsOptions;
   readonly #keptMs: number;
-  readonly #overdue: OverdueChords;
+  /** Looks for those that will never end by themselves. */
+  readonly overdue: OverdueChords;
 
   constructor(options: ChordsOptions) {
     this.#options = options;
-    this.#overdue = new OverdueChords({ ...options, endOne: (groupId, body) => this.#endOne(groupId, body) });
+    this.overdue = new OverdueChords({ ...options, endOne: (groupId, body) => this.#endOne(groupId, body) });
     this.#keptMs = keptMs(options.resultTtlMs);
   }
 
@@ -80,7 +84,9 @@ export class Chords {
     const { resultTtlMs } = this.#options;
     try {
       const counter = chordsOf(store);
-      await ask(() => counter.open(chords.map((chord) => opening(chord, resultTtlMs, clock.nowMs()))));
+      const opened = chords.map((chord) => opening(chord, resultTtlMs, clock.nowMs()));
+      await ask(() => counter.open(opened));
+      this.overdue.opened(opened);
       return null;
     } catch (error) {
       if (codeOf(error) === 'E_CHORD_NEEDS_STORE') return toError(error);
@@ -130,26 +136,21 @@ export class Chords {
     await this.#close(groupId);
   }
 
-  /** Looks for chords that will never end, from now on. */
-  watch(): void {
-    this.#overdue.watch();
-  }
-
-  close(): void {
-    this.#overdue.close();
-  }
-
-  async #endOne(groupId: string, body: WireSignature): Promise<void> {
+  /** Resolves with `false` when another worker is about it. */
+  async #endOne(groupId: string, body: WireSignature): Promise<boolean> {
     const { store, logger } = this.#options;
     const id = finalIdOf(body);
     // one worker at a time; whoever dies over it leaves it to the next look of another
     const claim = { key: `chord-overdue:${groupId}`, expected: null, value: randomUUID(), ttlMs: LOOK_MS / 2 };
-    if (store.swapSendKey && (await store.swapSendKey(claim)) !== null) return;
+    if (store.swapSendKey && (await store.swapSendKey(claim)) !== null) return false;
     const part: EndingPart = { groupId, taskId: OVERDUE, body: () => body, parent: { id, rootId: id } };
     // what is final was carried out, or the body was revoked; unless whoever began here died behind the result and before the errbacks
     if ((await this.#claim(part)) !== 'again') {
       const [meta] = await store.get([id]);
-      if (meta != null && FINAL_STATES.has(decodeResultMeta(meta).status)) return this.#close(groupId);
+      if (meta != null && FINAL_STATES.has(decodeResultMeta(meta).status)) {
+        await this.#close(groupId);
+        return true;
+      }
     }
     logger.warn({ group: groupId, id }, 'a chord has not ended by its deadline');
     const state = takesOutcomes(body) ? ((await store.chords?.state?.(groupId)) ?? null) : null;
@@ -160,6 +161,7 @@ export class Chords {
       await this.report(await this.#fail(part, deadlineError()));
     }
     await this.#close(groupId);
+    return true;
   }
 
   async #verdicts(parts: readonly EndedPart[]): Promise<readonly ChordVerdict[]> {
@@ -232,7 +234,7 @@ export class Chords {
 
   /** Ends the body and all behind it, calls its errbacks, and tells the chords that it was a part of. */
   async #fail({ groupId, body: read, parent }: EndingPart, exceptionJson: string): Promise<EndedPart[]> {
-    const { clock, resultTtlMs, write, messagesOf, logger } = this.#options;
+    const { results, write, messagesOf, logger } = this.#options;
     let body: WireSignature;
     let behind: Unreachable;
     try {
@@ -243,16 +245,11 @@ export class Chords {
       logger.error({ group: groupId, error: toError(error).message }, 'the body of a chord cannot be read');
       return [];
     }
-    const { ids, parts } = behind;
+    const { ids, tasks, parts } = behind;
     const id = finalIdOf(body);
-    const dateDone = clock.nowMs();
-    await write(
-      ids.map((taskId) => {
-        const meta = encodeResultMeta({ ...FAILED, resultJson: exceptionJson, dateDone, taskId });
-        const replyTo = body.options.reply_to ?? null;
-        return { id: taskId, state: 'FAILURE', meta, epoch: 0, ttlMs: resultTtlMs, replyTo, correlationId: taskId };
-      }),
-    );
+    const end = { state: 'FAILURE', exceptionJson, traceback: null } as const;
+    const replyTo = body.options.reply_to ?? null;
+    await write(tasks.map((task, index) => results.ofUnsent(ids[index] as string, task, replyTo, end)));
     const first = ids.includes(id) ? id : (ids[0] ?? id);
     let errbacks: OutgoingMessage[] = [];
     try {
@@ -275,6 +272,7 @@ export class Chords {
     try {
       const { deadlineMs, ttlMs, body } = opening({ groupId, size: 0, body: encodeJson(read()) }, resultTtlMs, clock.nowMs());
       await ask(async () => store.chords?.adopt?.([{ groupId, body, deadlineMs, ttlMs }]));
+      this.overdue.opened([{ deadlineMs }]);
     } catch (error) {
       if (isStopping(error)) throw error;
       logger.warn({ group: groupId, error: toError(error).message }, 'the body of a chord cannot be read: it has no deadline');
@@ -314,7 +312,5 @@ const deadlineError = (): string =>
     ['deadline: not all parts of the header have succeeded in time, or one was revoked'],
     'celery.exceptions',
   );
-
-const FAILED = { status: 'FAILURE', traceback: null, children: [] } as const;
 
 const isStopping = (error: unknown): boolean => codeOf(error) === 'E_CLOSED';

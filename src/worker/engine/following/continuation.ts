@@ -25,7 +25,7 @@ import { encodeJson } from '../../../wire/serializers/json.js';
 import { parseSignature, type WireSignature } from '../../../wire/signature.js';
 import { decodeTaskBody, type TaskHeaders } from '../../../wire/task-message.js';
 import { withHeader } from '../admission.js';
-import { resultWrite } from '../result-write.js';
+import type { ResultForm, UnrunEnd } from '../result-write.js';
 import type { GoodEnd } from './aftermath.js';
 import type { EndedPart } from './chords.js';
 
@@ -39,18 +39,15 @@ export interface ContinuationOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly nodeName: string;
-  readonly resultTtlMs: number | null;
+  readonly results: ResultForm;
   /** Aborts when the engine gives up waiting. */
   readonly signal: AbortSignal;
 }
 
 /** How a task ended that had something behind it. */
-export interface BadEnd {
+export interface BadEnd extends UnrunEnd {
   readonly headers: TaskHeaders;
   readonly message: WireMessage;
-  readonly state: 'FAILURE' | 'REVOKED';
-  readonly exceptionJson: string;
-  readonly traceback: string | null;
   /** It may have ended before. */
   readonly isRepeated: boolean;
 }
@@ -111,20 +108,17 @@ export class Continuation {
   }
 
   /** Of a task that nobody else will store one for. */
-  failureOf({ headers, state, exceptionJson, traceback }: BadEnd): ResultWrite {
-    const { clock, resultTtlMs } = this.#options;
-    const outcoming = { state, resultJson: exceptionJson, traceback, children: [], epoch: 0, ttlMs: resultTtlMs };
-    return resultWrite(headers, outcoming, clock.nowMs());
+  failureOf({ headers, message, state, exceptionJson, traceback }: BadEnd): ResultWrite {
+    return this.#options.results.ofMessage({ headers, message }, null, { state, exceptionJson, traceback });
   }
 
   /** What a task that did not succeed brings about. A body that nobody can read has nothing behind it. */
   consequences({ headers, message, state, exceptionJson, traceback, isRepeated }: BadEnd): Consequences {
     const embed = this.#embedOf(message, headers);
     if (embed === null) return NO_CONSEQUENCES;
-    const { clock, resultTtlMs } = this.#options;
-    const nowMs = clock.nowMs();
+    const { results, logger } = this.#options;
     try {
-      const { ids, parts } = unreachable(embed.chain);
+      const { ids, tasks, parts } = unreachable(embed.chain);
       const own = ownPart(embed, headers);
       const ended = [...(own ? [own] : []), ...parts].map(({ body, ...part }) => ({
         ...part,
@@ -133,15 +127,13 @@ export class Continuation {
         resultJson: exceptionJson,
         parent: headers,
       }));
-      const outcoming = { state, resultJson: exceptionJson, traceback, children: [], epoch: 0, ttlMs: resultTtlMs };
-      const writes = ids.map((id) =>
-        resultWrite({ ...headers, id, correlationId: id, parentId: null, groupId: null }, outcoming, nowMs),
-      );
+      const end = { state, exceptionJson, traceback };
+      const writes = tasks.map((task, index) => results.ofUnsent(ids[index] as string, task, headers.replyTo, end));
       if (state !== 'FAILURE') return { writes, errbacks: [], parts: ended };
       const plan = errbacksOf(embed.errbacks, headers.id, { newId: idsFrom(headers.id, 'failure'), replyTo: null });
       return { writes, errbacks: this.messagesOf(plan, headers, isRepeated), parts: ended };
     } catch (error) {
-      this.#options.logger.error(
+      logger.error(
         { id: headers.id, task: headers.task, error: toError(error).message },
         'what follows a failed task cannot be read; whoever waits for it is not told',
       );

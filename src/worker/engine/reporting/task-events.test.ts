@@ -98,6 +98,17 @@ describe('the events of a task', () => {
     expect(ended(outcome)).toMatchObject({ uuid: 'an-id', hostname: 'w1@h', ...expected });
   });
 
+  test('one that was terminated tells the number of the signal, as in the recording', () => {
+    const run = { ...runOf(), terminatedBy: 15 };
+    const terminated = { ...BASE, kind: 'revoked', begun: true, abandoned: false } as const;
+    expect(station('always').events.ended(run, terminated)).toMatchObject({ type: 'task-revoked', terminated: true, signum: 15 });
+    // told to end, and taken back before it had begun
+    expect(station('always').events.ended(run, { ...terminated, begun: false })).toMatchObject({
+      terminated: false,
+      signum: null,
+    });
+  });
+
   test.each(['ignored', 'handed-back'])('Celery has no event for a task that was %s', (kind) => {
     expect(ended({ kind })).toBeNull();
   });

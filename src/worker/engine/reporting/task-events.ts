@@ -66,7 +66,7 @@ export class TaskEvents {
   }
 
   /** The event of an outcome, to be sent once the outcome is stored; `null` where Celery has none. */
-  ended({ headers }: ActiveRun, outcome: Outcome): WireEvent | null {
+  ended({ headers, terminatedBy = null }: ActiveRun, outcome: Outcome): WireEvent | null {
     switch (outcome.kind) {
       case 'success':
         return this.#event('task-succeeded', headers, {
@@ -80,7 +80,11 @@ export class TaskEvents {
       case 'undecodable':
         return this.#event('task-failed', headers, { exception: `DecodeError(${pythonRepr(outcome.reason)})` });
       case 'revoked':
-        return this.#event('task-revoked', headers, { terminated: outcome.begun, signum: null, expired: false });
+        return this.#event('task-revoked', headers, {
+          terminated: outcome.begun,
+          signum: outcome.begun ? terminatedBy : null,
+          expired: false,
+        });
       case 'rejected':
         return this.#event('task-rejected', headers, { requeue: outcome.requeue });
       default:
