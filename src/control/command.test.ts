@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { CELERY_COMMANDS } from '../wire/control-message.js';
-import { CommandError, type ControlCommand, checkArguments, errorText, numberOf, textsOf } from './command.js';
+import { CommandError, type ControlCommand, checkArguments, errorText, isTruthy, numberOf, textsOf } from './command.js';
 import { COMMANDS } from './commands/table.js';
 
 const command = (parameters: readonly string[], open = false): ControlCommand => ({
@@ -43,6 +43,11 @@ describe('arguments', () => {
     expect(textsOf('one')).toEqual(['one']);
     expect(textsOf(['one', 2, 'two'])).toEqual(['one', 'two']);
     expect(textsOf(null)).toEqual([]);
+  });
+
+  test('are true where Python would take them for true', () => {
+    expect([true, 1, 0.5, 'false', [0], { a: 0 }, 2n].filter((value) => !isTruthy(value))).toEqual([]);
+    expect([false, 0, null, undefined, '', [], {}, 0n].filter(isTruthy)).toEqual([]);
   });
 
   test.each([

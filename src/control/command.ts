@@ -100,6 +100,16 @@ export function textsOf(value: unknown): string[] {
   return values.filter((one) => typeof one === 'string');
 }
 
+/**
+ * Whether Python would take it for true. Flower's `terminate` is the number 1: whoever compares with `true` lets the task run on, and
+ * its user is told that it was revoked.
+ */
+export function isTruthy(value: unknown): boolean {
+  if (Array.isArray(value)) return value.length > 0;
+  if (typeof value === 'object' && value !== null) return Object.keys(value).length > 0;
+  return Boolean(value);
+}
+
 /** A text argument. @throws CommandError */
 export function textOf(args: CommandArgs, name: string): string {
   const value = args[name];

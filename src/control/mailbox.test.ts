@@ -64,6 +64,14 @@ describe('a mailbox', () => {
     expect(answers).toEqual(['hi all', 'hi me']);
   });
 
+  test('hears what is for every worker of ours', async () => {
+    const { mailbox, answers, tell } = stage([{ name: 'hi', open: true, run: () => 'hi' }]);
+    await mailbox.open();
+    tell({ method: 'hi', destination: ['lovage'] });
+    await turn();
+    expect(answers).toEqual(['hi']);
+  });
+
   test('answers only who wants it, and not what has no answer', async () => {
     let runs = 0;
     const { mailbox, answers, tell } = stage([

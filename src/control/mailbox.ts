@@ -9,7 +9,13 @@ import { reconnectDelayMs } from '../core/backoff.js';
 import { sleep } from '../core/clock.js';
 import { codeOf, toError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
-import { type ControlRequest, controlExchange, decodeControlRequest, isAddressedTo } from '../wire/control-message.js';
+import {
+  type ControlRequest,
+  controlExchange,
+  decodeControlRequest,
+  isAddressedTo,
+  OUR_WORKERS,
+} from '../wire/control-message.js';
 import { CommandError, type ControlCommand, checkArguments, errorText, NO_REPLY } from './command.js';
 import { COMMANDS } from './commands/table.js';
 import type { LamportClock } from './lamport-clock.js';
@@ -85,7 +91,8 @@ export class Mailbox {
       return;
     }
     clock.adjust(request.clock);
-    if (this.#closing.signal.aborted || !isAddressedTo(request, port.nodeName)) return;
+    const isForUs = isAddressedTo(request, port.nodeName) || request.destination?.includes(OUR_WORKERS) === true;
+    if (this.#closing.signal.aborted || !isForUs) return;
     logger.debug({ method: request.method.slice(0, LONGEST_METHOD), wantsReply: request.replyTo !== null }, 'remote control');
     void this.#answer(request);
   }

@@ -56,7 +56,7 @@ export interface WorkerFigures {
 /** How a revocation treats what has begun. */
 export interface RevokeHow {
   readonly terminate: boolean;
-  /** A signal's name, with or without SIG. */
+  /** A signal's name, with or without SIG, or its number. */
   readonly signal: string;
 }
 
@@ -64,6 +64,8 @@ export interface RevokeHow {
 export interface RevokePort {
   /** Resolves with the ids of those that had begun and were told to end. */
   revoke(ids: readonly string[], how: RevokeHow): readonly string[];
+  /** Stores REVOKED for those that have not begun, for who waits for them. Never rejects; given up after a few seconds. */
+  store(ids: readonly string[]): Promise<void>;
   /** The same by values of stamped headers. */
   revokeByStamps(headers: ReadonlyMap<string, readonly string[]>, how: RevokeHow): readonly string[];
   /** Another node's revocations. */
@@ -131,6 +133,8 @@ export interface WorkerPort {
   removeQueue(queue: string): void;
   /** Reads what people have paused again. Resolves with what holds here then. */
   refreshPauses(): Promise<{ readonly queues: readonly string[]; readonly tasks: readonly string[] }>;
+  /** Chords are open that are due at this wall time: it looks for overdue ones then. */
+  chordsDue(atMs: number): void;
   /** Of runs that start from now on; `null` = the worker's own. @returns `false`: no such task */
   setTimeLimits(task: string, limits: { readonly softMs: number | null; readonly hardMs: number | null }): boolean;
   readonly rateLimits: RateLimitPort;

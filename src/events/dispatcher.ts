@@ -20,6 +20,13 @@ const WATCHED_MS = 2_000;
 const UNWATCHED_MS = 30_000;
 /** While there are no task events, the broker is asked this often whether the listeners are still there. */
 const ASK_AGAIN_MS = 10_000;
+/** And at every second heartbeat whether there are any: an idle worker may send ten commands a minute in all. */
+const ASK_UNWATCHED_MS = 45_000;
+/**
+ * After the command `heartbeat`, while nobody is found: a receiver of Celery's sends it before it subscribes (on Redis only when
+ * it first waits for messages), so an answer may come too early, by seconds on a busy machine.
+ */
+const ASK_NEWCOMER_MS: readonly number[] = [250, 500, 1_000, 2_000, 4_000];
 /** After `enable_events` somebody is expected to come: so long nobody needs to listen yet. */
 const EXPECTING_MS = 60_000;
 const WARN_EVERY_MS = 60_000;
@@ -54,6 +61,7 @@ export class EventDispatcher {
   #warnedMs = Number.NEGATIVE_INFINITY;
   #warnedOf = 0;
   #cancelTimer: (() => void) | null = null;
+  #cancelNewcomer: (() => void) | null = null;
   /** Somebody may know of this worker, so its end is told too. */
   #introduced = false;
   #closed = false;
@@ -100,11 +108,12 @@ export class EventDispatcher {
     if (this.on) this.#outbox.add(event);
   }
 
-  /** The command `heartbeat`: whoever sends it has begun to listen. */
+  /** The command `heartbeat`: whoever sends it listens, or is about to. */
   heartbeat(): void {
     if (this.#closed) return;
     this.#tell('worker-heartbeat');
     this.#ask();
+    this.#expectNewcomer(0);
   }
 
   /** The command `enable_events`. `false`: they were on already. */
@@ -131,6 +140,7 @@ export class EventDispatcher {
     if (this.#closed) return;
     this.#closed = true;
     this.#cancelTimer?.();
+    this.#cancelNewcomer?.();
     await this.#outbox.drained();
     this.on = false;
     if (this.#introduced) await this.#outbox.sendAlone(this.#heartbeatEvent('worker-offline')).catch(() => null);
@@ -154,7 +164,8 @@ export class EventDispatcher {
   #beat(): void {
     this.#utcoffset = utcOffset();
     this.#tell('worker-heartbeat');
-    if (!this.on || this.#options.clock.monotonicMs() - this.#answeredMs >= ASK_AGAIN_MS) this.#ask();
+    const silentMs = this.#options.clock.monotonicMs() - this.#answeredMs;
+    if (silentMs >= (this.on ? ASK_AGAIN_MS : ASK_UNWATCHED_MS)) this.#ask();
     this.#beatAgain();
     this.#warnOfDropped();
   }
@@ -197,6 +208,19 @@ export class EventDispatcher {
       .finally(() => {
         this.#asking = false;
       });
+  }
+
+  /** Asks a few times more until somebody listens; another command begins anew, so that many cost no more than one at a time. */
+  #expectNewcomer(asked: number): void {
+    this.#cancelNewcomer?.();
+    this.#cancelNewcomer = null;
+    const delayMs = ASK_NEWCOMER_MS[asked];
+    if (delayMs === undefined || this.#mode !== 'on-demand') return;
+    this.#cancelNewcomer = this.#options.clock.after(delayMs, () => {
+      if (this.on) return;
+      this.#ask();
+      this.#expectNewcomer(asked + 1);
+    });
   }
 
   #heard(heard: number | null): void {

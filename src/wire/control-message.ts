@@ -35,6 +35,9 @@ export const CELERY_COMMANDS: ReadonlySet<string> = new Set(
   shutdown stats terminate time_limit`.split(/\s+/),
 );
 
+/** As a destination: every worker of ours. No node of Celery has such a name, for each of theirs has an @ in it. */
+export const OUR_WORKERS = 'lovage';
+
 /** Where a reply is wanted. */
 export interface ReplyAddress {
   readonly exchange: string;

@@ -96,7 +96,7 @@ export const EVENT_TYPES = {
     fields: {
       ...UUID,
       terminated: 'Whether it was ended while it ran.',
-      signum: 'The signal it was ended with, or `null`.',
+      signum: 'The number of the signal it was told to end with (15 is TERM), or `null`.',
       expired: 'Whether it had expired.',
     },
   },

@@ -5,6 +5,7 @@ import type { RevokeOutcome } from '../../src/app/control/revoke.js';
 import { openBroker } from '../../src/brokers/from-url.js';
 import { silentLogger as silent } from '../../src/core/logger.js';
 import { type App, createApp, taskContext, type Worker } from '../../src/index.js';
+import { encodeControlRequest } from '../../src/wire/control-message.js';
 import { encodeTaskMessage } from '../../src/wire/task-message.js';
 import { until } from '../worker/harness.js';
 
@@ -85,7 +86,9 @@ export function revokeSuite(name: string, open: () => Promise<RevokeBroker>): vo
 
     const recorded = (): RevokeOutcome => (broker.records ? 'recorded' : 'broadcast-only');
 
-    test('a task that waits for its time never runs, and whoever awaits it learns of that at once', async () => {
+    test('a task that waits for its time never runs, and whoever awaits it learns of that at once', {
+      timeout: 60_000,
+    }, async () => {
       await withApp(async ({ note, ran, start }) => {
         // On Redis what has a time waits in the broker only while somebody lives who brings it back.
         const worker = await start();
@@ -101,6 +104,25 @@ export function revokeSuite(name: string, open: () => Promise<RevokeBroker>): vo
           expect(ran).toEqual(['first', 'other']);
         }
         expect(await doomed.state()).toBe('REVOKED');
+      });
+    });
+
+    test("a Python client's revoke ends the wait at once, before any worker meets the message", async () => {
+      await withApp(async ({ app, queue, start }) => {
+        await start();
+        // nobody takes this queue
+        const lost = await app.remote<[], null>('lost', { queue: `${queue}-nobody` }).send();
+        const sender = await openBroker({ url: broker.brokerUrl, logger: silent, role: 'client' });
+        try {
+          const request = { method: 'revoke', arguments: { task_id: lost.id, terminate: false, signal: 'SIGTERM' } };
+          await sender.broadcast(encodeControlRequest(request, { json: 'plain' }));
+          // Only its sender reads results there, and a worker knows no sender of a message that it has not seen.
+          if (broker.resultUrl.startsWith('rpc:')) return;
+          await expect(lost.result(WAIT)).rejects.toMatchObject(REVOKED);
+          expect(await lost.state()).toBe('REVOKED');
+        } finally {
+          await sender.close();
+        }
       });
     });
 

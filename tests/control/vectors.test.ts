@@ -118,11 +118,13 @@ function worker({ events = true, autoscales = false, running = [], queues = ['ce
     revocation: {
       revoke: (ids) => ids.filter((id) => running.includes(id)),
       revokeByStamps: () => [],
+      store: async () => {},
       hear: () => {},
       list: () => REVOKED,
     },
     events: { enable: () => !events, disable: () => !events, heartbeat: () => {} },
     pool: { grow: () => {}, shrink: () => {}, autoscale: autoscales ? (max, min) => ({ max: max ?? 0, min: min ?? 0 }) : refuse },
+    chordsDue: () => {},
     refreshPauses: async () => ({ queues: [], tasks: [] }),
     custom: { has: () => false, run: async () => null },
     shutdown: () => {},

@@ -242,7 +242,8 @@ export function controlSuite(name: string, openServer: () => Promise<ControlBrok
       });
       expect(await one('revoked')).toEqual([waiting.id]);
       expect(await one('terminate', { signal: 'KILL', task_id: 'unknown' })).toEqual({ ok: 'terminate: tasks unknown' });
-      expect(await one('revoke', { task_id: running.id, terminate: true, signal: 'SIGKILL' })).toEqual({
+      // a number, as Flower asks
+      expect(await one('revoke', { task_id: running.id, terminate: 1, signal: 'SIGKILL' })).toEqual({
         ok: `terminate: ${running.id}`,
       });
       for (const handle of [running, waiting])

@@ -27,4 +27,11 @@ app.fn('interop.swap', (value: number): number => {
   throw taskContext().replace(chain(theirAdd.si(value, 1), ourAdd.s(10)));
 });
 
+/** Adds a part in each language to the chord that it is a part of. */
+app.fn('interop.grow', async (value: number): Promise<number> => {
+  await taskContext().addToChord(theirAdd.si(value, 100));
+  await taskContext().addToChord(ourAdd.si(value, 1_000));
+  return value;
+});
+
 export { app };

@@ -4,6 +4,7 @@ Usage: client.py BROKER_URL RESULT_URL
 Request: {"task", "args", "kwargs", "options", "timeout"} -> {"id", "state", "result" | "error", "traceback"}
          {"send": [...same...]} -> {"ids": [...]}          (not awaited)
          {"state": id} -> {"state", "info"}
+         {"extended": id} -> what `result_extended` adds
          {"ping": seconds} -> {"nodes": [...]}             (who answers a ping within that time)
          {"watch": request} -> {"states": [...], "result"}  (polls the states that a client sees)
          {"group_of": [id, ...]} -> {"states", "result"}   (a group that somebody else sent, by the ids of its members)
@@ -27,6 +28,8 @@ from celery.result import GroupResult, ResultSet
 app = Celery("interop-client", broker=sys.argv[1], backend=sys.argv[2])
 app.conf.task_default_queue = "interop"
 app.conf.broker_connection_retry_on_startup = True
+if "INTEROP_BROKER_SSL" in os.environ:
+    app.conf.broker_use_ssl = json.loads(os.environ["INTEROP_BROKER_SSL"])
 if "INTEROP_PREFIX" in os.environ:
     app.conf.broker_transport_options = app.conf.result_backend_transport_options = {"global_keyprefix": os.environ["INTEROP_PREFIX"]}
 
@@ -86,6 +89,9 @@ def answer(request):
     if "state" in request:
         result = app.AsyncResult(request["state"])
         return {"state": result.state, "info": plain(result.info)}
+    if "extended" in request:
+        result = app.AsyncResult(request["extended"])
+        return {field: plain(getattr(result, field)) for field in ("name", "args", "kwargs", "worker", "queue", "retries")}
     if "group_of" in request:
         results = GroupResult("a group of ours", [app.AsyncResult(each) for each in request["group_of"]], app=app)
         return {"result": results.get(timeout=20), "states": [each.state for each in results]}

@@ -1,13 +1,12 @@
 /** Events across the languages: Python's monitors and our workers, our monitors and Python's workers. */
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { openBroker } from '../../src/brokers/from-url.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { type App, ClusterState, createApp, type RemoteTask, taskContext, type WireEvent, type Worker } from '../../src/index.js';
 import { encodeEvent } from '../../src/wire/event-message.js';
-import { hasCelery, PYTHONS, startPythonWorker } from '../support/celery.js';
+import { hasCelery, startPythonWorker } from '../support/celery.js';
+import { PythonProgram } from '../support/python-program.js';
 import { until } from '../worker/harness.js';
 import { type Fleet, openFleet } from './fleet.js';
 
@@ -22,41 +21,17 @@ interface MonitorState {
   readonly tasks: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 }
 
-/** A Python process that prints events. */
-class PythonMonitor {
-  readonly lines: string[] = [];
-  readonly #child: ChildProcessWithoutNullStreams;
-  #errors = '';
-
-  constructor(version: '5.2' | '5.6', args: readonly string[]) {
-    const env = { ...process.env, PYTHONUNBUFFERED: '1', PYTHONDONTWRITEBYTECODE: '1' };
-    this.#child = spawn(PYTHONS[version], args, { env, stdio: 'pipe' });
-    createInterface(this.#child.stdout).on('line', (line) => this.lines.push(line));
-    this.#child.stderr.on('data', (chunk: Buffer) => {
-      this.#errors = (this.#errors + chunk.toString()).slice(-4_000);
-    });
-  }
-
-  async until(condition: (lines: readonly string[]) => boolean, what: string): Promise<void> {
-    await until(
+class PythonMonitor extends PythonProgram {
+  until(condition: (lines: readonly string[]) => boolean, what: string): Promise<void> {
+    const shown = (): string => `${this.lines.slice(-20).join('\n')} ${this.errors}`;
+    return until(
       () => {
-        if (this.#child.exitCode !== null) throw new Error(`the Python monitor ended: ${this.#errors}`);
+        if (this.hasEnded) throw new Error(`the Python monitor ended: ${this.errors}`);
         return condition(this.lines);
       },
-      `${what}: ${this.lines.slice(-20).join('\n')} ${this.#errors}`,
+      `${what}: ${shown()}`,
       30_000,
     );
-  }
-
-  /** Ends it and waits for its last words. */
-  async end(signal?: NodeJS.Signals): Promise<void> {
-    const closed = new Promise((resolve) => this.#child.once('close', resolve));
-    if (this.#child.exitCode !== null) return;
-    this.#child.stdin.end();
-    if (signal) this.#child.kill(signal);
-    const timer = setTimeout(() => this.#child.kill('SIGKILL'), 15_000);
-    await closed;
-    clearTimeout(timer);
   }
 }
 

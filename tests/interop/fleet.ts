@@ -66,7 +66,10 @@ export async function startOurWorker(
   const child: ChildProcess = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'ignore', 'pipe'] });
   let log = '';
   await new Promise<void>((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`our worker did not start: ${log}`)), 30_000);
+    const timer = setTimeout(() => {
+      child.kill('SIGKILL'); // nobody else will end it
+      reject(new Error(`our worker did not start: ${log}`));
+    }, 30_000);
     child.stderr?.on('data', (chunk: Buffer) => {
       log = (log + chunk.toString()).slice(-50_000);
       if (!log.includes('worker ready')) return;

@@ -2,6 +2,7 @@
 
 Usage: celery -A pyworker worker ..., with INTEROP_BROKER and INTEROP_RESULTS in the environment.
 """
+import json
 import os
 import time
 from collections import Counter
@@ -12,6 +13,8 @@ app = Celery("interop-worker", broker=os.environ["INTEROP_BROKER"], backend=os.e
 app.conf.task_default_queue = "python"
 app.conf.broker_connection_retry_on_startup = True
 app.conf.worker_hijack_root_logger = False
+if "INTEROP_BROKER_SSL" in os.environ:
+    app.conf.broker_use_ssl = json.loads(os.environ["INTEROP_BROKER_SSL"])
 if "INTEROP_PREFIX" in os.environ:
     app.conf.broker_transport_options = app.conf.result_backend_transport_options = {"global_keyprefix": os.environ["INTEROP_PREFIX"]}
 
@@ -21,6 +24,11 @@ tries = Counter()
 @app.task(name="py.add")
 def add(x, y):
     return x + y
+
+
+@app.task(name="shared.language")
+def language(sender):
+    return "Python"
 
 
 @app.task(name="py.sum")
@@ -63,3 +71,17 @@ def progress(self, n):
 def request_info(self):
     request = self.request
     return {"id": request.id, "priority": request.delivery_info.get("priority"), "eta": request.eta, "expires": request.expires, "headers": request.headers}
+
+
+def total_of(value):
+    return sum(total_of(each) for each in value) if isinstance(value, list) else value
+
+
+@app.task(name="py.total")
+def total(value, amount):
+    return total_of(value) + amount
+
+
+@app.task(name="py.refuse")
+def refuse(value, amount):
+    raise ValueError("as told")

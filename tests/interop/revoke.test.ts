@@ -49,6 +49,22 @@ describe.each<FleetName>(['redis', 'rabbitmq with redis results'])('%s', (name) 
     }, 60_000);
 
     const stateFor = async (id: string): Promise<string | undefined> => (await client.ask({ state: id })).state;
+    /** Hears `task-revoked` of workers of both languages from now on. */
+    const revokedEvents = async (): Promise<{ has(uuid: string, fields: object): Promise<void> }> => {
+      const stream = app.events({ types: ['task-revoked'] });
+      await stream.ready;
+      await app.control.enableEvents(PATIENT);
+      return {
+        async has(uuid, fields) {
+          for await (const event of stream) {
+            if (event.uuid !== uuid) continue;
+            expect(event).toMatchObject(fields);
+            break;
+          }
+          await stream.close();
+        },
+      };
+    };
     const known = async (id: string): Promise<number> => {
       const { answers } = await app.control.revoked(PATIENT);
       return [...answers.values()].filter((ids) => ids.includes(id)).length;
@@ -76,14 +92,18 @@ describe.each<FleetName>(['redis', 'rabbitmq with redis results'])('%s', (name) 
         'it runs',
         20_000,
       );
+      const told = await revokedEvents();
       await running.revoke({ terminate: true, signal: 'SIGTERM' });
       await until(async () => (await running.status()).error?.message === 'terminated', 'Python says so', 30_000);
+      await told.has(running.id, { terminated: true, signum: 15, expired: false });
     });
 
     test("Python's revoke keeps our worker from beginning a task", { timeout: 90_000 }, async () => {
       const id = randomUUID();
       const answer = await cli.answer('control', OURS, 'revoke', id);
       expect(answer).toEqual({ ok: expect.stringContaining(id) });
+      // at once, as Celery's workers since 5.6.1, and not only when its message comes
+      expect(await app.handle(id).state()).toBe('REVOKED');
       const { error } = await client.ask({
         ...{ task: 'interop.add', kwargs: { x: 1, y: 2 }, options: { task_id: id, queue: 'interop' }, timeout: 30 },
       });
@@ -102,8 +122,11 @@ describe.each<FleetName>(['redis', 'rabbitmq with redis results'])('%s', (name) 
         'it runs',
         20_000,
       );
+      const told = await revokedEvents();
       expect(await cli.answer('control', OURS, 'terminate', 'SIGTERM', running.id)).toEqual({ ok: `terminate: ${running.id}` });
       await until(async () => (await running.status()).error?.message === 'terminated', 'ours says so', 30_000);
+      // the same that Python's worker says of its own
+      await told.has(running.id, { terminated: true, signum: 15, expired: false });
       expect(await stateFor(running.id)).toBe('REVOKED');
     });
   });

@@ -71,9 +71,19 @@ export class PythonClient {
   readonly #waiting: { resolve(line: string): void; reject(error: Error): void }[] = [];
   #errors = '';
 
-  /** @param script another one than `client.py` that speaks the same */
-  constructor(version: '5.2' | '5.6', brokerUrl: string, resultUrl: string, script = 'client.py') {
-    this.#child = spawn(PYTHONS[version], [`${interop}${script}`, brokerUrl, resultUrl], { stdio: 'pipe' });
+  /**
+   * @param script another one than `client.py` that speaks the same
+   * @param more environment of the client
+   */
+  constructor(
+    version: '5.2' | '5.6',
+    brokerUrl: string,
+    resultUrl: string,
+    script = 'client.py',
+    more: Readonly<Record<string, string>> = {},
+  ) {
+    const env = { ...process.env, ...more };
+    this.#child = spawn(PYTHONS[version], [`${interop}${script}`, brokerUrl, resultUrl], { stdio: 'pipe', env });
     this.#child.stderr.on('data', (chunk: Buffer) => {
       this.#errors = (this.#errors + chunk.toString()).slice(-4_000);
     });
@@ -93,6 +103,7 @@ export class PythonClient {
       | PythonRequest
       | { readonly canvas: PythonCanvas }
       | { readonly state: string }
+      | { readonly extended: string }
       | { readonly send: readonly PythonRequest[] }
       | { readonly ping: number }
       | { readonly watch: PythonRequest },
@@ -153,7 +164,10 @@ export async function startPythonWorker(
   );
   let log = '';
   await new Promise<void>((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`the Python worker did not start: ${log}`)), 30_000);
+    const timer = setTimeout(() => {
+      child.kill('SIGKILL'); // nobody else will end it
+      reject(new Error(`the Python worker did not start: ${log}`));
+    }, 30_000);
     const read = (chunk: Buffer): void => {
       log = (log + chunk.toString()).slice(-20_000);
       if (/ready\.\s*$/m.test(log)) {

@@ -32,8 +32,8 @@ export interface PostgresServer {
   killConnections(): Promise<void>;
   /** SIGKILL, as if the machine had died; the port and the folder stay for `restart()`. */
   kill9(): Promise<void>;
-  /** Starts it again on the same port and folder (after killing it, if it runs). */
-  restart(): Promise<void>;
+  /** Starts it again on the same port and folder (after killing it, if it runs; SIGQUIT is `pg_ctl stop -m immediate`). */
+  restart(signal?: 'SIGKILL' | 'SIGQUIT'): Promise<void>;
   /** Starts it again as a standby, until `SELECT pg_promote()`. */
   restartAsStandby(): Promise<void>;
   /** Ends the server and removes its folder. Safe to call twice. */
@@ -170,12 +170,12 @@ export async function startPostgres(options: PostgresServerOptions = {}): Promis
       await client.end();
     }
   };
-  const kill9 = async (): Promise<void> => {
-    current.kill('SIGKILL');
+  const kill = async (signal: NodeJS.Signals): Promise<void> => {
+    current.kill(signal);
     await ended(current);
   };
-  const restart = async (): Promise<void> => {
-    await kill9();
+  const restart: PostgresServer['restart'] = async (signal = 'SIGKILL') => {
+    await kill(signal);
     // its children may need a moment to find out that it is gone, and hold its memory until then
     for (let tries = 0; ; tries += 1) {
       try {
@@ -187,7 +187,8 @@ export async function startPostgres(options: PostgresServerOptions = {}): Promis
     }
   };
   return {
-    ...{ port, urlOf, run, kill9, restart },
+    ...{ port, urlOf, run, restart },
+    kill9: () => kill('SIGKILL'),
     url: `postgresql://lovage@127.0.0.1:${port}/postgres`,
     async killConnections() {
       await run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'lovage:%'");

@@ -4,17 +4,20 @@
  *
  * A small shell watches the pipe to this process: when the test process goes in any way (also by SIGKILL), the node goes too.
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { promisify } from 'node:util';
 
 /** A running private node. */
 export interface RabbitmqServer {
   /** `amqp://guest:guest@127.0.0.1:PORT` (virtual host `/`). */
   readonly url: string;
   readonly port: number;
+  /** The same over TLS, if it was started with `tls`. */
+  readonly tlsUrl: string;
   /** Ends the node and removes its folder. */
   stop(): Promise<void>;
   /** SIGKILL of the node, as a power cut. `restart()` brings it back with its data. */
@@ -25,6 +28,8 @@ export interface RabbitmqServer {
   signal(name: NodeJS.Signals): void;
   /** Runs `rabbitmqctl` against this node (slow: about a second) and returns what it printed. */
   ctl(...args: string[]): string;
+  /** The same without holding up this process: its clients go on meanwhile. */
+  ask(...args: string[]): Promise<string>;
 }
 
 /** Extra lines of `rabbitmq.conf`. */
@@ -32,6 +37,8 @@ export interface RabbitmqServerOptions {
   readonly config?: readonly string[];
   /** Settings of the application `rabbit` that `rabbitmq.conf` does not know, as Erlang terms: `{channel_tick_interval, 1000}`. */
   readonly advanced?: readonly string[];
+  /** A second listener that speaks TLS. Files in PEM. */
+  readonly tls?: { readonly ca: string; readonly cert: string; readonly key: string; readonly asksClients?: boolean };
 }
 
 // Debian's /usr/sbin wrapper changes the user and needs the service's folders: the script behind it does not.
@@ -102,11 +109,22 @@ function killGroup(child: ChildProcess | undefined): void {
   }
 }
 
+function tlsConfig(port: number, { ca, cert, key, asksClients = false }: NonNullable<RabbitmqServerOptions['tls']>): string[] {
+  return [
+    `listeners.ssl.1 = 127.0.0.1:${port}`,
+    `ssl_options.cacertfile = ${ca}`,
+    `ssl_options.certfile = ${cert}`,
+    `ssl_options.keyfile = ${key}`,
+    `ssl_options.verify = ${asksClients ? 'verify_peer' : 'verify_none'}`,
+    `ssl_options.fail_if_no_peer_cert = ${asksClients}`,
+  ];
+}
+
 /** Starts a private node. @throws Error with the tail of its log when it does not come up within a minute */
 export async function startRabbitmq(options: RabbitmqServerOptions = {}): Promise<RabbitmqServer> {
   const missing = missingRabbitmq();
   if (missing) throw new Error(missing);
-  const [port, distPort, epmdPort] = (await freePorts(3)) as [number, number, number];
+  const [port, distPort, epmdPort, tlsPort] = (await freePorts(4)) as [number, number, number, number];
   const folder = mkdtempSync(join(tmpdir(), 'lovage-rabbitmq-'));
   for (const name of ['mnesia', 'log']) mkdirSync(join(folder, name));
   const logFile = join(folder, 'log', 'node.log');
@@ -118,6 +136,7 @@ export async function startRabbitmq(options: RabbitmqServerOptions = {}): Promis
       'disk_free_limit.absolute = 1MB',
       `log.file = ${logFile}`,
       'log.file.level = warning',
+      ...(options.tls ? tlsConfig(tlsPort, options.tls) : []),
       ...(options.config ?? []),
       '',
     ].join('\n'),
@@ -202,6 +221,7 @@ export async function startRabbitmq(options: RabbitmqServerOptions = {}): Promis
   return {
     url: `amqp://guest:guest@127.0.0.1:${port}`,
     port,
+    tlsUrl: `amqps://guest:guest@127.0.0.1:${tlsPort}`,
     stop,
     kill9,
     async restart() {
@@ -216,6 +236,9 @@ export async function startRabbitmq(options: RabbitmqServerOptions = {}): Promis
       if (run.status !== 0)
         throw new Error(`rabbitmqctl ${args.join(' ')} failed: ${run.stderr || run.stdout || String(run.error)}`);
       return run.stdout;
+    },
+    async ask(...args) {
+      return (await promisify(execFile)(find('rabbitmqctl')!, ['--quiet', ...args], { env })).stdout;
     },
   };
 }

@@ -94,6 +94,16 @@ export function eventsSuite(name: string, open: () => Promise<EventsBroker>): vo
         until(() => condition(events), `heard enough: ${JSON.stringify(events.map(({ type, uuid }) => [type, uuid]))}`);
       return { events, stream, until: heard };
     };
+    /**
+     * Somebody listens, and a worker knows that. It asks the broker when it starts, and takes tasks before it has the answer: how those
+     * begin is told to nobody.
+     */
+    const watch = async (options: Parameters<App['worker']>[0] = {}): Promise<Monitor> => {
+      const monitor = await hear();
+      await start(options);
+      await monitor.until((events) => events.some(({ type, freq }) => type === 'worker-heartbeat' && freq === 2));
+      return monitor;
+    };
     const of = (events: readonly WireEvent[], uuid: string): WireEvent[] => events.filter((event) => event.uuid === uuid);
     const types = (events: readonly WireEvent[]): string[] => events.map(({ type }) => type);
     const ended =
@@ -102,8 +112,7 @@ export function eventsSuite(name: string, open: () => Promise<EventsBroker>): vo
         of(events, uuid).some(({ type }) => type === last);
 
     test('a task is received, started and succeeds, with the fields of a Python worker', async () => {
-      const monitor = await hear();
-      await start();
+      const monitor = await watch();
       const { id } = await tasks.add.send(2, 2);
       await monitor.until(ended(id, 'task-succeeded'));
       const events = of(monitor.events, id);
@@ -129,24 +138,21 @@ export function eventsSuite(name: string, open: () => Promise<EventsBroker>): vo
     });
 
     test('the result can be read as soon as its event is heard', async () => {
-      const monitor = await hear();
-      await start();
+      const monitor = await watch();
       const { id } = await tasks.add.send(20, 1);
       await monitor.until(ended(id, 'task-succeeded'));
       expect(await app.handle(id).state()).toBe('SUCCESS');
     });
 
     test.each(['quiet', 'early'] as const)('a task that is %s has its events too', async (task) => {
-      const monitor = await hear();
-      await start();
+      const monitor = await watch();
       const { id } = await tasks[task].send(1);
       await monitor.until(ended(id, 'task-succeeded'));
       expect(types(of(monitor.events, id))).toEqual(['task-received', 'task-started', 'task-succeeded']);
     });
 
     test('a failure tells its error and traceback, a retry too, and then runs again', async () => {
-      const monitor = await hear();
-      await start();
+      const monitor = await watch();
       const { id: failed } = await tasks.fail.send("it's ☃");
       const { id: flaky } = await tasks.flaky.send();
       await monitor.until(ended(failed, 'task-failed'));
@@ -166,8 +172,7 @@ export function eventsSuite(name: string, open: () => Promise<EventsBroker>): vo
     });
 
     test("a task's own event comes between those of the worker", async () => {
-      const monitor = await hear();
-      await start();
+      const monitor = await watch();
       const { id } = await tasks.speaks.send();
       await monitor.until(ended(id, 'task-succeeded'));
       await monitor.until(ended(id, 'task-mine'));
@@ -178,8 +183,7 @@ export function eventsSuite(name: string, open: () => Promise<EventsBroker>): vo
     });
 
     test('what does not run is told too: expired, rejected, unknown', async () => {
-      const monitor = await hear();
-      await start({ unknownTaskPatience: '1ms' });
+      const monitor = await watch({ unknownTaskPatience: '1ms' });
       const { id: expired } = await tasks.add.with({ expires: new Date(1_600_000_000_000) }).send(1, 1);
       const { id: rejected } = await tasks.rejected.send();
       const { id: unknown } = await app.remote<[], null>('t.nobody').send();
@@ -202,9 +206,9 @@ export function eventsSuite(name: string, open: () => Promise<EventsBroker>): vo
     test('a worker comes, lives and goes, and its last event is worker-offline', async () => {
       const monitor = await hear();
       const worker = await start();
+      await monitor.until((events) => events.some(({ type, freq }) => type === 'worker-heartbeat' && freq === 2));
       const { id } = await tasks.add.send(1, 1);
       await monitor.until(ended(id, 'task-succeeded'));
-      await monitor.until((events) => events.some(({ type, freq }) => type === 'worker-heartbeat' && freq === 2));
       await worker.close();
       await monitor.until((events) => events.some(({ type }) => type === 'worker-offline'));
       const own = monitor.events.filter(({ type }) => type.startsWith('worker-'));

@@ -41,7 +41,7 @@ const innocents = Array.from({ length: INNOCENTS }, (_, index) => ({ args: [`n${
 /** The worker says that it runs there. */
 async function untilActive(id: string): Promise<void> {
   await until(async () => {
-    const { answers } = await tasks.app.control.active();
+    const { answers } = await tasks.app.control.active({ limit: 1 }); // there is one worker
     return [...answers.values()].flat().some((request) => request.id === id && request.time_start !== null);
   }, 'it runs');
 }

@@ -20,9 +20,10 @@ async function change({ kind, to, names }: PauseChange, flags: ConnectionFlags):
     control[METHODS[kind][to]](names, { timeout: TOLD_WITHIN }),
   );
   if (flags.json) {
-    const { answers, errors } = report.workers;
+    const { answers, errors, heardBy } = report.workers;
     const unaware = [...errors.keys()];
-    return printJson({ [to === 'pause' ? 'paused' : 'resumed']: report.changed, workers: Object.fromEntries(answers), unaware });
+    const changed = { [to === 'pause' ? 'paused' : 'resumed']: report.changed };
+    return printJson({ ...changed, workers: Object.fromEntries(answers), unaware, heardBy });
   }
   tell({ kind, to, names }, report);
 }
@@ -42,12 +43,25 @@ function tell({ kind, to, names }: PauseChange, { changed, workers }: PauseRepor
         [...workers.answers].map(([node, { queues, tasks }]) => [shorten(node, 60), list(queues), list(tasks)]),
       ),
     );
-  } else if (to === 'pause') printNote('no worker of Lovage runs; those that start will know');
+  }
+  const silent = silenceOf(workers, to);
+  if (silent !== null) printNote(silent);
   if (workers.errors.size === 0) return;
   const unaware = [...workers.errors.keys()].map((node) => shorten(node, 60)).join(', ');
   const instead =
     kind === 'queue' && to === 'pause' ? ', so they go on: lovage control cancel_consumer QUEUE --destination NODE' : '';
   printNote(`workers in Python know no pauses${instead} (${unaware})`);
+}
+
+/** Who has said nothing: a worker that is stopped goes on as before until it wakes, so nobody may be told that it is not there. */
+function silenceOf({ answers, errors, heardBy }: PauseReport['workers'], to: PauseChange['to']): string | null {
+  const told = answers.size + errors.size;
+  if (heardBy !== null && heardBy > told)
+    return `${told} of the ${heardBy} that listen answered within ${TOLD_WITHIN}: who did not is stopped or busy, and learns of it when it goes on`;
+  if (told > 0 || to === 'resume') return null;
+  return heardBy === null
+    ? `no worker answered within ${TOLD_WITHIN}; those that start or go on will know`
+    : 'no worker of Lovage runs; those that start will know';
 }
 
 /** `lovage queues pause | resume`, `lovage control pause_task | resume_task`. */

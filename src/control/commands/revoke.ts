@@ -1,7 +1,8 @@
 /** Tasks that must not run: `revoke`, `terminate`, `revoke_by_stamped_headers`, and `revoked`, the list of them. */
+import { STORED_BY_SENDER } from '../../app/control/revoke.js';
 import { pythonRepr } from '../../wire/python-repr.js';
 import type { CommandArgs, CommandContext, ControlCommand } from '../command.js';
-import { CommandError, Listing, ok, textsOf } from '../command.js';
+import { CommandError, isTruthy, Listing, ok, textsOf } from '../command.js';
 import type { RevokeHow } from '../worker-port.js';
 
 /** Ids in one request: what a worker remembers at most. */
@@ -43,13 +44,16 @@ export const revokeCommands: readonly ControlCommand[] = [
 ];
 
 function howOf({ terminate, signal }: CommandArgs): RevokeHow {
-  return { terminate: terminate === true, signal: typeof signal === 'string' ? signal : 'TERM' };
+  const named = typeof signal === 'string' || Number.isInteger(signal);
+  return { terminate: isTruthy(terminate), signal: named ? String(signal) : 'TERM' };
 }
 
-function revoke({ task_id: given }: CommandArgs, { port, logger }: CommandContext, how: RevokeHow): object {
-  const ids = [...new Set(textsOf(given))];
+async function revoke(args: CommandArgs, { port, logger }: CommandContext, how: RevokeHow): Promise<object> {
+  const ids = [...new Set(textsOf(args.task_id))];
   if (ids.length > MOST_IDS) throw new CommandError('ValueError', `${ids.length} ids in one request: send ${MOST_IDS} at most`);
   const ended = port.revocation.revoke(ids, how);
+  // As Celery's workers since 5.6.1: its clients store nothing themselves, and would wait until some worker meets the message.
+  if (args[STORED_BY_SENDER] !== true) await port.revocation.store(ids);
   logger.info({ count: ids.length, terminate: how.terminate, ended: ended.length }, 'tasks were revoked by remote control');
   if (!how.terminate) return ok(`tasks ${setRepr(ids)} flagged as revoked`);
   return ok(ended.length === 0 ? 'terminate: tasks unknown' : `terminate: ${cut(ended.join(', '))}`);

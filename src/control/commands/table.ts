@@ -1,5 +1,6 @@
 /** All remote commands by name. A new one: its definition in a file of its family, its family here. */
 import type { ControlCommand } from '../command.js';
+import { chordCommands } from './chords.js';
 import { clockCommands } from './clock.js';
 import { eventCommands } from './events.js';
 import { limitCommands } from './limits.js';
@@ -21,6 +22,7 @@ export const COMMANDS: ReadonlyMap<string, ControlCommand> = new Map(
     ...poolCommands,
     ...queueCommands,
     ...pauseCommands,
+    ...chordCommands,
     ...eventCommands,
   ].flatMap((command): [string, ControlCommand][] => [
     [command.name, command],

@@ -1,7 +1,7 @@
 /** What a worker is doing: `active`, `reserved`, `scheduled`, `query_task`; and what it can do: `registered`. */
 import { isoFromMs } from '../../wire/iso-time.js';
 import type { CommandArgs, ControlCommand } from '../command.js';
-import { CommandError, Listing, textsOf } from '../command.js';
+import { CommandError, isTruthy, Listing, textsOf } from '../command.js';
 import { moreTasks, requestInfo } from '../request-info.js';
 import type { HeldTask, TaskInfo, WorkerPort } from '../worker-port.js';
 
@@ -18,7 +18,7 @@ export const taskCommands: readonly ControlCommand[] = [
     alias: 'dump_active',
     parameters: ['safe?'],
     open: true,
-    run: ({ safe }, { port }) => listTasks(port, port.active(), safe === true),
+    run: ({ safe }, { port }) => listTasks(port, port.active(), isTruthy(safe)),
   },
   {
     name: 'reserved',
@@ -45,7 +45,7 @@ export const taskCommands: readonly ControlCommand[] = [
     open: true,
     run({ taskinfoitems, builtins }, { port }) {
       const given = textsOf(taskinfoitems);
-      const shown = [...port.tasks()].filter(({ name }) => builtins === true || !name.startsWith('celery.'));
+      const shown = [...port.tasks()].filter(({ name }) => isTruthy(builtins) || !name.startsWith('celery.'));
       const names = shown.sort((a, b) => (a.name < b.name ? -1 : 1));
       return Listing.of(
         names,

@@ -4,7 +4,7 @@ import { packageVersion } from '../../core/version.js';
 import { pythonRepr } from '../../wire/python-repr.js';
 import { brokerInfo } from '../broker-info.js';
 import type { CommandContext, ControlCommand } from '../command.js';
-import { CommandError, NO_REPLY, ok } from '../command.js';
+import { CommandError, isTruthy, NO_REPLY, ok } from '../command.js';
 
 const LONGEST_SETTING = 1_024;
 
@@ -15,7 +15,7 @@ export const workerCommands: readonly ControlCommand[] = [
     alias: 'dump_conf',
     parameters: ['with_defaults?'],
     open: true,
-    run: ({ with_defaults: all }, { port }) => port.settings(all === true),
+    run: ({ with_defaults: all }, { port }) => port.settings(isTruthy(all)),
   },
   { name: 'report', run: (_args, context) => ok(report(context)) },
   { name: 'memsample', open: true, run: () => formatMegabytes(process.memoryUsage.rss()) },
