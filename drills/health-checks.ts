@@ -3,9 +3,9 @@
  * broker; here no answer may cost the broker anything, a check must be cheap, and it must be right: red when the worker cannot take
  * work, green when it is only busy.
  */
-import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { askHealth, notReady } from '../tests/support/health-client.js';
+import { cpuMs } from './harness/processor.js';
 import type { Drill } from './harness/runner.js';
 import { type Kit, Scene } from './harness/scene.js';
 import { type Traffic, watchTraffic } from './harness/traffic.js';
@@ -24,25 +24,6 @@ const SLICES = 10;
 const SETTLED_MS = 40;
 /** Checks of each worker before its CPU time is taken. */
 const WARM_UP = 300;
-
-/** CPU time that these processes have used so far, in milliseconds. */
-function cpuMs(pids: readonly number[]): number {
-  let total = 0;
-  for (const pid of pids) {
-    const threads = `/proc/${pid}/task`;
-    if (existsSync(`${threads}/${pid}/schedstat`)) {
-      // Nanoseconds; the process's own figure is rounded to hundredths of a second, too coarse for so little.
-      for (const thread of readdirSync(threads))
-        total += Number(readFileSync(`${threads}/${thread}/schedstat`, 'utf8').split(' ')[0]) / 1e6;
-    } else {
-      const [minutes = '0', seconds = '0'] = execFileSync('ps', ['-o', 'time=', '-p', String(pid)], { encoding: 'utf8' })
-        .trim()
-        .split(':');
-      total += (Number(minutes) * 60 + Number(seconds)) * 1_000;
-    }
-  }
-  return total;
-}
 
 /** Health ports of the workers that run now, by their order. */
 function portsOf(fleet: Fleet): number[] {

@@ -4,7 +4,9 @@ import type { Drill } from './harness/runner.js';
 export const DRILLS: Readonly<Record<string, () => Promise<{ readonly drill: Drill }>>> = {
   'midnight-restart': () => import('./midnight-restart.js'),
   'unserialisable-error': () => import('./unserialisable-error.js'),
-  'beat-failover': () => import('./beat-failover.js'),
+  'two-beats': () => import('./two-beats.js'),
+  'idle-fleet': () => import('./idle-fleet.js'),
+  'simple-arguments': () => import('./simple-arguments.js'),
   'wait-inside-task': () => import('./wait-inside-task.js'),
   'endless-retry': () => import('./endless-retry.js'),
   'time-limits': () => import('./time-limits.js'),
@@ -16,4 +18,5 @@ export const DRILLS: Readonly<Record<string, () => Promise<{ readonly drill: Dri
   'exit-codes': () => import('./exit-codes.js'),
   'health-checks': () => import('./health-checks.js'),
   'far-future': () => import('./far-future.js'),
+  'mixed-fleet': () => import('./mixed-fleet.js'),
 };

@@ -35,8 +35,8 @@ export const SUITES = [
   { name: 'bad-input', folders: ['tests/bad-input/'], limitMinutes: 6, otherNodes: false, required: true },
   { name: 'worker', folders: ['tests/worker/'], limitMinutes: 10, otherNodes: false, required: true },
   { name: 'control', folders: ['tests/control/'], limitMinutes: 10, otherNodes: false, required: true },
-  { name: 'canvas', folders: ['tests/canvas/'], limitMinutes: 8, otherNodes: false, required: true },
-  { name: 'beat', folders: ['tests/beat/'], limitMinutes: 6, otherNodes: false, required: true },
+  { name: 'canvas', folders: ['tests/canvas/'], limitMinutes: 12, otherNodes: false, required: true },
+  { name: 'beat', folders: ['tests/beat/'], limitMinutes: 15, otherNodes: false, required: true },
   { name: 'cli', folders: ['tests/cli/', 'tests/loading/'], limitMinutes: 8, otherNodes: false, required: true },
   { name: 'examples', folders: ['tests/examples', 'tests/demo/'], limitMinutes: 3, otherNodes: false, required: true },
   {

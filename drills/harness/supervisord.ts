@@ -17,6 +17,8 @@ const EXAMPLE = join(ROOT, 'examples/supervisors/supervisord.conf');
 export interface Program {
   readonly name: string;
   readonly command: readonly string[];
+  /** Other values of settings that the example has. */
+  readonly settings?: Readonly<Record<string, string>>;
 }
 
 /** One end of a program as the supervisor saw it: an exit status or a signal. */
@@ -43,8 +45,9 @@ export class Supervisord {
     if (SUPERVISORD === '') throw new Error('supervisord is not installed (npm run setup:servers)');
     const config = join(folder, 'supervisord.conf');
     const example = readFileSync(EXAMPLE, 'utf8');
-    const sections = programs.map(({ name, command }) =>
-      example
+    const sections = programs.map(({ name, command, settings = {} }) =>
+      Object.entries(settings)
+        .reduce((text, [key, value]) => text.replace(new RegExp(`^${key}=.*$`, 'm'), `${key}=${value}`), example)
         .replace('[program:lovage-worker]', `[program:${name}]`)
         .replace(/^(user|environment)=.*\n/gm, '')
         .replace(/^directory=.*$/m, `directory=${folder}`)
@@ -61,6 +64,17 @@ export class Supervisord {
     const supervisor = new Supervisord(folder, config);
     await until(() => existsSync(join(folder, 'supervisor.sock')), 'supervisord listens');
     return supervisor;
+  }
+
+  /** Its own. */
+  get ownPid(): number {
+    return this.#child.pid ?? -1;
+  }
+
+  /** Process id of a program's last start; -1: it was never started. */
+  pid(name: string): number {
+    const line = this.#log().findLast((one) => one.includes(`spawned: '${name}'`)) ?? '';
+    return Number(/with pid (\d+)/.exec(line)?.[1] ?? -1);
   }
 
   /** What a program wrote. */
