@@ -9,6 +9,9 @@ import { ROOT } from './environment.mjs';
 
 /** @typedef {{ passed: number, failed: number, skipped: number, failures: string[], skips: string[], idle: string[] }} Report */
 
+/** Whoever sees only the end of a run's output needs them there. @param {readonly { message: string }[] | undefined} errors */
+const reasons = (errors = []) => errors.map(({ message }) => `: ${message.replace(/\s+/g, ' ').slice(0, 400)}`).join('');
+
 export default class CountReporter {
   /**
    * @param {readonly import('vitest/node').TestModule[]} modules
@@ -24,7 +27,7 @@ export default class CountReporter {
         const state = test.result().state;
         if (state === 'passed') report.passed += 1;
         else if (state === 'skipped') report.skips.push(`${file} > ${test.fullName}`);
-        else report.failures.push(`${file} > ${test.fullName}`);
+        else report.failures.push(`${file} > ${test.fullName}${reasons(test.result().errors)}`);
         if (state !== 'skipped') ran += 1;
       }
       // A hook that throws leaves its tests skipped and its error on the suite.

@@ -1,6 +1,6 @@
 /** Schedules in PostgreSQL: what only this store has to hold. Connections that break, take-overs that meet decisions, poolers, rights, bounds. */
 import { readFileSync } from 'node:fs';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
@@ -10,7 +10,6 @@ import { openPostgresBeat } from '../../src/beat/stores/postgres/index.js';
 import { type Logger, silentLogger } from '../../src/core/logger.js';
 import { until } from '../../src/testing/conformance/broker-kit.js';
 import { type PostgresServer, startPostgres } from '../support/postgres-server.js';
-import { freePort } from '../support/redis-server.js';
 
 let server: PostgresServer;
 let places = 0;
@@ -208,10 +207,30 @@ test('behind a pooler that swallows notifications a listener never counts as up,
   const logger: Logger = { ...silentLogger, warn: (fields) => void lines.push(JSON.stringify(fields)) };
   const store = await open('one', url.replace(`:${server.port}`, `:${port}`), logger);
   const heard = await listening(store);
-  await until(() => lines.length > 0, 'the reason is in the log', PATIENCE_MS);
-  expect(lines[0]).toContain('PgBouncer in session mode');
+  await until(
+    () => lines.some((line) => line.includes('PgBouncer in session mode')),
+    () => `the reason is in the log: ${lines}`,
+    PATIENCE_MS,
+  );
   expect(heard).toEqual([]);
   expect(await store.change([put('a')])).toEqual(['done']);
+});
+
+test('a reason that comes after another is told too, each once', { timeout: 60_000 }, async () => {
+  const { open, url } = place();
+  const proxy = await swallowNotifications(server.port, { refusing: 2 });
+  const lines: string[] = [];
+  const logger: Logger = { ...silentLogger, warn: (fields) => void lines.push(String((fields as { cause?: string }).cause)) };
+  const heard = await listening(await open('one', url.replace(`:${server.port}`, `:${proxy}`), logger));
+  const isPooler = (line: string): boolean => line.includes('PgBouncer in session mode');
+  await until(
+    () => lines.some(isPooler),
+    () => `the second reason is in the log: ${lines}`,
+    PATIENCE_MS,
+  );
+  expect(isPooler(lines[0] ?? '')).toBe(false);
+  expect(new Set(lines).size).toBe(lines.length);
+  expect(heard).toEqual([]);
 });
 
 test('a role with the rights of the guide keeps schedules, and one without is told what to do', { timeout: 60_000 }, async () => {
@@ -234,10 +253,15 @@ test('a role with the rights of the guide keeps schedules, and one without is to
   await hears(heard, 'news');
 });
 
-/** A proxy that carries all but messages of the kind NotificationResponse. @returns its port */
-async function swallowNotifications(target: number): Promise<number> {
+/** A proxy that carries all but messages of the kind NotificationResponse, and refuses so many connections first. @returns its port */
+async function swallowNotifications(target: number, { refusing = 0 } = {}): Promise<number> {
   const sockets = new Set<Socket>();
+  let refused = 0;
   const proxy: Server = createServer((client) => {
+    if (refused < refusing) {
+      refused += 1;
+      return client.destroy();
+    }
     const upstream = connect(target, '127.0.0.1');
     for (const socket of [client, upstream]) {
       sockets.add(socket);
@@ -254,11 +278,10 @@ async function swallowNotifications(target: number): Promise<number> {
       }
     });
   });
-  const port = await freePort();
-  await new Promise<void>((resolve) => proxy.listen(port, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
   cleanups.unshift(() => {
     for (const socket of sockets) socket.destroy();
     return new Promise<void>((resolve) => proxy.close(() => resolve()));
   });
-  return port;
+  return (proxy.address() as AddressInfo).port;
 }

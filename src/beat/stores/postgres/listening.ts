@@ -25,13 +25,16 @@ export interface ListeningOptions {
 const ECHO_MS = 15_000;
 /** Until then its own word must have come back. */
 const ECHO_LIMIT_MS = 5_000;
+/** Reasons told of one outage. */
+const MOST_REASONS = 8;
 
 /** Listens until it is closed. */
 export function listenTo({ target, logger, channel, listener, notify }: ListeningOptions): { close(): Promise<void> } {
   // a channel of its own: what one listener says to itself wakes no other
   const own = `${target.schema}:echo:${randomUUID().slice(-12)}`;
   let onEcho: (() => void) | null = null;
-  let isTold = false;
+  /** Each reason is told once an outage: the first is often the server's start, and not what keeps it from being heard. */
+  const told = new Set<string>();
   const echo = async (): Promise<void> => {
     const heard = new Promise<void>((resolve) => {
       onEcho = resolve;
@@ -54,8 +57,8 @@ export function listenTo({ target, logger, channel, listener, notify }: Listenin
       await echo();
     },
     onReady: () => {
-      if (isTold) logger.info({ server: target.label }, 'beat: schedules are listened to again');
-      isTold = false;
+      if (told.size > 0) logger.info({ server: target.label }, 'beat: schedules are listened to again');
+      told.clear();
       listener.onUp();
     },
     onPayload: (payload) => {
@@ -68,8 +71,8 @@ export function listenTo({ target, logger, channel, listener, notify }: Listenin
     farewell: async () => {},
     onLost: (cause) => listener.onDown(cause),
     onFailed: (error) => {
-      if (isTold || codeOf(error) === 'E_CLOSED') return;
-      isTold = true;
+      if (told.has(error.message) || told.size >= MOST_REASONS || codeOf(error) === 'E_CLOSED') return;
+      told.add(error.message);
       const fields = { server: target.label, code: codeOf(error), cause: error.message };
       logger.warn(fields, 'beat: schedules cannot be listened to, so this scheduler cannot lead; trying again');
     },
