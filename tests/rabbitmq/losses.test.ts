@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { afterEach, expect, test } from 'vitest';
 import type { Broker, Delivery } from '../../src/brokers/broker.js';
+import { sleep } from '../../src/core/clock.js';
 import { type Logger, silentLogger } from '../../src/core/logger.js';
 import { Collector, expectDepth, sendIds, uniqueQueue, until } from '../../src/testing/conformance/broker-kit.js';
 import { onPrivateNode } from './private-node.js';
@@ -105,6 +106,17 @@ onPrivateNode('losses on RabbitMQ', (node) => {
     await two.got(1, 60_000);
     expect(two.delivery(0)).toMatchObject({ losses: 0, redelivered: true });
     await two.ack(two.delivery(0));
+  }, 120_000);
+
+  test('a claim survives kill -9 of the broker, also when its queue was made for it a moment before', async () => {
+    const queue = uniqueQueue('young-claim');
+    await sendRedelivered(queue);
+    await holding((await node.open()).broker, queue);
+    // by then the broker has written that the original was acknowledged: the copy is all there is
+    await sleep(400);
+    await node.server.restart();
+    const { broker: heir } = await node.open();
+    expect((await next(heir, queue)).message.headers).toMatchObject({ id: 'x' });
   }, 120_000);
 
   test.each([

@@ -23,7 +23,7 @@ import { encodeClaim } from './codec.js';
 import type { Held } from './held.js';
 import type { Holders } from './holders.js';
 import type { Session } from './session.js';
-import { QUORUM_MATURES_MS, type Topology } from './topology.js';
+import type { Topology } from './topology.js';
 
 const DECLARE_MS = 10_000;
 const LONGEST_LOOK_MS = 30_000;
@@ -67,7 +67,7 @@ export class Claims {
   /** Deliveries that no copy can carry; told of once. Weak: they go with the delivery. */
   readonly #impossible = new WeakSet<Held>();
   readonly #stopped = new AbortController();
-  /** No new claims: a queue that is still maturing is not waited for. */
+  /** No new claims. */
   readonly #finished = new AbortController();
   readonly #timer: NodeJS.Timeout;
   #looking: Promise<void> | undefined;
@@ -198,10 +198,8 @@ export class Claims {
   }
 
   async #makeQueue(source: string): Promise<string> {
-    const { session, topology, leaseMs, afterMs } = this.#options;
+    const { session, topology, leaseMs } = this.#options;
     const name = await topology.claims(source, Math.min(leaseMs, COPY_MS), DECLARE_MS);
-    // A copy in a queue that the broker forgets with its next crash would be lost, and the original has gone by then.
-    await sleep(Math.min(QUORUM_MATURES_MS, (afterMs ?? Infinity) / 2), this.#finished.signal);
     await session.receiveCopies(name, {
       onCopy: (deliveryTag, id) => this.#onCopy(deliveryTag, id),
       // Somebody deleted it, and the copies in it: everything that was claimed there is claimed anew at the next look.

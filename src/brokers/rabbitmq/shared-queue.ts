@@ -8,6 +8,7 @@ import { AMQP_NOT_FOUND, AMQP_RESOURCE_LOCKED, amqpCode, type SetupChannel } fro
 import { sleep } from '../../core/clock.js';
 import { declarationError } from './declaration-error.js';
 import type { QueueDeclaration } from './way-stations.js';
+import { writtenDown } from './witness.js';
 
 /** Longer than where a caller waits for a queue of its own: a busy broker writes late, and nobody waits for this one. */
 const MATURES_MS = 2_000;
@@ -30,6 +31,7 @@ export async function makeOnce(
       if (await isReady(setup, name, timeoutMs)) return;
       await setup.run(timeoutMs, (channel) => channel.deleteQueue(name)); // a leftover; nobody has used it
       await setup.run(timeoutMs, (channel) => channel.assertQueue(name, { durable: true, arguments: arguments_ }));
+      await writtenDown(setup, timeoutMs);
       await sleep(MATURES_MS);
       await setup.run(timeoutMs, async (channel) => {
         // it goes with the queue

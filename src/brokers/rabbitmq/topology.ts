@@ -5,7 +5,6 @@
  * adopted as it is: whoever made it had a reason, and dying over it is what makes mixed estates fail at deploy time.
  */
 import { AMQP_NOT_FOUND, AMQP_PRECONDITION_FAILED, amqpCode, type SetupChannel } from '../../clients/amqp-setup.js';
-import { sleep } from '../../core/clock.js';
 import { BrokerError, toError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { QueueArguments, QueueExchangeType } from '../queue-table.js';
@@ -14,6 +13,7 @@ import type { DeclaredQueues } from './declared.js';
 import { DELIVERY_EXCHANGE, type Declaration, LAST_STAGE, ladder, stages } from './delay.js';
 import { makeOnce, unmake } from './shared-queue.js';
 import { claimQueue, orphanQueue } from './way-stations.js';
+import { writtenDown } from './witness.js';
 
 export type ExchangeKind = QueueExchangeType;
 
@@ -25,12 +25,6 @@ export const DEAD_QUEUE = 'lovage.dead';
  * it could turn out that its queue was deleted; so that is looked after again from time to time.
  */
 const DELAY_TRUSTED_MS = 30_000;
-
-/**
- * RabbitMQ remembers a new quorum queue on disk half a second after it was made. A broker that is killed before has the queue's name
- * afterwards and nothing behind it: what it had confirmed is lost, and who publishes or consumes waits for ever (seen on 3.10).
- */
-export const QUORUM_MATURES_MS = 1_000;
 
 /** How many names are remembered as declared; beyond it they are declared again when used. */
 const REMEMBERED = 10_000;
@@ -130,7 +124,7 @@ export class Topology {
     const row = this.#declared.of(queue);
     const declare = (): Promise<'declared' | 'adopted'> =>
       this.#declare({ kind: 'queue', name: queue, arguments: row.arguments }, timeoutMs);
-    const declared = this.#declared.isQuorum(queue) ? await this.#matured(queue, declare, timeoutMs) : await declare();
+    const declared = this.#declared.isQuorum(queue) ? await this.#writtenDown(queue, declare, timeoutMs) : await declare();
     if (declared === 'adopted') {
       await this.#mustExist(queue, row.arguments, timeoutMs);
       this.#logger.info({ queue }, 'queue exists with other arguments and is used as it is');
@@ -157,7 +151,7 @@ export class Topology {
   /** The delay ladder, and the way from it to this queue. */
   async delay(queue: string, timeoutMs: number): Promise<void> {
     await this.#once('ladder', () =>
-      this.#matured(LAST_STAGE, () => this.#all([...ladder(), ...stages()], timeoutMs), timeoutMs),
+      this.#writtenDown(LAST_STAGE, () => this.#all([...ladder(), ...stages()], timeoutMs), timeoutMs),
     );
     if (this.#done.get(`d:${queue}`) === true && !this.hasDelay(queue))
       for (const key of [`q:${queue}`, `d:${queue}`]) this.#done.delete(key);
@@ -189,6 +183,8 @@ export class Topology {
   async claims(source: string, ttlMs: number, timeoutMs: number): Promise<string> {
     const queue = claimQueue(source, ttlMs, await this.orphans(source, timeoutMs));
     await this.#declare(queue, timeoutMs);
+    // a copy in a queue that the broker forgets with its next crash would be lost, and the original has gone by then
+    await writtenDown(this.#setup(), timeoutMs);
     return queue.name;
   }
 
@@ -239,8 +235,8 @@ export class Topology {
     return running;
   }
 
-  /** Declares quorum queues, of which `last` is the last; waits until they would survive a crash of the broker, if they were new. */
-  async #matured<T>(last: string, declare: () => Promise<T>, timeoutMs: number): Promise<T> {
+  /** Declares quorum queues, of which `last` is the last; resolves when they would survive a crash of the broker. */
+  async #writtenDown<T>(last: string, declare: () => Promise<T>, timeoutMs: number): Promise<T> {
     const existed = await this.#setup()
       .run(timeoutMs, (channel) => channel.checkQueue(last))
       .then(
@@ -251,7 +247,7 @@ export class Topology {
         },
       );
     const declared = await declare();
-    if (!existed) await sleep(QUORUM_MATURES_MS);
+    if (!existed) await writtenDown(this.#setup(), timeoutMs);
     return declared;
   }
 
