@@ -11,7 +11,7 @@ import { Intake, type IntakeOptions } from './consumer.js';
 import { PauseWatch } from './control/pauses.js';
 import { RateLimits } from './control/rate-limits.js';
 import { Revoked } from './control/revoked.js';
-import { newCounters } from './state.js';
+import { type ActiveRun, newCounters } from './state.js';
 
 const FACTS: TaskFacts = {
   name: 'known',
@@ -33,14 +33,22 @@ function intake(secured: boolean, facts: Partial<TaskFacts> = {}) {
   let answer: () => void = () => undefined;
   const asked = new Promise<void>((resolve) => (answer = resolve));
   const known = new Map([['known', { ...FACTS, ...facts }]]);
-  const state = { held: true };
+  const state = { held: true, placed: (): void => {} };
   const executors = {
     slots: 4,
-    isAloneFree: true,
-    onAloneFree: () => {},
-    takeAlone: () => executors.isAloneFree,
-    leaveAlone: () => events.push('leave alone'),
-    dispatch: () => events.push('start'),
+    alone: {
+      isFree: true,
+      onFree: () => {},
+      before: (_run: ActiveRun): Promise<boolean> | null => null,
+      take: () => executors.alone.isFree,
+      leave: () => events.push('leave alone'),
+    },
+    dispatch(run: ActiveRun) {
+      events.push(run.alone ? 'wait' : 'start');
+      // its executor is empty when the test says so
+      if (run.alone) state.placed = () => void executors.alone.before(run)?.then((mayStart) => mayStart && events.push('start'));
+    },
+    withdraw: () => events.push('withdraw') > 0,
   };
   const consumer = {
     holds: () => state.held,
@@ -128,9 +136,11 @@ describe('before a task starts', () => {
   test('what the broker says must not start gives back its credit and the place of a run alone', async () => {
     const { events, answer, state, takes } = intake(false);
     answer();
-    state.held = false;
     await takes({ redelivered: true, losses: 2 });
-    expect(events).toEqual(['claim', 'secure', 'secured', 'leave alone', 'grant']);
+    state.held = false;
+    state.placed();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(events).toEqual(['claim', 'wait', 'secure', 'secured', 'withdraw', 'grant']);
   });
 
   test('what may not start because the worker stops goes back at once, and not at the end of its grace', async () => {
@@ -151,34 +161,45 @@ describe('before a task starts', () => {
 
   test('a stop hands back those that wait for their turn alone', async () => {
     const { events, executors, stop, takes } = intake(true);
-    executors.isAloneFree = false;
+    executors.alone.isFree = false;
     await takes({ losses: 2 });
     stop();
     expect(events).toEqual(['requeue']);
-    executors.isAloneFree = true;
-    executors.onAloneFree();
+    executors.alone.isFree = true;
+    executors.alone.onFree();
     expect(events).toEqual(['requeue']);
+  });
+
+  test('one that must run alone is secured when its executor is empty, and not while it waits for that', async () => {
+    const { events, answer, state, takes } = intake(true);
+    await takes({ losses: 2 });
+    expect(events).toEqual(['claim', 'wait']);
+    state.placed();
+    expect(events).toEqual(['claim', 'wait', 'secure']);
+    answer();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(events).toEqual(['claim', 'wait', 'secure', 'secured', 'start']);
   });
 
   test('one that must run alone waits here for its turn, and is claimed only then', async () => {
     const { events, answer, executors, takes } = intake(true);
     answer();
-    executors.isAloneFree = false;
+    executors.alone.isFree = false;
     await takes({ losses: 2 });
     expect(events).toEqual([]);
-    executors.isAloneFree = true;
-    executors.onAloneFree();
+    executors.alone.isFree = true;
+    executors.alone.onFree();
     await new Promise((resolve) => setImmediate(resolve));
-    expect(events).toEqual(['claim', 'secure', 'secured', 'start']);
+    expect(events).toEqual(['claim', 'wait']);
   });
 
   test('one that was lost while it waited leaves its credit and nothing else', async () => {
     const { events, executors, state, takes } = intake(true);
-    executors.isAloneFree = false;
+    executors.alone.isFree = false;
     await takes({ losses: 2 });
-    executors.isAloneFree = true;
+    executors.alone.isFree = true;
     state.held = false;
-    executors.onAloneFree();
+    executors.alone.onFree();
     expect(events).toEqual(['grant']);
   });
 

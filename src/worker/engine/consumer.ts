@@ -16,7 +16,7 @@ import type { RateLimits } from './control/rate-limits.js';
 import { REVOKED_UNBEGUN, type Revoked } from './control/revoked.js';
 import type { Executors } from './executors/executors.js';
 import { Suspects } from './executors/suspects.js';
-import { AWAY_AGAIN_MS, handBackUnstarted, prepare } from './preparation.js';
+import { AWAY_AGAIN_MS, handBackUnstarted, mustSecure, prepare, secure } from './preparation.js';
 import type { TaskEvents } from './reporting/task-events.js';
 import type { TaskLog } from './reporting/task-log.js';
 import type { Settler } from './settle.js';
@@ -66,6 +66,7 @@ export class Intake {
   constructor(options: IntakeOptions) {
     this.#options = options;
     this.#precisionMs = options.broker.capabilities.delayPrecisionMs ?? 0;
+    options.executors.alone.before = (run) => (mustSecure(run) ? this.#secureAlone(run) : null);
     this.#suspects = new Suspects(options.executors, (delivery) => this.#again(delivery));
   }
 
@@ -132,7 +133,7 @@ export class Intake {
     switch (verdict.kind) {
       case 'run': {
         const { headers, message, facts, epoch, alone } = verdict;
-        if (alone && !this.#isStopping && !this.#options.executors.isAloneFree && this.#suspects.hold(delivery)) return;
+        if (alone && !this.#isStopping && !this.#options.executors.alone.isFree && this.#suspects.hold(delivery)) return;
         const waitMs = this.#takesPlace(verdict);
         if (waitMs > 0) {
           counters.deferred += 1;
@@ -213,11 +214,11 @@ export class Intake {
   /** Takes what a run needs before it may start: the place of one alone, a start within its rate limit. Milliseconds until it should ask again; 0: it has both. */
   #takesPlace({ facts, headers, alone }: Verdict & { readonly kind: 'run' }): number {
     const { executors, limits, clock } = this.#options;
-    if (alone && !executors.takeAlone()) return Math.round(ALONE_AGAIN_MS * (0.5 + Math.random()));
+    if (alone && !executors.alone.take()) return Math.round(ALONE_AGAIN_MS * (0.5 + Math.random()));
     const expiresInMs = headers.expiresMs === null ? undefined : headers.expiresMs - clock.nowMs();
     const waitMs = limits.take(facts, clock.monotonicMs(), expiresInMs);
     if (waitMs === 0) return 0;
-    if (alone) executors.leaveAlone();
+    if (alone) executors.alone.leave();
     return Math.ceil(Math.max(waitMs, this.#precisionMs));
   }
 
@@ -239,7 +240,7 @@ export class Intake {
 
   /** Gives back what a run took that will not start: its credit, and the place of a run alone. */
   #endUnstarted(run: ActiveRun): void {
-    if (run.alone) this.#options.executors.leaveAlone();
+    if (run.alone) this.#options.executors.alone.leave();
     this.#options.grant(run.delivery.queue);
   }
 
@@ -247,6 +248,19 @@ export class Intake {
     const prepared = await prepare(run, claim, this.#options);
     if (prepared) this.#start(prepared);
     else this.#endUnstarted(run);
+  }
+
+  /** The last step before a run alone starts: its executor is empty. */
+  async #secureAlone(run: ActiveRun): Promise<boolean> {
+    const { executors, active, grant } = this.#options;
+    const giveUp = await secure(run, this.#options);
+    // Unless somebody has taken it back meanwhile: a revoke, a stop.
+    if (giveUp !== null && executors.withdraw(run)) {
+      giveUp();
+      active.delete(run.run);
+      grant(run.delivery.queue);
+    }
+    return giveUp === null;
   }
 
   #start(run: ActiveRun): void {

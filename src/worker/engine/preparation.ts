@@ -10,27 +10,47 @@ import type { ActiveRun } from './state.js';
 /** What cannot be judged or claimed now, because the broker or store is away, is tried again after so long. */
 export const AWAY_AGAIN_MS = 1_000;
 
+export type SecureOptions = Pick<IntakeOptions, 'consumer' | 'counters' | 'settler' | 'logger' | 'clock'>;
+
 /** Resolves with the run as it may start, or with `null` if it will not: then its credit and its place alone are to be given back. */
 export async function prepare(run: ActiveRun, claim: boolean, options: IntakeOptions): Promise<ActiveRun | null> {
-  const { logger, settler } = options;
-  const { delivery, headers } = run;
+  const { headers } = run;
+  let claimed: ActiveRun;
   try {
-    const claimed = claim && !run.facts.ignoreResult && !headers.ignoreResult ? await claimInStore(run, options) : run;
-    if (claimed === null) return null;
+    const inStore = claim && !run.facts.ignoreResult && !headers.ignoreResult ? await claimInStore(run, options) : run;
+    if (inStore === null) return null;
+    claimed = inStore;
     if (run.facts.ack === 'early') return (await ackEarly(run, options)) ? { ...claimed, settled: true } : null;
-    // That may take seconds, in which it may be lost or the worker be told to stop.
-    const mustSecure = delivery.redelivered || lossesOf(delivery) > 0;
-    if (!mustSecure || (await options.consumer().secure(delivery))) return claimed;
-    handBackUnstarted([run], options);
   } catch (error) {
     if (codeOf(error) === 'E_KEY_TYPE') parkUnclaimable(run, toError(error), options);
-    else {
-      // The store or broker is away: the message goes back and is tried again once they answer.
-      logger.warn({ id: headers.id, task: headers.task, error: toError(error).message }, 'could not be claimed; put back');
-      settler.withoutResult({ kind: 'defer', arrival: delivery, untilMs: options.clock.nowMs() + AWAY_AGAIN_MS });
-    }
+    else putBack(run, error, options);
+    return null;
   }
-  return null;
+  // One alone may wait long for an executor of its own, and a death of the worker meanwhile would count though nothing has begun.
+  const giveUp = claimed.alone ? null : await secure(claimed, options);
+  giveUp?.();
+  return giveUp === null ? claimed : null;
+}
+
+/** What may have to be counted is secured just before it starts. `null`: done; else what settles it instead. Never rejects. */
+export async function secure(run: ActiveRun, options: SecureOptions): Promise<(() => void) | null> {
+  if (!mustSecure(run)) return null;
+  try {
+    // That may take seconds, in which it may be lost or the worker be told to stop.
+    if (await options.consumer().secure(run.delivery)) return null;
+    return () => handBackUnstarted([run], options);
+  } catch (error) {
+    return () => putBack(run, error, options);
+  }
+}
+
+export const mustSecure = ({ delivery, settled }: ActiveRun): boolean =>
+  !settled && (delivery.redelivered || lossesOf(delivery) > 0);
+
+/** The store or broker is away: the message goes back and is tried again once they answer. */
+function putBack({ delivery, headers }: ActiveRun, error: unknown, { logger, settler, clock }: SecureOptions): void {
+  logger.warn({ id: headers.id, task: headers.task, error: toError(error).message }, 'could not be claimed; put back');
+  settler.withoutResult({ kind: 'defer', arrival: delivery, untilMs: clock.nowMs() + AWAY_AGAIN_MS });
 }
 
 /**

@@ -70,7 +70,7 @@ describe('a run whose lease has lapsed', () => {
     attach(0);
     executors.open(0);
     executors.dispatch(run(1));
-    expect(executors.takeAlone()).toBe(true);
+    expect(executors.alone.take()).toBe(true);
     const alone = run(2, true);
     executors.dispatch(alone);
     // the executor is being emptied for it
@@ -80,7 +80,7 @@ describe('a run whose lease has lapsed', () => {
     expect(executors.withdraw(alone)).toBe(true);
     await turn();
     expect(sent).toEqual({ 0: [1, 3] });
-    expect(executors.takeAlone()).toBe(true);
+    expect(executors.alone.take()).toBe(true);
   });
 });
 
@@ -120,7 +120,7 @@ describe('an executor that retires', () => {
     attach(0);
     executors.open(0);
     executors.dispatch(run(1));
-    expect(executors.takeAlone()).toBe(true);
+    expect(executors.alone.take()).toBe(true);
     executors.dispatch(run(2, true));
     executors.retire(0);
     attach(1);
@@ -157,11 +157,71 @@ test('a run alone that found every slot taken starts when one executor is empty'
   executors.open(1);
   executors.dispatch(run(1));
   executors.dispatch(run(2));
-  executors.takeAlone();
+  executors.alone.take();
   executors.dispatch(run(3, true));
   executors.release(1);
   await turn();
   expect(sent).toEqual({ 0: [1], 1: [2, 3] });
+});
+
+describe('before a run alone starts', () => {
+  function asking() {
+    const made = world({ slotsEach: 1 });
+    const { executors, attach } = made;
+    attach(0, 1);
+    executors.open(0);
+    executors.dispatch(run(1));
+    let answer: (mayStart: boolean) => void = () => undefined;
+    const asked: number[] = [];
+    executors.alone.before = (alone) => {
+      asked.push(alone.run);
+      return new Promise((resolve) => (answer = resolve));
+    };
+    const alone = run(2, true);
+    executors.alone.take();
+    executors.dispatch(alone);
+    return { ...made, alone, asked, answer: (mayStart: boolean) => answer(mayStart) };
+  }
+
+  test('it is asked about once, when its executor is empty, which is kept free until the answer', async () => {
+    const { executors, sent, asked, answer } = asking();
+    await turn();
+    expect(asked).toEqual([]);
+    executors.release(0);
+    executors.dispatch(run(3));
+    expect(asked).toEqual([2]);
+    await turn();
+    expect(sent).toEqual({ 0: [1] });
+    answer(true);
+    await turn();
+    expect(sent).toEqual({ 0: [1, 2] });
+    expect(asked).toEqual([2]);
+  });
+
+  test('its executor may be gone by the answer: another one starts it, and nothing is asked again', async () => {
+    const { executors, sent, asked, answer } = asking();
+    await turn();
+    executors.release(0);
+    executors.detach(0);
+    answer(true);
+    await turn();
+    expect(sent).toEqual({ 0: [1] });
+    executors.open(1);
+    await turn();
+    expect(sent).toEqual({ 0: [1], 1: [2] });
+    expect(asked).toEqual([2]);
+  });
+
+  test('it may be withdrawn: the answer changes nothing, and the executor goes on with others', async () => {
+    const { executors, sent, alone, answer } = asking();
+    executors.release(0);
+    executors.dispatch(run(3));
+    expect(executors.withdraw(alone)).toBe(true);
+    answer(true);
+    await turn();
+    expect(sent).toEqual({ 0: [1, 3] });
+    expect(executors.alone.take()).toBe(true);
+  });
 });
 
 test('a number that is gone is heard no more, and given nothing', async () => {

@@ -6,6 +6,7 @@
 import { toError } from '../../../core/errors.js';
 import type { EngineEnd, Outcome, RunRequest } from '../../port.js';
 import type { ActiveRun } from '../state.js';
+import { AlonePlace } from './alone-place.js';
 import type { ExecutorSlot, ExecutorsOptions } from './executor-slot.js';
 
 export class Executors {
@@ -17,16 +18,15 @@ export class Executors {
   readonly #slots = new Map<number, ExecutorSlot>();
   /** Runs beyond the free slots: only while a broker gives more than asked for; bounded by its credit. */
   readonly #waiting: ActiveRun[] = [];
-  /** The run that needs an executor to itself and waits for one to be empty. One at a time: see `takeAlone`. */
-  #waitingAlone: ActiveRun | null = null;
-  /** Those that will need it next; bounded by the credit. */
-  readonly #suspects: ActiveRun[] = [];
-  /** Such a run was admitted and has not ended. */
-  #aloneTaken = false;
-  /** Told when the place is free and none of ours wants it. */
-  onAloneFree: () => void = () => undefined;
-  /** The executor that is emptied for a run alone, or that has one; -1 for none. */
-  #reserved = -1;
+  /** The place of runs that must be alone. */
+  readonly alone = new AlonePlace({
+    freest: () => this.#freest(),
+    isEmpty: (executor) => {
+      const slot = this.#slots.get(executor);
+      return slot !== undefined && slot.busy === 0 && slot.free > 0;
+    },
+    give: (executor, run) => this.#give(executor, run),
+  });
   #flushing = false;
   /** How many work at a time, when none is missing, and how many runs each; changed by `resize`. */
   count: number;
@@ -39,7 +39,7 @@ export class Executors {
   }
 
   get waiting(): number {
-    return this.#waiting.length + this.#suspects.length + (this.#waitingAlone ? 1 : 0);
+    return this.#waiting.length + this.alone.waiting;
   }
 
   /** The numbers of those that are here. */
@@ -101,7 +101,7 @@ export class Executors {
     if (slot?.state !== 'starting') return;
     slot.state = 'open';
     slot.free = this.slotsEach;
-    this.#dispatchAlone();
+    this.alone.tryStart();
     this.#dispatchWaiting();
   }
 
@@ -111,8 +111,7 @@ export class Executors {
     if (!slot || slot.state === 'retiring' || slot.state === 'stopped') return false;
     slot.state = 'retiring';
     slot.free = 0;
-    // It was being emptied for a run alone, which must look for another one.
-    if (this.#reserved === executor && this.#waitingAlone) this.#aloneMayGo();
+    this.alone.retired(executor);
     if (slot.busy === 0) this.#options.onEmpty(executor);
     return true;
   }
@@ -127,38 +126,13 @@ export class Executors {
 
   /** The executor is gone, or must not be heard any more. */
   detach(executor: number): void {
-    if (this.#slots.delete(executor) && this.#reserved === executor) this.#aloneMayGo();
+    if (this.#slots.delete(executor)) this.alone.emptied(executor);
   }
 
-  get isAloneFree(): boolean {
-    return !this.#aloneTaken;
-  }
-
-  /** Takes the one place for a run that must be alone; false when it is taken. One at a time a worker: two could both be the one at fault. */
-  takeAlone(): boolean {
-    if (this.#aloneTaken) return false;
-    this.#aloneTaken = true;
-    return true;
-  }
-
-  /** Gives the place back without a run: it turned out that nothing has to run. */
-  leaveAlone(): void {
-    this.#aloneTaken = false;
-    this.#nextSuspect();
-    if (!this.#aloneTaken) this.onAloneFree();
-  }
-
-  /** Hands a run over that must be alone, as soon as the place is free. Its worker lives, so it is held here and nothing is lost. */
-  dispatchSuspect(run: ActiveRun): void {
-    this.#suspects.push(run);
-    this.#nextSuspect();
-  }
-
-  /** Hands a run over, or lets it wait for a slot. A run alone only after `takeAlone()`. */
+  /** Hands a run over, or lets it wait for a slot. A run alone only after `alone.take()`. */
   dispatch(run: ActiveRun): void {
     if (run.alone) {
-      this.#waitingAlone = run;
-      this.#dispatchAlone();
+      this.alone.dispatch(run);
       return;
     }
     const executor = this.#freest();
@@ -169,27 +143,15 @@ export class Executors {
     this.#give(executor, run);
   }
 
-  /** The suspects that still wait, who are none any more. */
-  takeSuspects(): ActiveRun[] {
-    return this.#suspects.splice(0);
-  }
-
   /** Takes back a run that still waits for a slot; false when it does not. */
   withdraw(run: ActiveRun): boolean {
-    if (this.#waitingAlone === run) {
-      this.#waitingAlone = null;
-      this.#reserved = -1;
-      this.leaveAlone();
+    if (this.alone.withdraw(run)) {
       this.#dispatchWaiting();
       return true;
     }
-    for (const waiting of [this.#waiting, this.#suspects]) {
-      const place = waiting.indexOf(run);
-      if (place < 0) continue;
-      waiting.splice(place, 1);
-      return true;
-    }
-    return false;
+    const place = this.#waiting.indexOf(run);
+    if (place >= 0) this.#waiting.splice(place, 1);
+    return place >= 0;
   }
 
   /** A run there has ended. */
@@ -198,8 +160,8 @@ export class Executors {
     if (!slot) return;
     slot.busy -= 1;
     if (slot.state === 'open') slot.free += 1;
-    if (this.#reserved === executor && slot.busy === 0) this.#aloneMayGo();
-    else if (this.#waitingAlone && this.#reserved < 0) this.#dispatchAlone();
+    if (slot.busy === 0) this.alone.emptied(executor);
+    else this.alone.freed();
     if (this.#waiting.length > 0) this.#dispatchWaiting();
     if (slot.state === 'retiring' && slot.busy === 0) this.#options.onEmpty(executor);
   }
@@ -214,10 +176,7 @@ export class Executors {
 
   /** Takes back what no executor has seen yet. */
   takeWaiting(): ActiveRun[] {
-    const alone = this.#waitingAlone ? [this.#waitingAlone] : [];
-    this.#waitingAlone = null;
-    this.#aloneTaken = false;
-    return [...alone, ...this.#suspects.splice(0), ...this.#waiting.splice(0)];
+    return [...this.alone.takeWaiting(), ...this.#waiting.splice(0)];
   }
 
   closeAll(): void {
@@ -228,7 +187,7 @@ export class Executors {
     let best = -1;
     let most = 0;
     for (const [executor, { free }] of this.#slots) {
-      if (free <= most || executor === this.#reserved) continue;
+      if (free <= most || executor === this.alone.reserved) continue;
       most = free;
       best = executor;
     }
@@ -258,31 +217,6 @@ export class Executors {
       queueMicrotask(() => this.#flush());
     }
     if (slot.left === 0) this.#options.onSpent(executor);
-  }
-
-  /** The reserved executor is empty or gone: the run that waited for it starts (there or elsewhere), or the one alone has ended. */
-  #aloneMayGo(): void {
-    this.#reserved = -1;
-    if (this.#waitingAlone) this.#dispatchAlone();
-    else this.leaveAlone();
-  }
-
-  #nextSuspect(): void {
-    if (this.#aloneTaken || this.#suspects.length === 0) return;
-    this.#aloneTaken = true;
-    this.#waitingAlone = this.#suspects.shift() as ActiveRun;
-    this.#dispatchAlone();
-  }
-
-  /** Gives the run that must be alone to an executor that has nothing, or keeps one free until it has. */
-  #dispatchAlone(): void {
-    const run = this.#waitingAlone;
-    if (run === null) return;
-    if (this.#reserved < 0) this.#reserved = this.#freest();
-    const slot = this.#slots.get(this.#reserved);
-    if (!slot || slot.busy > 0 || slot.free === 0) return;
-    this.#waitingAlone = null;
-    this.#give(this.#reserved, run);
   }
 
   #flush(): void {

@@ -54,7 +54,7 @@ export async function endOverrun(executor: number, culprit: ActiveRun | null, op
   );
   await endExecutor(executor, culprit, culprit ? overrunOutcome(culprit) : null, options);
   // The one at fault has shown itself: those who were suspected with it need not be alone any more.
-  if (culprit?.alone) for (const run of executors.takeSuspects()) startAgain(run, false, options);
+  if (culprit?.alone) for (const run of executors.alone.takeSuspects()) startAgain(run, false, options);
 }
 
 /** Somebody revokes a task that does not heed its signal: its executor is ended, and its neighbours start again elsewhere. */
@@ -105,7 +105,7 @@ function isOver(run: ActiveRun): boolean {
 function startAgain(run: ActiveRun, isSuspect: boolean, { active, executors }: OverrunOptions): void {
   const again = { ...run, alone: isSuspect };
   active.set(run.run, again);
-  if (isSuspect) executors.dispatchSuspect(again);
+  if (isSuspect) executors.alone.dispatchSuspect(again);
   else executors.dispatch(again);
 }
 

@@ -9,14 +9,14 @@ const delivery = (tag: string): Delivery => ({ tag }) as Delivery;
 /** A place alone, taken at first; who is judged takes it if it is in `takers`. */
 function waitingRoom(slots: number, takers: readonly string[]) {
   const judged: string[] = [];
-  const executors = { slots, isAloneFree: false, onAloneFree: () => {} };
+  const executors = { slots, alone: { isFree: false, onFree: () => {} } };
   const suspects = new Suspects(executors as unknown as Executors, ({ tag }) => {
     judged.push(tag);
-    if (takers.includes(tag)) executors.isAloneFree = false;
+    if (takers.includes(tag)) executors.alone.isFree = false;
   });
   const free = (): void => {
-    executors.isAloneFree = true;
-    executors.onAloneFree();
+    executors.alone.isFree = true;
+    executors.alone.onFree();
   };
   return { suspects, judged, free };
 }

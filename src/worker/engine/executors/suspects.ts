@@ -17,7 +17,7 @@ export class Suspects {
   constructor(executors: Executors, judge: (delivery: Delivery) => void) {
     this.#executors = executors;
     this.#judge = judge;
-    executors.onAloneFree = () => this.#next();
+    executors.alone.onFree = () => this.#next();
   }
 
   /** Whether it waits here from now on. */
@@ -36,6 +36,6 @@ export class Suspects {
     const delivery = this.#waiting.shift();
     if (delivery) this.#judge(delivery);
     // It may have turned out to need no turn, and then nobody would call the one behind it.
-    if (this.#waiting.length > 0 && this.#executors.isAloneFree) this.#next();
+    if (this.#waiting.length > 0 && this.#executors.alone.isFree) this.#next();
   }
 }
