@@ -69,6 +69,13 @@ function openUntilMs(run: Run, faults: readonly Fault[], { oneWriter }: JudgeOpt
   return until;
 }
 
+/** What a broken connection left unconfirmed the client publishes again under its id: the broker may have had it already. */
+function sentTwice({ target, fromMs, toMs }: Fault, id: string, { sent, begun }: LedgerView): boolean {
+  const [confirmedMs, begunMs] = [sent.get(id), begun.get(id)];
+  if (confirmedMs === undefined || begunMs === undefined) return false;
+  return (target === 'sender' || target === 'broker') && fromMs <= confirmedMs && toMs >= begunMs;
+}
+
 /** Whether a fault explains that a try which ran as `run` ran again as `next`. */
 function explains(fault: Fault, run: Run, next: Run, openUntil: number): boolean {
   if (fault.target === `task:${run.id}`) return true; // two messages of one id, and the sender could not know
@@ -114,7 +121,7 @@ export function judge(view: LedgerView, accounted: Accounted = {}, options: Judg
       const inherited = runs.some((run) => repeated.has(run.attempt) && run.attempt < next.attempt);
       const isExplained = before.some((run) => {
         const openUntil = openUntilMs(run, view.faults, options);
-        return view.faults.some((fault) => explains(fault, run, next, openUntil));
+        return view.faults.some((fault) => explains(fault, run, next, openUntil) || sentTwice(fault, id, view));
       });
       if (inherited || isExplained) repeated.add(next.attempt);
       else unexplained.push(next);

@@ -18,7 +18,7 @@ export interface Run {
   endMs: number | null;
 }
 
-/** Something that was done to the system, and to whom: a worker's label, `broker`, `network:<label>` (of one start, or `network:w2` for all of a worker's), or `task:<id>` for what was sent again after an unclear answer. */
+/** Something that was done to the system, and to whom: a worker's label, `broker`, `sender` (its network), `network:<label>` (of one start, or `network:w2` for all of a worker's), or `task:<id>` for what was sent again after an unclear answer. */
 export interface Fault {
   readonly kind: string;
   readonly target: string;
@@ -29,6 +29,8 @@ export interface Fault {
 export interface LedgerView {
   /** Confirmed by the broker; id → when. */
   readonly sent: ReadonlyMap<string, number>;
+  /** When the send began that was confirmed first. */
+  readonly begun: ReadonlyMap<string, number>;
   /** In the order in which they started. */
   readonly runs: ReadonlyMap<string, readonly Run[]>;
   readonly faults: readonly Fault[];
@@ -42,6 +44,7 @@ export class Ledger {
   readonly file: string;
   readonly #fd: number;
   readonly #sent = new Map<string, number>();
+  readonly #begun = new Map<string, number>();
   readonly #runs = new Map<string, Run[]>();
   readonly #faults: Fault[] = [];
   readonly #executed = new Set<string>();
@@ -54,8 +57,8 @@ export class Ledger {
     this.#fd = openSync(file, 'a+');
   }
 
-  sent(ids: readonly string[]): void {
-    if (ids.length > 0) this.#write(ids.map((id) => `sent ${id} ${Date.now()}\n`).join(''));
+  sent(ids: readonly string[], begunMs = Date.now()): void {
+    if (ids.length > 0) this.#write(ids.map((id) => `sent ${id} ${Date.now()} ${begunMs}\n`).join(''));
   }
 
   fault({ kind, target, fromMs, toMs }: Fault): void {
@@ -70,7 +73,8 @@ export class Ledger {
       this.#offset += length;
       this.#take(buffer.toString('latin1', 0, length));
     }
-    return { sent: this.#sent, runs: this.#runs, faults: this.#faults, executed: this.#executed, lines: this.#lines };
+    const [sent, begun, runs, faults, executed] = [this.#sent, this.#begun, this.#runs, this.#faults, this.#executed];
+    return { sent, begun, runs, faults, executed, lines: this.#lines };
   }
 
   close(): void {
@@ -92,7 +96,9 @@ export class Ledger {
     const [what, first = '', second = '', third = '', fourth = ''] = line.split(' ');
     switch (what) {
       case 'sent':
-        if (!this.#sent.has(first)) this.#sent.set(first, Number(second));
+        if (this.#sent.has(first)) return;
+        this.#sent.set(first, Number(second));
+        this.#begun.set(first, Number(third || second));
         return;
       case 'fault':
         this.#faults.push({ kind: first, target: second, fromMs: Number(third), toMs: Number(fourth) });

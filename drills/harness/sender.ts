@@ -45,7 +45,10 @@ export class Sender {
       if (!(error instanceof SendManyError)) throw error;
       results = error.results.map((result) => (result.status === 'sent' ? this.#keep(result.handle) : result.error));
     }
-    ledger.sent(results.filter((result) => typeof result === 'string'));
+    ledger.sent(
+      results.filter((result) => typeof result === 'string'),
+      startedMs,
+    );
     return Promise.all(
       results.map((result, index) =>
         typeof result === 'string' ? result : this.#repeat(task, rows[index] as Row, result, startedMs),
@@ -89,7 +92,7 @@ export class Sender {
             .with({ ...row.options, id })
             .send(...row.args),
         );
-        ledger.sent([id]);
+        ledger.sent([id], startedMs);
         return id;
       } catch (thrown) {
         error = thrown as Error;

@@ -66,6 +66,8 @@ test.each([
   ['a network of that start', 'fault reset network:w1.1 11500 11500'],
   ['a network of that worker, whatever its start', 'fault reset network:w1 11500 11500'],
   ['a send that was repeated', 'fault resend task:a 1 5'],
+  ['a network of the sender, while it was sent', 'fault cutAfter sender 1 2'],
+  ['an outage of the broker, while it was sent', 'fault broker-kill broker 1 1'],
   ['the second worker, stopped before the first began and now late', 'fault stop w2.1 10900 12950'],
 ])('a repetition is explained by %s', (_, fault) => {
   expect(written(...twice, fault)).toMatchObject({ duplicates: 1, unexplained: [] });
@@ -79,6 +81,7 @@ test.each([
   ['a kill after the repetition', 'fault kill w1.1 13500 13500'],
   ['the second worker, stopped only after the first had begun', 'fault stop w2.1 11500 12950'],
   ['a send of another task that was repeated', 'fault resend task:b 1 5'],
+  ['a network of the sender after it was sent', 'fault cutAfter sender 2 3'],
 ])('a repetition is not explained by %s', (_, fault) => {
   expect(written(...twice, fault)).toMatchObject({ duplicates: 1, unexplained: [{ id: 'a' }] });
 });
