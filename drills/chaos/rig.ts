@@ -16,6 +16,8 @@ import { Faults } from './faults.js';
 import { type Planned, plannedTasks, timeline, type Victim, WORKERS } from './timeline.js';
 
 const LEASE = '3s';
+/** A worker that is stopped for longer has died, as far as the others can tell. */
+const LEASE_MS = 3_000;
 /** RabbitMQ notices a silent client after two of these. */
 const HEARTBEAT_S = 2;
 const BATCH = 50;
@@ -118,9 +120,10 @@ const ONE_PARKED_IN = 1_000;
 function deathsUnder(scene: Scene, id: string): number {
   const { runs, faults } = scene.ledger.read();
   const died = ({ worker, startMs, endMs }: Run): boolean =>
-    faults.some(({ kind, target, toMs }) => {
-      if (kind !== 'kill' || target !== worker || toMs < startMs) return false;
-      if (endMs === null || toMs <= endMs + 2_000) return true;
+    faults.some(({ kind, target, fromMs, toMs }) => {
+      const isDeath = kind === 'kill' || (kind === 'stop' && toMs - fromMs >= LEASE_MS);
+      if (!isDeath || target !== worker || toMs < startMs) return false;
+      if (endMs === null || fromMs <= endMs + 2_000) return true;
       const network = `network:${worker.split('.')[0]}`;
       return faults.some(
         (other) => (other.target === 'broker' || other.target === network) && other.fromMs <= toMs && other.toMs >= endMs,
