@@ -16,7 +16,7 @@ import type { RateLimits } from './control/rate-limits.js';
 import { REVOKED_UNBEGUN, type Revoked } from './control/revoked.js';
 import type { Executors } from './executors/executors.js';
 import { Suspects } from './executors/suspects.js';
-import { AWAY_AGAIN_MS, handBackUnstarted, mustSecure, prepare, secure } from './preparation.js';
+import { AWAY_AGAIN_MS, beforeAlone, handBackUnstarted, prepare } from './preparation.js';
 import type { TaskEvents } from './reporting/task-events.js';
 import type { TaskLog } from './reporting/task-log.js';
 import type { Settler } from './settle.js';
@@ -66,7 +66,7 @@ export class Intake {
   constructor(options: IntakeOptions) {
     this.#options = options;
     this.#precisionMs = options.broker.capabilities.delayPrecisionMs ?? 0;
-    options.executors.alone.before = (run) => (mustSecure(run) ? this.#secureAlone(run) : null);
+    options.executors.alone.before = (run) => beforeAlone(run, options);
     this.#suspects = new Suspects(options.executors, (delivery) => this.#again(delivery));
   }
 
@@ -248,19 +248,6 @@ export class Intake {
     const prepared = await prepare(run, claim, this.#options);
     if (prepared) this.#start(prepared);
     else this.#endUnstarted(run);
-  }
-
-  /** The last step before a run alone starts: its executor is empty. */
-  async #secureAlone(run: ActiveRun): Promise<boolean> {
-    const { executors, active, grant } = this.#options;
-    const giveUp = await secure(run, this.#options);
-    // Unless somebody has taken it back meanwhile: a revoke, a stop.
-    if (giveUp !== null && executors.withdraw(run)) {
-      giveUp();
-      active.delete(run.run);
-      grant(run.delivery.queue);
-    }
-    return giveUp === null;
   }
 
   #start(run: ActiveRun): void {

@@ -10,7 +10,7 @@ import type { ActiveRun } from './state.js';
 /** What cannot be judged or claimed now, because the broker or store is away, is tried again after so long. */
 export const AWAY_AGAIN_MS = 1_000;
 
-export type SecureOptions = Pick<IntakeOptions, 'consumer' | 'counters' | 'settler' | 'logger' | 'clock'>;
+type SecureOptions = Pick<IntakeOptions, 'consumer' | 'counters' | 'settler' | 'logger' | 'clock'>;
 
 /** Resolves with the run as it may start, or with `null` if it will not: then its credit and its place alone are to be given back. */
 export async function prepare(run: ActiveRun, claim: boolean, options: IntakeOptions): Promise<ActiveRun | null> {
@@ -32,8 +32,23 @@ export async function prepare(run: ActiveRun, claim: boolean, options: IntakeOpt
   return giveUp === null ? claimed : null;
 }
 
+/** The last step before a run alone starts, when its executor is empty: `null` = nothing is to be done, false = it has been given up. */
+export function beforeAlone(run: ActiveRun, options: IntakeOptions): Promise<boolean> | null {
+  if (!mustSecure(run)) return null;
+  const { executors, active, grant } = options;
+  return secure(run, options).then((giveUp) => {
+    // Unless somebody has taken it back meanwhile: a revoke, a stop.
+    if (giveUp !== null && executors.withdraw(run)) {
+      giveUp();
+      active.delete(run.run);
+      grant(run.delivery.queue);
+    }
+    return giveUp === null;
+  });
+}
+
 /** What may have to be counted is secured just before it starts. `null`: done; else what settles it instead. Never rejects. */
-export async function secure(run: ActiveRun, options: SecureOptions): Promise<(() => void) | null> {
+async function secure(run: ActiveRun, options: SecureOptions): Promise<(() => void) | null> {
   if (!mustSecure(run)) return null;
   try {
     // That may take seconds, in which it may be lost or the worker be told to stop.
@@ -44,8 +59,7 @@ export async function secure(run: ActiveRun, options: SecureOptions): Promise<((
   }
 }
 
-export const mustSecure = ({ delivery, settled }: ActiveRun): boolean =>
-  !settled && (delivery.redelivered || lossesOf(delivery) > 0);
+const mustSecure = ({ delivery, settled }: ActiveRun): boolean => !settled && (delivery.redelivered || lossesOf(delivery) > 0);
 
 /** The store or broker is away: the message goes back and is tried again once they answer. */
 function putBack({ delivery, headers }: ActiveRun, error: unknown, { logger, settler, clock }: SecureOptions): void {
