@@ -120,33 +120,23 @@ onPrivateNode('orphans on RabbitMQ', (node) => {
     await expectDepth(broker, queue, { ready: 0 });
   }, 60_000);
 
-  test.each([
-    ['without its exchange, as when the broker dies under its maker', false],
-    ['with its exchange', true],
-  ])(
-    'a queue of orphans that a crash of the broker left empty of everything but its name is made anew (%s)',
-    async (_, hasExchange) => {
-      const queue = uniqueQueue('leftover');
-      const { name, arguments: arguments_ } = orphanQueue(queue);
-      await node.raw(async (channel) => {
-        await channel.assertQueue(name, { durable: true, arguments: arguments_ });
-        if (!hasExchange) return;
-        await channel.assertExchange(name, 'direct', { durable: true, autoDelete: true });
-        await channel.bindQueue(name, name, '');
-      });
-      await node.server.restart();
-      const { broker } = await node.open();
-      const one = await Collector.open(broker, { [queue]: 1 }, { leaseMs: LEASE_MS });
-      const taken = async (): Promise<boolean> =>
-        (await node.raw((channel) => channel.checkQueue(name)).catch(() => ({ consumerCount: 0 }))).consumerCount === 1 &&
-        (await node.raw((channel) => channel.checkExchange(name).then(() => true)).catch(() => false));
-      await until(taken, 'the subscription to the orphans', 40_000);
-      await sendIds(broker, queue, ['y']);
-      await until(() => one.ids.includes('y'), 'the message', PATIENCE_MS);
-      await one.ack(one.delivery(one.ids.indexOf('y')));
-    },
-    120_000,
-  );
+  test('a queue of orphans that a crash of the broker left empty of everything but its name, before it was ready, is made anew', async () => {
+    const queue = uniqueQueue('leftover');
+    const { name, arguments: arguments_ } = orphanQueue(queue);
+    await node.raw(async (channel) => {
+      await channel.assertQueue(name, { durable: true, arguments: arguments_ });
+    });
+    await node.server.restart();
+    const { broker } = await node.open();
+    const one = await Collector.open(broker, { [queue]: 1 }, { leaseMs: LEASE_MS });
+    const taken = async (): Promise<boolean> =>
+      (await node.raw((channel) => channel.checkQueue(name)).catch(() => ({ consumerCount: 0 }))).consumerCount === 1 &&
+      (await node.raw((channel) => channel.checkExchange(name).then(() => true)).catch(() => false));
+    await until(taken, 'the subscription to the orphans', 40_000);
+    await sendIds(broker, queue, ['y']);
+    await until(() => one.ids.includes('y'), 'the message', PATIENCE_MS);
+    await one.ack(one.delivery(one.ids.indexOf('y')));
+  }, 120_000);
 
   test('under a disk alarm what a dead worker had claimed is started all the same, and after it sends are taken again', async () => {
     const queue = uniqueQueue('full-disk');

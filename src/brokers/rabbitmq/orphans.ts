@@ -13,6 +13,8 @@ import type { Topology } from './topology.js';
 const DECLARE_MS = 10_000;
 /** A subscription that is not answered blocks the whole channel, with all acknowledgements behind it. */
 const ANSWER_MS = 5_000;
+/** Each costs the connection, and what is running on it its ack. */
+const MOST_SILENCES = 3;
 
 export interface OrphanOptions {
   readonly session: Session;
@@ -30,6 +32,11 @@ export async function takeOrphans(queue: string, { session, topology, link, logg
     try {
       const orphans = await topology.orphans(queue, DECLARE_MS);
       if (!session.open) return;
+      const silent = topology.silences.get(queue) ?? 0;
+      if (silent >= MOST_SILENCES) {
+        const remedy = `if it goes on not answering, delete queue ${orphans} and start the workers again`;
+        return logger.error({ queue: orphans, remedy }, 'the queue of what comes back never answers; going on without it');
+      }
       let refusal: unknown;
       const taken = session.takeOrphans(queue, orphans).then(
         () => 'taken' as const,
@@ -39,11 +46,11 @@ export async function takeOrphans(queue: string, { session, topology, link, logg
         },
       );
       const answer = await within(taken, ANSWER_MS);
-      if (answer === 'taken') return;
+      if (answer === 'taken') return void topology.silences.delete(queue);
       if (answer === 'refused') throw refusal;
-      logger.error({ queue: orphans }, 'the queue of what comes back does not answer; it is made anew, and so is the connection');
-      await topology.dropOrphans(queue, DECLARE_MS);
-      // The channel would not even be closed: the broker has stopped reading it.
+      logger.error({ queue: orphans }, 'the queue of what comes back does not answer; the connection is made anew');
+      topology.silences.set(queue, silent + 1);
+      // Not the queue: what lies in it may be all there is of a task. The channel would not even be closed: nobody reads it.
       return link.abandon(new Error(`${orphans} does not answer`));
     } catch (error) {
       if (!session.open || codeOf(error) === 'E_BROKER_AUTH') return;

@@ -45,12 +45,6 @@ export async function makeOnce(
   }
 }
 
-/** Takes away queue and exchange, as far as that is possible. */
-export async function unmake(setup: SetupChannel, name: string, timeoutMs: number): Promise<void> {
-  await setup.run(timeoutMs, (channel) => channel.deleteExchange(name)).catch(() => undefined);
-  await setup.run(timeoutMs, (channel) => channel.deleteQueue(name)).catch(() => undefined);
-}
-
 const lockOf = (name: string): string => `lovage.making.${name.slice('lovage.'.length, 'lovage.'.length + 200)}`;
 
 async function isReady(setup: SetupChannel, name: string, timeoutMs: number): Promise<boolean> {

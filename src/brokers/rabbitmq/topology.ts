@@ -11,7 +11,7 @@ import type { QueueArguments, QueueExchangeType } from '../queue-table.js';
 import { declarationError } from './declaration-error.js';
 import type { DeclaredQueues } from './declared.js';
 import { DELIVERY_EXCHANGE, type Declaration, LAST_STAGE, ladder, stages } from './delay.js';
-import { makeOnce, unmake } from './shared-queue.js';
+import { makeOnce } from './shared-queue.js';
 import { claimQueue, orphanQueue } from './way-stations.js';
 import { writtenDown } from './witness.js';
 
@@ -52,6 +52,8 @@ export class Topology {
   readonly #delayedAtMs = new Map<string, number>();
   /** Queues declared since the start, for `queues()`; survives reconnects. */
   readonly #queues = new Set<string>();
+  /** How often in a row the orphans of a queue have not answered a subscription; bounded by the queues that are consumed. */
+  readonly silences = new Map<string, number>();
 
   #warnedOfPriority = false;
 
@@ -198,12 +200,6 @@ export class Topology {
       await makeOnce(this.#apart, queue, timeoutMs);
     });
     return queue.name;
-  }
-
-  /** The queue of orphans does not answer: gone with it, it is made anew. Best effort. */
-  async dropOrphans(source: string, timeoutMs: number): Promise<void> {
-    this.#done.delete(`o:${source}`);
-    await unmake(this.#apart, orphanQueue(source).name, timeoutMs);
   }
 
   /** What an exchange for broadcasts is: those of the table as Celery's `Broadcast` makes them. */
