@@ -34,8 +34,10 @@ export async function takeOrphans(queue: string, { session, topology, link, logg
       if (!session.open) return;
       const silent = topology.silences.get(queue) ?? 0;
       if (silent >= MOST_SILENCES) {
-        const remedy = `if it goes on not answering, delete queue ${orphans} and start the workers again`;
-        return logger.error({ queue: orphans, remedy }, 'the queue of what comes back never answers; going on without it');
+        // the next connection, whatever it is made for, asks once more
+        topology.silences.set(queue, silent - 1);
+        const remedy = `see with "rabbitmq-queues quorum_status ${orphans}" whether its nodes are up; deleting it loses the tasks in it`;
+        return logger.error({ queue: orphans, remedy }, 'the queue of what comes back does not answer; going on without it');
       }
       let refusal: unknown;
       const taken = session.takeOrphans(queue, orphans).then(
