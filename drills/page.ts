@@ -22,7 +22,32 @@ function section(drill: string, results: readonly DrillResult[]): string {
   return [`## ${drill}`, results[0]?.scenario ?? '', ...parts].join('\n\n');
 }
 
-export function page(results: readonly DrillResult[]): string {
+/** A line a seed: what the faults were, and how the ledger ended. */
+function chaosSection(seeds: readonly DrillResult[]): string[] {
+  if (seeds.length === 0) return [];
+  const rows = seeds.map(({ broker, seed, ok, commit, claims, figures }) => {
+    const figure = (name: string): number | string => figures.find((one) => one.name === name)?.value ?? '';
+    const faults = [...String(figure('faults')).matchAll(/(\d+) /g)].reduce((sum, [, times]) => sum + Number(times), 0);
+    const red = claims.filter(({ holds }) => !holds).map(({ sentence, measured }) => `${sentence}: ${measured}`);
+    const lost = claims.find(({ sentence }) => sentence.endsWith('tasks lost'))?.measured ?? '?';
+    return [
+      ...[broker, `\`${seed}\``, figure('tasks'), faults, lost, figure('parked'), figure('repeated runs, each explained')],
+      ...[
+        figure('duration'),
+        `\`${commit.slice(0, 8)}\``,
+        ok ? 'green' : `**red**: ${red.join('; ') || 'the rig itself failed'}`,
+      ],
+    ];
+  });
+  const head = ['broker', 'seed', 'tasks', 'faults', 'lost', 'parked', 'repeated, explained', 'seconds', 'commit', 'verdict'];
+  const green = seeds.filter(({ ok }) => ok).length;
+  const scenario =
+    'Three workers, and faults drawn from a seed, about one a second, until all tasks were sent: workers killed, stopped and deployed, networks that reset, refuse, swallow, stall, crawl and cut, the broker killed and paused. Then everything is healed, and what was sent must have been executed, parked or expired, each repeated run explained by a fault that is on record.';
+  const again = 'Any of them again: `npm run chaos -- --broker BROKER --tasks 20000 --seed SEED`.';
+  return ['## chaos', `${scenario} ${again}`, `${green} seeds green, ${seeds.length - green} red.`, table(head, rows)];
+}
+
+export function page(results: readonly DrillResult[], chaos: readonly DrillResult[]): string {
   const byDrill = new Map<string, DrillResult[]>();
   for (const result of results) byDrill.set(result.drill, [...(byDrill.get(result.drill) ?? []), result]);
   const summary = [...byDrill].map(([drill, runs]) => [
@@ -43,6 +68,7 @@ export function page(results: readonly DrillResult[]): string {
         ? 'No full run is recorded yet.'
         : `Measured on ${machine}.\n\n${table(['drill', 'file', 'Redis', 'RabbitMQ'], summary)}`,
       ...[...byDrill].map(([drill, runs]) => section(drill, runs)),
+      ...chaosSection(chaos),
       '',
     ]
       .join('\n\n')

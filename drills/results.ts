@@ -1,6 +1,6 @@
 /**
  * What is kept of drills: one JSON file a drill and broker. Full runs are kept in `drills/results/` and make the page
- * `docs/drills.md`; quick ones only serve `--resume`, in the project's cache folder.
+ * `docs/drills.md`, together with the seeds of the chaos rig; quick ones only serve `--resume`, in the project's cache folder.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -32,6 +32,22 @@ export function keptResults(): DrillResult[] {
   return files.sort().map((name) => JSON.parse(readFileSync(join(folder, name), 'utf8')) as DrillResult);
 }
 
+const CHAOS_FOLDER = join(ROOT, 'drills/results/chaos');
+const chaosFile = (broker: BrokerName, seed: string): string => join(CHAOS_FOLDER, `${broker}.${seed}.json`);
+
+/** The chaos rig keeps one file a broker and seed: the last run of that seed. */
+export function keepChaos(result: DrillResult): void {
+  mkdirSync(CHAOS_FOLDER, { recursive: true });
+  writeFileSync(chaosFile(result.broker, result.seed), `${JSON.stringify(result, null, 2)}\n`);
+}
+
+export function keptChaos(): DrillResult[] {
+  if (!existsSync(CHAOS_FOLDER)) return [];
+  return readdirSync(CHAOS_FOLDER)
+    .sort()
+    .map((name) => JSON.parse(readFileSync(join(CHAOS_FOLDER, name), 'utf8')) as DrillResult);
+}
+
 export function writePage(): void {
-  writeFileSync(PAGE_FILE, page(keptResults()));
+  writeFileSync(PAGE_FILE, page(keptResults(), keptChaos()));
 }

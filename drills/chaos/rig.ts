@@ -5,6 +5,7 @@
  */
 import { type FaultProxy, startFaultProxy } from '../../tests/support/fault-proxy.js';
 import type { DrillBroker } from '../harness/brokers.js';
+import { buildTasks } from '../harness/built-app.js';
 import type { Accounted } from '../harness/judge.js';
 import type { Run } from '../harness/ledger.js';
 import type { Drill } from '../harness/runner.js';
@@ -146,7 +147,7 @@ async function play(kit: Kit, count: number): Promise<void> {
   const scene = new Scene({ ...kit, broker: { ...kit.broker, brokerUrl: ours.broker, resultUrl: ours.results } }, 'chaos', LEASE);
   try {
     const urls = (worker: number): { broker: string; results: string } => through(networks.get(worker - 1), kit.broker);
-    const fleet = await scene.fleet({ count: WORKERS, executors: 2, concurrency: 12, urls });
+    const fleet = await scene.fleet({ app: buildTasks(kit.folder), count: WORKERS, executors: 2, concurrency: 12, urls });
     const faults = new Faults({ ledger: scene.ledger, fleet, server: kit.broker.server, networks });
     const startedMs = Date.now();
     let allSent = false;
