@@ -2,14 +2,14 @@
  * Publishing with confirms: many messages, one wait. Owns one confirm channel on one link and what is in flight on it.
  *
  * A message is settled by the broker's confirm, a return (nobody to route to), a refusal that closes the channel, or the batch's
- * deadline. What a lost connection left unconfirmed is published again with the next one, so a message may arrive twice but a
- * confirmed one is never missing. Declaring queues is not done here.
+ * deadline. What a lost connection left unconfirmed is published again with the next one, so a message may arrive twice (and is
+ * marked by `again`) but a confirmed one is never missing. Declaring queues is not done here.
  *
  * Nothing is allocated per message but a slot: confirms are counted against a ring, not against promises or timers.
  */
 
 import type { ErrorCode } from '../core/error-codes.js';
-import { type AmqpLink, type ChannelModel, type ConfirmChannel, type Message, retryDelayMs } from './amqp.js';
+import { type AmqpLink, type ChannelModel, type ConfirmChannel, type Message, type Options, retryDelayMs } from './amqp.js';
 import {
   AGAIN,
   type AmqpOutgoing,
@@ -38,6 +38,7 @@ const WINDOW_BYTES = 16 * 1_048_576;
 /** A publisher with confirms. `close()` fails what is in flight. */
 export class ConfirmPublisher {
   readonly #link: AmqpLink;
+  readonly #again: (options: Options.Publish) => Options.Publish;
   readonly #stopListening: () => void;
   readonly #active = new Set<Batch>();
   /** Batches with something to write, in order from `#head`. Finished ones are left in it for `#compact`. */
@@ -57,8 +58,10 @@ export class ConfirmPublisher {
   #tries = 0;
   #closed = false;
 
-  constructor(link: AmqpLink) {
+  /** @param again how a message says that it may have been published before */
+  constructor(link: AmqpLink, again: (options: Options.Publish) => Options.Publish = (options) => options) {
     this.#link = link;
+    this.#again = again;
     this.#stopListening = link.listen({
       onUp: (model) => {
         this.#tries = 0;
@@ -176,7 +179,7 @@ export class ConfirmPublisher {
   #write(channel: ConfirmChannel, batch: Batch, index: number): boolean {
     const message = batch.messages[index]!;
     try {
-      send(channel, message);
+      send(channel, batch.state[index] === AGAIN ? { ...message, options: this.#again(message.options) } : message);
     } catch (error) {
       if ((error as Error).name === 'IllegalOperationError') {
         batch.again.push(index);

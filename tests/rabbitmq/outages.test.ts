@@ -7,6 +7,7 @@ import type { Broker } from '../../src/brokers/broker.js';
 import { openRabbitmqBroker } from '../../src/brokers/rabbitmq/index.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { Collector, expectDepth, idOf, outgoing, uniqueQueue, until } from '../../src/testing/conformance/broker-kit.js';
+import { RESENT_HEADER } from '../../src/wire/own-headers.js';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.js';
 import { onPrivateNode } from './private-node.js';
 
@@ -212,6 +213,29 @@ onPrivateNode('RabbitMQ outages', (node) => {
       expect(await worker.publish([outgoing(queue, 'after')], { timeoutMs: BACK_WITHIN_MS })).toEqual([null]);
     });
   }, 90_000);
+
+  test('what a broken connection leaves unconfirmed is published again, and the second copy says so', async () => {
+    const proxy = await startFaultProxy({ target: target() });
+    await using sender = await openRabbitmqBroker({ url: proxy.url(node.server.url), logger: silentLogger, role: 'engine' });
+    await using worker = await openRabbitmqBroker({ url: node.server.url, logger: silentLogger, role: 'engine' });
+    try {
+      const queue = uniqueQueue('again');
+      expect(await sender.publish([outgoing(queue, 'first')], { timeoutMs: 5_000 })).toEqual([null]);
+      proxy.halfOpen('from-server');
+      const sending = sender.publish([outgoing(queue, 'twice')], { timeoutMs: 20_000 });
+      const collector = await Collector.open(worker, { [queue]: 10 });
+      await collector.atLeast(2);
+      proxy.reset();
+      await proxy.pass();
+      expect(await sending).toEqual([null]);
+      await collector.got(3);
+      expect(collector.ids).toEqual(['first', 'twice', 'twice']);
+      const marks = [0, 1, 2].map((index) => collector.delivery(index).message.headers[RESENT_HEADER]);
+      expect(marks).toEqual([undefined, undefined, true]);
+    } finally {
+      await proxy.close();
+    }
+  }, 40_000);
 
   test('closing ends soon also when nobody answers', async () => {
     const proxy = await startFaultProxy({ target: target() });

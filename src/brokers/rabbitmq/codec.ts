@@ -6,6 +6,7 @@ import type { Message, Options } from '../../clients/amqp.js';
 import { WireError } from '../../core/errors.js';
 import { fromAmqpProperties, toAmqpProperties } from '../../wire/amqp-message.js';
 import type { WireMessage } from '../../wire/message.js';
+import { RESENT_HEADER } from '../../wire/own-headers.js';
 import { isBrokerMark } from '../../wire/task-message.js';
 import type { Delivery } from '../broker.js';
 import { isHolder } from './holders.js';
@@ -37,6 +38,12 @@ export function encodeForQueue(
     options.expiration = way === 'delay' || ttlMs > LONGEST_TTL_MS ? undefined : String(Math.max(0, ttlMs));
   }
   return { content: body, options };
+}
+
+/** What a broken connection left unconfirmed is published again: whoever runs the second copy asks first whether the task is over. */
+export function markResent(options: Options.Publish): Options.Publish {
+  const headers = options.headers as Record<string, unknown> | undefined;
+  return typeof headers?.['id'] === 'string' ? { ...options, headers: { ...headers, [RESENT_HEADER]: true } } : options;
 }
 
 /** In a copy: somebody may have had the message before. The broker's own flag says that of a delivery and is lost with a copy. */

@@ -33,7 +33,7 @@ import type { Pauses } from '../pauses.js';
 import { NO_QUEUE_TABLE, type QueueTable } from '../queue-table.js';
 import type { Revocations } from '../revocations.js';
 import { WalkedMessages } from '../waiting.js';
-import { encodeForQueue } from './codec.js';
+import { encodeForQueue, markResent } from './codec.js';
 import { RabbitmqConsumer } from './consumer.js';
 import { ConsumerTimeout } from './consumer-timeout.js';
 import { RabbitmqDeadLetters } from './dead-letters.js';
@@ -117,7 +117,7 @@ class RabbitmqBroker implements Broker {
     this.#consumeLink = new AmqpLink(target, `lovage ${options.role} consume`, options.logger);
     this.#publishSetup = new SetupChannel(this.#publishLink);
     this.#consumeSetup = new SetupChannel(this.#consumeLink);
-    this.#publisher = new ConfirmPublisher(this.#publishLink);
+    this.#publisher = new ConfirmPublisher(this.#publishLink, markResent);
     // Under an alarm a publishing connection answers nothing, so an engine declares and asks on the other one.
     const declared = new DeclaredQueues(table, target.options);
     this.#topology = new Topology(() => this.#setup(), new SetupChannel(this.#consumeLink), declared, options.logger);
