@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { silentLogger } from '../../core/logger.js';
-import { createApp } from '../../index.js';
+import { createApp, taskContext } from '../../index.js';
 import { encodeTaskMessage } from '../../wire/task-message.js';
 import type { FromExecutor, RunRequest, ToExecutor } from '../port.js';
 import { Executor } from './executor.js';
@@ -14,12 +14,24 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-/** An executor with an engine that only listens, and two tasks; a task that keeps the loop notes how many outcomes had been posted before it ran. */
-async function open(): Promise<{ run: (names: readonly string[]) => Promise<number[][]>; seen: number[] }> {
+interface Rig {
+  /** Has these run, and resolves with the runs of each message of outcomes. */
+  readonly run: (names: readonly string[]) => Promise<number[][]>;
+  readonly seen: readonly number[];
+  readonly say: (message: ToExecutor) => void;
+}
+
+/** An executor with an engine that only listens; a task that keeps the loop notes how many outcomes had been posted before it ran. */
+async function open(): Promise<Rig> {
   const app = createApp({ broker: 'memory:executor-test', logger: silentLogger });
   const posted: number[][] = [];
   const seen: number[] = [];
   app.fn('quick', () => 1);
+  app.fn('quick, by a promise', async () => {
+    await null;
+    return 1;
+  });
+  app.fn('waits', () => new Promise<void>((resolve) => taskContext().signal.addEventListener('abort', () => resolve())));
   app.fn('keeps', () => {
     seen.push(posted.flat().length);
     nowMs += 10;
@@ -40,20 +52,31 @@ async function open(): Promise<{ run: (names: readonly string[]) => Promise<numb
   const run = async (names: readonly string[]): Promise<number[][]> => {
     posted.length = 0;
     hear({ type: 'run', tasks: names.map(request) });
-    await new Promise((resolve) => setImmediate(resolve));
+    for (let turn = 0; turn < 2; turn += 1) await new Promise((resolve) => setImmediate(resolve));
     return [...posted];
   };
-  return { run, seen };
+  return { run, seen, say: (message) => hear(message) };
 }
 
-test('a task that keeps the loop does not keep the outcomes of its neighbours, not even when it runs for the first time', async () => {
-  const { run, seen } = await open();
-  expect(await run(['quick', 'keeps', 'quick', 'keeps'])).toEqual([[1], [2, 3], [4]]);
-  expect(seen).toEqual([1, 3]);
-});
+test.each(['quick', 'quick, by a promise'])(
+  'a task that keeps the loop does not keep the outcomes of its neighbours (%s), not even when it runs for the first time',
+  async (quick) => {
+    const { run, seen } = await open();
+    expect(await run([quick, 'keeps'])).toEqual([[1], [2]]);
+    expect(await run([quick, 'keeps', quick, 'keeps'])).toEqual([[3, 5], [4], [6]]);
+    expect(seen).toEqual([1, 2, 3]);
+  },
+);
 
 test('outcomes of tasks that give the loop back at once share a message', async () => {
   const { run } = await open();
   await run(['quick']);
   expect(await run(['quick', 'quick', 'quick'])).toEqual([[2, 3, 4]]);
+});
+
+test('a run that waits for a turn of its own is started before anything is said of it', async () => {
+  const { run, say } = await open();
+  const running = run(['waits']);
+  say({ type: 'abort', runs: [1], reason: 'revoked' });
+  expect(await running).toEqual([[1]]);
 });
