@@ -37,7 +37,6 @@ export class Database {
   readonly connection: SqliteConnection;
   readonly #driver: SqliteDriver;
   readonly #location: FileLocation;
-  readonly #begin: SqliteStatement;
   readonly #commit: SqliteStatement;
   readonly #rollback: SqliteStatement;
   readonly #readCounter: SqliteStatement;
@@ -54,7 +53,6 @@ export class Database {
     this.#location = location;
     this.path = location.path;
     this.connection = connection;
-    this.#begin = connection.prepare('BEGIN IMMEDIATE');
     this.#commit = connection.prepare('COMMIT');
     this.#rollback = connection.prepare('ROLLBACK');
     this.#readCounter = connection.prepare('SELECT value FROM counters WHERE name = ?');
@@ -63,7 +61,9 @@ export class Database {
 
   /** Begins a write transaction. @throws SQLite's own busy error while another process writes */
   begin(): void {
-    this.#begin.run([]);
+    // Never prepared: libsql does not reset a statement that found the file locked. As long as it is not run again, SQLite takes it for
+    // a transaction under way, and every read of this connection sees the file as it was then.
+    this.connection.exec('BEGIN IMMEDIATE');
   }
 
   commit(): void {
@@ -131,7 +131,7 @@ export class Database {
   checkpoint(): boolean {
     try {
       this.#checkpointer ??= this.#openCheckpointer();
-      this.#begin.run([]);
+      this.begin();
     } catch {
       return false; // somebody writes; the next look comes soon
     }

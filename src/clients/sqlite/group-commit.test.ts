@@ -167,6 +167,19 @@ describe('while another process holds the lock', () => {
     expect(await names()).toEqual([]);
   });
 
+  // libsql leaves a prepared BEGIN that found the lock taken half-way, and every read after it would see the file as it was then
+  test.each<[string, () => Promise<unknown> | boolean]>([
+    ['a checkpoint', () => database.checkpoint()],
+    ['a write that was given up', () => insert('late', Date.now() + 50).catch(() => 'given up')],
+  ])('%s that finds it does not keep later reads from what others commit', async (_, find) => {
+    other.begin();
+    await find();
+    expect(await names()).toEqual([]);
+    other.connection.exec("INSERT INTO queues(name) VALUES('theirs')");
+    other.commit();
+    expect(await names()).toEqual(['theirs']);
+  });
+
   test('no more than 100,000 calls pile up', async () => {
     other.begin();
     const waiting = Array.from({ length: 100_000 }, (_, index) =>
