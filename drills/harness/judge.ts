@@ -40,6 +40,8 @@ export interface JudgeOptions {
    * embedded file. Their runs are settled only after it goes on.
    */
   readonly oneWriter?: boolean;
+  /** How long a run that has ended may wait for its settlement without an outage, in milliseconds. Default 2 s. */
+  readonly settleMs?: number;
   /**
    * Which workers were given a task again, and when, by task id: from their logs. A task that waits in a worker (for its turn alone, for
    * the end of an inquest) when that one is killed too begins its way anew.
@@ -60,12 +62,12 @@ const isOn = (fault: Fault, worker: string): boolean =>
   [worker, 'broker', `network:${worker}`, `network:${worker.split('.')[0]}`].includes(fault.target);
 
 /** Until when the delivery of a run may still have been unsettled. */
-function openUntilMs(run: Run, faults: readonly Fault[], { oneWriter }: JudgeOptions): number {
+function openUntilMs(run: Run, faults: readonly Fault[], { oneWriter, settleMs = SETTLE_MS }: JudgeOptions): number {
   if (run.endMs === null) return Number.POSITIVE_INFINITY;
-  let until = run.endMs + SETTLE_MS;
+  let until = run.endMs + settleMs;
   if (oneWriter)
     for (const { kind, fromMs, toMs } of faults)
-      if (kind === 'stop' && fromMs <= until && toMs >= run.endMs) until = toMs + SETTLE_MS;
+      if (kind === 'stop' && fromMs <= until && toMs >= run.endMs) until = toMs + settleMs;
   return until;
 }
 

@@ -68,7 +68,9 @@ export class Scene {
    */
   async settled(idleMs: number, more = nothingMore, totalMs = 600_000): Promise<Verdict> {
     const { ledger } = this;
-    const options = { oneWriter: this.#kit.broker.name === 'file' };
+    const { name } = this.#kit.broker;
+    // A worker's first retry on RabbitMQ waits for the delay ladder: some hundred declarations, seconds on a busy machine.
+    const options = { oneWriter: name === 'file', ...(name === 'rabbitmq' && { settleMs: 5_000 }) };
     const account = async (): Promise<Accounted> => {
       const view = ledger.read();
       const open = [...view.sent.keys()].filter((id) => !view.executed.has(id));

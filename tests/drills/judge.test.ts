@@ -92,6 +92,12 @@ test('a kill long after the end explains nothing, unless a stopped writer kept t
   expect(judge(ledger.read(), {}, { oneWriter: true }).unexplained).toHaveLength(0);
 });
 
+test('a kill some seconds after the end explains it only where a settlement may take so long', () => {
+  written('sent a 1', 'start a 1 w1.1 1000', 'end a 1 w1.1 2000', 'start a 1 w2.1 9000', 'end a 1 w2.1 9001');
+  expect(written('fault kill w1.1 4500 4500').unexplained).toHaveLength(1);
+  expect(judge(ledger.read(), {}, { settleMs: 5_000 }).unexplained).toHaveLength(0);
+});
+
 test('a try that was repeated for a reason may be followed by two others', () => {
   const verdict = written(
     ...['sent a 1', 'start a 1 w1.1 10', 'fail a 1 w1.1 20', 'fault kill w1.1 21 21', 'start a 1 w2.1 30', 'fail a 1 w2.1 40'],
