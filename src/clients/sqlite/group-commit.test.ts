@@ -36,6 +36,7 @@ beforeEach(async () => {
           },
           names: () => names.all([]).map((row) => row['name']),
           take: () => context.take('message', 5),
+          now: () => context.nowMs(),
         },
       };
     },
@@ -178,6 +179,21 @@ describe('while another process holds the lock', () => {
     other.connection.exec("INSERT INTO queues(name) VALUES('theirs')");
     other.commit();
     expect(await names()).toEqual(['theirs']);
+  });
+
+  test('a process that was stopped while it took the lock lets the others go first, and reads the clock anew', async () => {
+    let nowMs = 1_000_000;
+    vi.spyOn(Date, 'now').mockImplementation(() => nowMs);
+    const begin = vi.spyOn(database, 'begin').mockImplementationOnce(() => {
+      database.connection.exec('BEGIN IMMEDIATE');
+      nowMs += 5_000;
+    });
+    const free = vi.spyOn(database, 'rollback').mockImplementationOnce(() => {
+      database.connection.exec('ROLLBACK');
+      nowMs += 40;
+    });
+    expect(await group.call('test.now', null, { mode: 'relaxed' })).toBe(1_005_040);
+    expect([begin.mock.calls.length, free.mock.calls.length]).toEqual([2, 1]);
   });
 
   test('no more than 100,000 calls pile up', async () => {

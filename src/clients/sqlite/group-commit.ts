@@ -14,6 +14,10 @@ const MAX_WEIGHT = 5_000;
 /** Calls that may wait, for example while another process holds the lock. */
 const MAX_WAITING = 100_000;
 const LOCK_PATIENCE_MS = 30_000;
+/** Taking the lock takes microseconds. A process for which it took longer was stopped meanwhile, perhaps with the lock in its hand. */
+const STOPPED_MS = 500;
+/** Long enough for those who wait for the lock: they ask for it every few milliseconds. */
+const LET_OTHERS_MS = 50;
 
 interface Call {
   readonly operation: (argument: never) => unknown;
@@ -41,6 +45,7 @@ export class GroupCommit {
   #scheduled: NodeJS.Immediate | NodeJS.Timeout | null = null;
   #lockedSinceMs: number | null = null;
   #nowMs = 0;
+  #letOthers = false;
   /** Durable calls that are committed and wait for the next flush. */
   #committed: Committed[] = [];
   /** Those that the flush which is under way will confirm. */
@@ -168,14 +173,24 @@ export class GroupCommit {
     return true;
   }
 
+  /**
+   * Takes the lock, then reads the clock: what operations read of others (their leases) is no older than the lock. With a clock that was
+   * read before, a process that was stopped in between would take all leases for too long to be true. And one that was stopped with the
+   * lock kept the others from renewing theirs: it lets them do so before it judges them.
+   */
   #begin(): boolean {
+    const askedMs = Date.now();
     try {
       this.#database.begin();
-      return true;
     } catch (error) {
       if (isBusy(error)) return false;
       throw error;
     }
+    this.#nowMs = Date.now();
+    if (this.#nowMs - askedMs <= STOPPED_MS) return true;
+    this.#database.rollback();
+    this.#letOthers = true;
+    return false;
   }
 
   /** One of several failed and all were undone: each for itself finds the culprit and saves the others. */
@@ -263,7 +278,9 @@ export class GroupCommit {
     this.#unschedule();
     const tried = this.#lockedSinceMs === null ? 0 : performance.now() - this.#lockedSinceMs;
     // Transactions take well under a millisecond: first on the next turn, then every one to four milliseconds.
-    this.#scheduled = tried < 2 ? setImmediate(() => this.#run()) : setTimeout(() => this.#run(), 1 + Math.random() * 3);
+    const waitMs = this.#letOthers ? LET_OTHERS_MS : tried < 2 ? 0 : 1 + Math.random() * 3;
+    this.#letOthers = false;
+    this.#scheduled = waitMs === 0 ? setImmediate(() => this.#run()) : setTimeout(() => this.#run(), waitMs);
   }
 
   #giveUp(): void {
