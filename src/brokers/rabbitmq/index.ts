@@ -137,7 +137,7 @@ class RabbitmqBroker implements Broker {
     this.deadLetters = new RabbitmqDeadLetters(looking);
     this.pauses = new RabbitmqPauses(looking);
     this.waiting = new WalkedMessages(rabbitmqWalk(looking));
-    const forget = { onUp: () => undefined, onDown: () => this.#topology.forget() };
+    const forget = { onUp: () => undefined, onDown: () => this.#topology.disconnected() };
     this.#publishLink.listen(forget);
     this.#consumeLink.listen(forget);
     this.#consumeLink.listen({ onUp: () => this.#holders.reconnected(), onDown: () => this.#holders.hidden() });

@@ -55,6 +55,8 @@ export class Topology {
   /** How often in a row the orphans of a queue have not answered a subscription; bounded by the queues that are consumed. */
   readonly silences = new Map<string, number>();
 
+  /** It was made, or found whole, on a connection before. */
+  #ladderStands = false;
   #warnedOfPriority = false;
 
   /** @param apart for what takes long and nobody waits for: the first event of a worker must not stand behind it */
@@ -96,8 +98,14 @@ export class Topology {
     );
   }
 
-  /** After a reconnect, or when something turned out to be missing: the next use declares again. */
+  /** When something turned out to be missing: the next use declares everything again. */
   forget(): void {
+    this.disconnected();
+    this.#ladderStands = false;
+  }
+
+  /** After a lost connection: the next use declares again, and of the delay ladder looks for the last queue only. */
+  disconnected(): void {
     this.#done.clear();
     this.#delayedAtMs.clear();
   }
@@ -152,9 +160,7 @@ export class Topology {
 
   /** The delay ladder, and the way from it to this queue. */
   async delay(queue: string, timeoutMs: number): Promise<void> {
-    await this.#once('ladder', () =>
-      this.#writtenDown(LAST_STAGE, () => this.#all([...ladder(), ...stages()], timeoutMs), timeoutMs),
-    );
+    await this.#once('ladder', () => this.#ladder(timeoutMs));
     if (this.#done.get(`d:${queue}`) === true && !this.hasDelay(queue))
       for (const key of [`q:${queue}`, `d:${queue}`]) this.#done.delete(key);
     await this.queue(queue, timeoutMs);
@@ -166,6 +172,13 @@ export class Topology {
       );
       this.#delayedAtMs.set(queue, performance.now());
     });
+  }
+
+  /** More than a hundred declarations, one after the other: with a broker far away the first retry after each reconnect would wait for seconds. */
+  async #ladder(timeoutMs: number): Promise<void> {
+    if (this.#ladderStands && (await this.#exists(LAST_STAGE, timeoutMs))) return;
+    await this.#writtenDown(LAST_STAGE, () => this.#all([...ladder(), ...stages()], timeoutMs), timeoutMs);
+    this.#ladderStands = true;
   }
 
   /**
@@ -233,18 +246,22 @@ export class Topology {
 
   /** Declares quorum queues, of which `last` is the last; resolves when they would survive a crash of the broker. */
   async #writtenDown<T>(last: string, declare: () => Promise<T>, timeoutMs: number): Promise<T> {
-    const existed = await this.#setup()
-      .run(timeoutMs, (channel) => channel.checkQueue(last))
+    const existed = await this.#exists(last, timeoutMs);
+    const declared = await declare();
+    if (!existed) await writtenDown(this.#setup(), timeoutMs);
+    return declared;
+  }
+
+  #exists(queue: string, timeoutMs: number): Promise<boolean> {
+    return this.#setup()
+      .run(timeoutMs, (channel) => channel.checkQueue(queue))
       .then(
         () => true,
         (error: unknown) => {
           if (amqpCode(error) === AMQP_NOT_FOUND) return false;
-          throw declarationError(error, 'queue', last);
+          throw declarationError(error, 'queue', queue);
         },
       );
-    const declared = await declare();
-    if (!existed) await writtenDown(this.#setup(), timeoutMs);
-    return declared;
   }
 
   async #all(declarations: readonly Declaration[], timeoutMs: number): Promise<void> {
