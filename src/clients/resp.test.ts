@@ -40,6 +40,15 @@ describe('encodeCommand', () => {
     expect(first.equals(before)).toBe(true);
   });
 
+  test.each([10, 300, 2_000, 20_000])(
+    'uses memory in slabs of the same size, however many commands of %i bytes it writes',
+    (bytes) => {
+      const sizes = new Set<number>();
+      for (let round = 0; round < 3_000; round += 1) sizes.add(encodeCommand('set', ['k', 'x'.repeat(bytes)]).buffer.byteLength);
+      expect([...sizes].filter((size) => size > 256 * 1_024)).toEqual([]);
+    },
+  );
+
   test('writes an argument of megabytes', () => {
     const text = 'ü'.repeat(3_000_000);
     expect(encodeCommand('set', ['k', text]).length).toBe(reference(['set', 'k', text]).length);

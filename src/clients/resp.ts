@@ -7,6 +7,10 @@
 export type RedisArg = string | Buffer;
 
 const SLAB_BYTES = 256 * 1024;
+/** Room for a length and the ends of lines. */
+const HEADER_BYTES = 24;
+/** A UTF-16 unit takes at most so many bytes in UTF-8. */
+const TEXT_BYTES = 3;
 const DOLLAR = 36;
 const CR = 13;
 const LF = 10;
@@ -35,7 +39,7 @@ export class RespWriter {
   argument(argument: RedisArg): void {
     if (typeof argument === 'string') this.#text(argument);
     else {
-      this.#room(argument.length + 24);
+      this.#room(argument.length + HEADER_BYTES);
       this.#header(argument.length);
       this.#at += argument.copy(this.#buffer, this.#at);
       this.#end();
@@ -53,8 +57,7 @@ export class RespWriter {
   }
 
   #text(text: string): void {
-    // UTF-8 takes at most three bytes a UTF-16 unit
-    this.#room(text.length * 3 + 24);
+    this.#room(text.length * TEXT_BYTES + HEADER_BYTES);
     const buffer = this.#buffer;
     const start = this.#at;
     this.#header(text.length);
@@ -99,13 +102,20 @@ let slab = new RespWriter(SLAB_BYTES);
 
 /** A whole command. The bytes are not used again by anybody, so they may wait in a socket's queue. */
 export function encodeCommand(name: string, args: readonly RedisArg[]): Buffer {
-  let size = 64 + name.length;
-  for (const argument of args) size += argument.length + 16;
-  // a fresh slab rather than a grown one: growing would copy the commands before, which nobody needs there
-  if (!slab.fits(size)) slab = new RespWriter(Math.max(SLAB_BYTES, size));
-  const from = slab.length;
-  slab.start(args.length + 1);
-  slab.argument(name);
-  for (const argument of args) slab.argument(argument);
-  return slab.since(from);
+  let size = 2 * HEADER_BYTES + name.length * TEXT_BYTES;
+  for (const argument of args)
+    size += HEADER_BYTES + (typeof argument === 'string' ? argument.length * TEXT_BYTES : argument.length);
+  // A fresh slab rather than a grown one: growing would copy the commands before, which nobody needs there, and keep them for ever. So
+  // this asks for all that the writer may ask for: with less, a slab that was nearly full grew, and the next one, twice as large, too.
+  if (size > SLAB_BYTES) return write(new RespWriter(size), name, args);
+  if (!slab.fits(size)) slab = new RespWriter(SLAB_BYTES);
+  return write(slab, name, args);
+}
+
+function write(writer: RespWriter, name: string, args: readonly RedisArg[]): Buffer {
+  const from = writer.length;
+  writer.start(args.length + 1);
+  writer.argument(name);
+  for (const argument of args) writer.argument(argument);
+  return writer.since(from);
 }
