@@ -77,8 +77,8 @@ export class Fleet {
     return this.#current;
   }
 
-  /** Resolves when every worker has said that it is ready. */
-  async ready(timeoutMs = 60_000): Promise<void> {
+  /** Resolves when every worker has said that it is ready. Thirty that start together on a busy machine need more than a minute. */
+  async ready(timeoutMs = 180_000): Promise<void> {
     await until(() => this.#current.every((worker) => this.#isReady(worker)), 'all workers are ready', timeoutMs);
   }
 
