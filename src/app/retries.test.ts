@@ -39,6 +39,7 @@ test('the policy of an app is checked as that of a task', () => {
   expect(() => createApp({ retry: { tries: 3 } as RetryOptions })).toThrow(
     expect.objectContaining({ code: 'E_CONFIG_UNKNOWN_KEY' }),
   );
+  // the compiler refuses a number; plain JavaScript does not
   expect(() => createApp({ retry: 3 as unknown as boolean })).toThrow(expect.objectContaining({ code: 'E_CONFIG_TYPE' }));
 });
 

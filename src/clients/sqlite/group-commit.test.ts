@@ -196,6 +196,19 @@ describe('while another process holds the lock', () => {
     expect([begin.mock.calls.length, free.mock.calls.length]).toEqual([2, 1]);
   });
 
+  test('a machine on which it takes long every time to get the lock goes on all the same', async () => {
+    let nowMs = 1_000_000;
+    vi.spyOn(Date, 'now').mockImplementation(() => nowMs);
+    const free = vi.spyOn(database, 'rollback');
+    vi.spyOn(database, 'begin').mockImplementation(() => {
+      database.connection.exec('BEGIN IMMEDIATE');
+      nowMs += 700;
+    });
+    expect(await insert('a')).toBe(1);
+    expect(await insert('b')).toBe(1);
+    expect(free).toHaveBeenCalledTimes(2);
+  });
+
   test('no more than 100,000 calls pile up', async () => {
     other.begin();
     const waiting = Array.from({ length: 100_000 }, (_, index) =>

@@ -45,7 +45,8 @@ export class GroupCommit {
   #scheduled: NodeJS.Immediate | NodeJS.Timeout | null = null;
   #lockedSinceMs: number | null = null;
   #nowMs = 0;
-  #letOthers = false;
+  /** Whether the lock was let go of, so that others come first; once, and then the work goes on however slow the machine is. */
+  #letGo: 'no' | 'now' | 'done' = 'no';
   /** Durable calls that are committed and wait for the next flush. */
   #committed: Committed[] = [];
   /** Those that the flush which is under way will confirm. */
@@ -187,9 +188,12 @@ export class GroupCommit {
       throw error;
     }
     this.#nowMs = Date.now();
-    if (this.#nowMs - askedMs <= STOPPED_MS) return true;
+    if (this.#nowMs - askedMs <= STOPPED_MS || this.#letGo === 'done') {
+      this.#letGo = 'no';
+      return true;
+    }
     this.#database.rollback();
-    this.#letOthers = true;
+    this.#letGo = 'now';
     return false;
   }
 
@@ -278,8 +282,8 @@ export class GroupCommit {
     this.#unschedule();
     const tried = this.#lockedSinceMs === null ? 0 : performance.now() - this.#lockedSinceMs;
     // Transactions take well under a millisecond: first on the next turn, then every one to four milliseconds.
-    const waitMs = this.#letOthers ? LET_OTHERS_MS : tried < 2 ? 0 : 1 + Math.random() * 3;
-    this.#letOthers = false;
+    const waitMs = this.#letGo === 'now' ? LET_OTHERS_MS : tried < 2 ? 0 : 1 + Math.random() * 3;
+    if (this.#letGo === 'now') this.#letGo = 'done';
     this.#scheduled = waitMs === 0 ? setImmediate(() => this.#run()) : setTimeout(() => this.#run(), waitMs);
   }
 
