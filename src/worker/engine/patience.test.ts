@@ -20,6 +20,21 @@ test('hurry ends the present wait and no later one', async () => {
   const wait = patience.until(() => false, 60_000);
   patience.hurry();
   expect(await wait).toBe(false);
+  let done = false;
+  const later = patience.until(() => done, 60_000);
+  done = true;
+  patience.check();
+  expect(await later).toBe(true);
+});
+
+test('hurry between two waits ends the next one, and no other', async () => {
+  const patience = new Patience();
   patience.hurry();
   expect(await patience.until(() => true, 60_000)).toBe(true);
+  expect(await patience.until(() => false, 60_000)).toBe(false);
+  let done = false;
+  const later = patience.until(() => done, 60_000);
+  done = true;
+  patience.check();
+  expect(await later).toBe(true);
 });

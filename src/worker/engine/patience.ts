@@ -5,20 +5,27 @@
 export class Patience {
   #recheck: (() => void) | null = null;
   #end: (() => void) | null = null;
+  /** Somebody hurried between two waits; lost, it would cost the whole of the next one, a grace of an hour perhaps. */
+  #isHurried = false;
 
   /** Something has changed: the condition is looked at again. */
   check(): void {
     this.#recheck?.();
   }
 
-  /** Ends the present wait now. */
+  /** Ends the present wait now, or the next one if nobody waits at the moment. */
   hurry(): void {
-    this.#end?.();
+    if (this.#end) this.#end();
+    else this.#isHurried = true;
   }
 
   /** Resolves when the condition holds, after `timeoutMs`, or when somebody hurries; tells whether it holds. */
   until(condition: () => boolean, timeoutMs: number): Promise<boolean> {
     if (condition()) return Promise.resolve(true);
+    if (this.#isHurried) {
+      this.#isHurried = false;
+      return Promise.resolve(false);
+    }
     return new Promise((resolve) => {
       const end = (): void => {
         clearTimeout(timer);
