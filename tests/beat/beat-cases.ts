@@ -176,7 +176,10 @@ export function outageCase(name: string, open: () => Promise<MortalPlace>, back:
           await broker.close();
         }
       };
-      await until(async () => (await sent('all')).length >= 1, 'a slot was sent', 20_000);
+      // Sent and noted: on RabbitMQ alone a broker that dies between the two gets the slot a second time, as its guide says.
+      const told = (): number => beat.stderr().split('beat: sent').length - 1;
+      await until(() => told() >= 3, 'a slot was sent for each entry', 20_000);
+      expect(await sent('all')).not.toEqual([]);
       const awayMs = Date.now();
       await server.kill9();
       // the outage itself lasts: nothing can be awaited in it
