@@ -24,7 +24,8 @@ else:
     dues = [int(first + index * step) / 1_000 for index in range(count)]
 
 lines = []
-with app.producer_or_acquire() as producer:
+# A connection that is closed: without it, and without publisher confirms, RabbitMQ may not have read the last messages when Python ends.
+with app.connection_for_write() as connection, app.amqp.Producer(connection) as producer:
     for due in dues:
         eta = datetime.fromtimestamp(due, timezone.utc)
         sent = app.send_task("drill.append", [0], eta=eta, producer=producer, ignore_result=True)
