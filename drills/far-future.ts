@@ -68,7 +68,7 @@ class Play {
     this.#sizes = sizesOf(kit);
     this.#memoryFile = join(kit.folder, 'memory');
     const task = scene.sender.app.remote<[ms: number], unknown>('drill.append', { delays: 'broker', ignoreResult: true });
-    // The ladder of a busy RabbitMQ confirms some hundred a second.
+    // A busy RabbitMQ takes its time to confirm them.
     this.#task = task.with({ timeout: '2m' });
   }
 

@@ -14,26 +14,49 @@ describe('the delay ladder', () => {
   test('a delay becomes the 28 bits of its seconds in front of the queue', () => {
     expect(delayBits(10)).toBe(`${'0.'.repeat(24)}1.0.1.0`);
     expect(delayRoute(10_000, 'celery')).toEqual({
-      exchange: 'celery_delayed_27',
+      exchange: 'celery_delayed_3',
       routingKey: `${'0.'.repeat(24)}1.0.1.0.celery`,
       stageMs: null,
     });
   });
 
-  test('tenths of a second go through a stage of ours first, rounded up', () => {
-    expect(delayRoute(200, 'q')).toMatchObject({ exchange: 'lovage_delayed_200ms', stageMs: 200 });
-    expect(delayRoute(1, 'q')).toMatchObject({ stageMs: 100 });
-    expect(delayRoute(1_901, 'q')).toMatchObject({ exchange: 'celery_delayed_27', routingKey: `${'0.'.repeat(26)}1.0.q` });
+  test('a delay goes in at the highest level that holds it, and not above, where each level would only hand it down', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 2 ** 28 - 1 }), (seconds) => {
+        const { exchange, routingKey } = delayRoute(seconds * 1_000, 'q');
+        const level = Number(/^celery_delayed_(\d+)$/.exec(exchange)?.[1]);
+        expect(routingKey.split('.').indexOf('1')).toBe(27 - level);
+      }),
+    );
+    expect(delayRoute(1_000, 'q').exchange).toBe('celery_delayed_0');
+    expect(delayRoute(2 ** 28 * 1_000 - 1_000, 'q').exchange).toBe('celery_delayed_27');
   });
 
-  test('no delay is shorter than asked, and longer by less than a tenth of a second', () => {
+  test('a stage leads to a level above which no delay that it is used for has a bit', () => {
+    const ways = stages().flatMap((part) => (part.kind === 'queue' ? [part.arguments['x-dead-letter-exchange']] : []));
+    expect(new Set(ways)).toEqual(new Set(['celery_delayed_2']));
+    for (let delayMs = 1; delayMs < 20_000; delayMs += 1) {
+      const { routingKey, stageMs } = delayRoute(delayMs, 'q');
+      if (stageMs !== null) expect(routingKey.startsWith('0.'.repeat(25))).toBe(true);
+    }
+  });
+
+  test('tenths of a second go through a stage of ours first, rounded up', () => {
+    expect(delayRoute(200, 'q')).toMatchObject({ exchange: 'lovage_delay_200ms', stageMs: 200 });
+    expect(delayRoute(1, 'q')).toMatchObject({ stageMs: 100 });
+    expect(delayRoute(1_901, 'q')).toMatchObject({ exchange: 'celery_delayed_1', routingKey: `${'0.'.repeat(26)}1.0.q` });
+    expect(delayRoute(7_901, 'q')).toMatchObject({ exchange: 'celery_delayed_3', stageMs: null });
+    expect(delayRoute(8_001, 'q')).toMatchObject({ routingKey: `${'0.'.repeat(24)}1.0.0.1.q`, stageMs: null });
+  });
+
+  test('no delay is shorter than asked, and longer by less than a tenth of a second, of eight seconds or more by less than one', () => {
     fc.assert(
       fc.property(fc.double({ min: 0.001, max: 2 ** 37, noNaN: true }), (delayMs) => {
         const { routingKey, stageMs } = delayRoute(delayMs, 'q');
         const seconds = Number.parseInt(routingKey.split('.').slice(0, 28).join(''), 2);
         const waitsMs = seconds * 1_000 + (stageMs ?? 0);
         expect(waitsMs).toBeGreaterThanOrEqual(delayMs);
-        expect(waitsMs - delayMs).toBeLessThan(100);
+        expect(waitsMs - delayMs).toBeLessThan(delayMs < 8_000 ? 100 : 1_000);
       }),
     );
   });
@@ -99,7 +122,7 @@ describe('the delay ladder', () => {
     const names = ladder().flatMap((part) => (part.kind === 'exchange' ? [part.name] : []));
     expect(names).toEqual(['celery_delayed_delivery', ...Array.from({ length: 28 }, (_, level) => `celery_delayed_${level}`)]);
     const queues = stages().flatMap((part) => (part.kind === 'queue' ? [part.name] : []));
-    expect(queues).toEqual(Array.from({ length: 9 }, (_, tenth) => `lovage_delayed_${(tenth + 1) * 100}ms`));
+    expect(queues).toEqual(Array.from({ length: 9 }, (_, tenth) => `lovage_delay_${(tenth + 1) * 100}ms`));
     expect(queues.at(-1)).toBe(LAST_STAGE);
     expect(
       stages()

@@ -3,7 +3,10 @@
  *
  * Level L holds a message for 2^L seconds; the 28 bits of the delay are the first words of the routing key, and each level
  * either holds a message (bit 1) or hands it down (bit 0). Whole seconds are all it can do, so a stage of ours in front of it
- * holds the remaining tenths: without it a retry after 0.2 s would take a second.
+ * holds the remaining tenths of a short delay: without it a retry after 0.2 s would take a second.
+ *
+ * Handing down is what costs: each exchange compares the whole key, and from the top to the bottom that is 4 ms of the broker's
+ * processor. So a message goes in at the highest level that holds it, and the stages lead to the lowest ones.
  */
 import { createHash } from 'node:crypto';
 import { parseIsoMs } from '../../wire/iso-time.js';
@@ -17,12 +20,15 @@ export const DELAY_LEVELS = 28;
 export const DELIVERY_EXCHANGE = 'celery_delayed_delivery';
 const LONGEST_S = 2 ** DELAY_LEVELS - 1;
 const STEP_MS = 100;
+/** Levels that the stages lead to; a longer delay has no stage, so it is late by less than a second. */
+const STAGED_LEVELS = 3;
+const STAGED_S = 2 ** STAGED_LEVELS;
 /** 28 words of bits with their dots; a routing key has at most 255 bytes. */
 export const LONGEST_WORD = 255 - 2 * DELAY_LEVELS;
 const ANY_BITS = '*.'.repeat(DELAY_LEVELS);
 
 /**
- * Levels hand on some hundred messages a second, one after the other: of many that were sent together the last leaves each level late,
+ * Levels hand on their messages one after the other: of many that were sent together the last leaves each level late,
  * and no level after it knows. So a message that itself says when it is due comes back early, by a share of its delay and within
  * bounds, and whoever gets it sends it on for the rest; of that nothing can go far wrong.
  */
@@ -52,9 +58,9 @@ export interface DelayRoute {
   readonly stageMs: number | null;
 }
 
-function stageName(stageMs: number): string {
-  return `lovage_delayed_${stageMs}ms`;
-}
+// Not `lovage_delayed_`: so those were called that led to the top of the ladder, and a queue keeps its arguments.
+const stageName = (stageMs: number): string => `lovage_delay_${stageMs}ms`;
+const levelName = (level: number): string => `celery_delayed_${level}`;
 
 /** What has to exist, in order. */
 export type Declaration =
@@ -91,14 +97,15 @@ export function delayBits(seconds: number): string {
   return seconds.toString(2).padStart(DELAY_LEVELS, '0').split('').join('.');
 }
 
-/** The route for a delay; rounded up to a tenth of a second, so that nothing is ever early. */
+/** The route for a delay; rounded up, to a tenth of a second below eight seconds and to a second from there on, so that nothing is ever early. */
 export function delayRoute(delayMs: number, queue: string, word = delayWord(queue)): DelayRoute {
   const tenths = Math.ceil(delayMs / STEP_MS);
-  const seconds = Math.floor(tenths / 10);
-  const routingKey = `${delayBits(Math.min(seconds, LONGEST_S))}.${word}`;
-  const stageMs = (tenths % 10) * STEP_MS;
-  return stageMs === 0 || seconds > LONGEST_S
-    ? { exchange: `celery_delayed_${DELAY_LEVELS - 1}`, routingKey, stageMs: null }
+  const staged = tenths < STAGED_S * 10;
+  const seconds = Math.min(staged ? Math.floor(tenths / 10) : Math.ceil(delayMs / 1_000), LONGEST_S);
+  const routingKey = `${delayBits(seconds)}.${word}`;
+  const stageMs = staged ? (tenths % 10) * STEP_MS : 0;
+  return stageMs === 0
+    ? { exchange: levelName(Math.floor(Math.log2(seconds))), routingKey, stageMs: null }
     : { exchange: stageName(stageMs), routingKey, stageMs };
 }
 
@@ -116,8 +123,8 @@ function holding(ttlMs: number, next: string): QueueArguments {
 export function ladder(): readonly Declaration[] {
   const parts: Declaration[] = [{ kind: 'exchange', name: DELIVERY_EXCHANGE, type: 'topic' }];
   for (let level = 0; level < DELAY_LEVELS; level += 1) {
-    const name = `celery_delayed_${level}`;
-    const next = level === 0 ? DELIVERY_EXCHANGE : `celery_delayed_${level - 1}`;
+    const name = levelName(level);
+    const next = level === 0 ? DELIVERY_EXCHANGE : levelName(level - 1);
     const stars = '*.'.repeat(DELAY_LEVELS - 1 - level);
     parts.push(
       { kind: 'exchange', name, type: 'topic' },
@@ -129,14 +136,14 @@ export function ladder(): readonly Declaration[] {
   return parts;
 }
 
-/** Our stages for the parts of a second: every key goes through one, unchanged, to the top of the ladder. */
+/** Our stages for the parts of a second: every key goes through one, unchanged, to the lowest levels. */
 export function stages(): readonly Declaration[] {
   const parts: Declaration[] = [];
   for (let stageMs = STEP_MS; stageMs < 1_000; stageMs += STEP_MS) {
     const name = stageName(stageMs);
     parts.push(
       { kind: 'exchange', name, type: 'fanout' },
-      { kind: 'queue', name, arguments: holding(stageMs, `celery_delayed_${DELAY_LEVELS - 1}`) },
+      { kind: 'queue', name, arguments: holding(stageMs, levelName(STAGED_LEVELS - 1)) },
       { kind: 'bind-queue', queue: name, exchange: name, key: '' },
     );
   }
