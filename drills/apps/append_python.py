@@ -8,7 +8,7 @@ from celery import Celery
 app = Celery("append", broker=os.environ["INTEROP_BROKER"], backend=os.environ["INTEROP_RESULTS"])
 app.conf.broker_connection_retry_on_startup = True
 # One message a process at a time: it is to share the work, not to hoard it.
-app.conf.worker_prefetch_multiplier = 1
+app.conf.worker_prefetch_multiplier = int(os.environ.get("LOVAGE_DRILL_PREFETCH", "1"))
 
 ledger = os.open(os.environ["LOVAGE_DRILL_LEDGER"], os.O_WRONLY | os.O_APPEND)
 worker = os.environ["LOVAGE_DRILL_WORKER"]
