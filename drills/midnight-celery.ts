@@ -22,15 +22,6 @@ type PythonWorker = Awaited<ReturnType<typeof startPythonWorker>>;
 const residentMiB = ({ pid }: PythonWorker): number =>
   Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? Number.NaN) / 1_024;
 
-/** Celery's cold shutdown, which takes its processes with it. */
-function quit({ pid }: PythonWorker): void {
-  try {
-    process.kill(pid, 'SIGQUIT');
-  } catch {
-    // it has gone already
-  }
-}
-
 /** Otherwise each state that Celery stores waits for the disk, and half a million of them for an hour; durability is not what is tried here. */
 async function withoutFsync(url: string): Promise<void> {
   const client = new Redis(url);
@@ -62,22 +53,14 @@ async function play(kit: Kit, version: '5.2' | '5.6', cap: string, expired: numb
   // With one message a process on its way, a worker on RabbitMQ passes 140 expired tasks a second, and the drill takes an hour.
   const ahead = { LOVAGE_DRILL_PREFETCH: '200' };
   const env = { CELERY_WORKER_REVOKES_MAX: cap, LOVAGE_DRILL_LEDGER: '/dev/null', LOVAGE_DRILL_WORKER: 'py', ...ahead };
-  const started: PythonWorker[] = [];
-  const start = async (name: string, url = brokerUrl): Promise<PythonWorker> => {
-    const worker = await startPythonWorker(version, url, resultUrl, { ...APP, queue, name: `${name}-${cap}@%h` }, env);
-    started.push(worker);
-    return worker;
-  };
-  // A drill that is ended must leave nobody behind.
-  const endAll = (): void => started.forEach(quit);
-  process.once('exit', endAll);
+  const start = (name: string, url = brokerUrl): Promise<PythonWorker> =>
+    startPythonWorker(version, url, resultUrl, { ...APP, queue, name: `${name}-${cap}@%h` }, env);
   /** What a worker pulls that starts now. */
   const pulledBy = async (name: string): Promise<number> => {
     const traffic = await watchTraffic(kit.broker);
     const worker = await start(name, traffic.brokerUrl);
     await pause(MINGLE_MS);
     await worker.stop();
-    started.splice(started.indexOf(worker), 1);
     await traffic.close();
     return traffic.pulled();
   };
@@ -94,6 +77,5 @@ async function play(kit: Kit, version: '5.2' | '5.6', cap: string, expired: numb
     kit.figure(`${name}: a worker that starts pulls from each peer`, Math.round(pulled / PEERS / 1_024), 'KiB');
   } finally {
     await Promise.all(peers.map((peer) => peer.stop()));
-    process.off('exit', endAll);
   }
 }

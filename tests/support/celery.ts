@@ -3,7 +3,7 @@
  * installs both). A client is one long-lived process that answers JSON lines; a worker is `celery worker` itself.
  */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { decodeJson, encodeJson } from '../../src/wire/serializers/json.js';
@@ -136,6 +136,26 @@ export interface PythonApp {
 
 const PYWORKER: PythonApp = { folder: interop, module: 'pyworker', queue: 'python' };
 
+/** Python workers that run. A process that ends before it has stopped them takes them along, also those that are still starting. */
+const running = new Set<number>();
+process.once('exit', () => running.forEach(killWithChildren));
+
+/** Celery's processes outlive a parent that is killed, so they go first; it is held meanwhile, or it would start others. */
+function killWithChildren(pid: number): void {
+  if (!signal(pid, 'SIGSTOP')) return;
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
+  for (const one of [...children.map(Number), pid]) signal(one, 'SIGKILL');
+}
+
+/** Whether there was somebody to take it. */
+function signal(pid: number, name: 'SIGSTOP' | 'SIGKILL'): boolean {
+  try {
+    return process.kill(pid, name);
+  } catch {
+    return false;
+  }
+}
+
 /**
  * A `celery worker`, of `pyworker.py` on queue `python` unless told otherwise; resolves once it says that it is ready.
  * @param more environment of the worker
@@ -162,10 +182,14 @@ export async function startPythonWorker(
     ['-m', 'celery', '-A', module, 'worker', '--concurrency', '2', '--loglevel', 'INFO', '-Q', queue, '-n', name],
     { cwd: folder, env, stdio: 'pipe' },
   );
+  const { pid } = child;
+  if (pid === undefined) throw new Error(`no Python could be started: ${PYTHONS[version]}`);
+  running.add(pid);
+  child.once('exit', () => running.delete(pid));
   let log = '';
   await new Promise<void>((resolve, reject) => {
     const timer = setTimeout(() => {
-      child.kill('SIGKILL'); // nobody else will end it
+      killWithChildren(pid); // nobody else will end it
       reject(new Error(`the Python worker did not start: ${log}`));
     }, 30_000);
     const read = (chunk: Buffer): void => {
@@ -180,7 +204,7 @@ export async function startPythonWorker(
     child.once('exit', (code) => reject(new Error(`the Python worker ended with ${code}: ${log}`)));
   });
   return {
-    pid: child.pid ?? -1,
+    pid,
     log: () => log,
     async stop() {
       child.kill('SIGTERM');
