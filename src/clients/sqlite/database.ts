@@ -213,7 +213,8 @@ function openOnce(driver: SqliteDriver, location: FileLocation): Database {
     }
     connection.exec('PRAGMA synchronous = NORMAL');
     connection.exec(`PRAGMA journal_size_limit = ${WAL_LIMIT_BYTES}`);
-    connection.exec('PRAGMA cache_size = -16384');
+    // With 16 MiB a worker kept growing until a million results were stored (drill midnight-restart); 8 are no slower.
+    connection.exec('PRAGMA cache_size = -8192');
     connection.exec('PRAGMA temp_store = MEMORY');
     if (!isCurrent(connection)) {
       connection.exec('BEGIN IMMEDIATE');
