@@ -13,6 +13,7 @@ import type { ConsumeOptions, Consumer, ConsumeWish, Delivery, Settlement, Settl
 import { QueueCredits } from '../queue-credits.js';
 import type { PopAnswer, WatchAnswer } from './call-types.js';
 import { Holdings } from './holdings.js';
+import { RenewalTimer } from './renewal-timer.js';
 
 /** So many in one transaction; the next one follows at once. */
 const POP_LIMIT = 1_000;
@@ -28,6 +29,7 @@ export class FileConsumer implements Consumer {
   readonly #holdings: Holdings;
   readonly #credits: QueueCredits;
   readonly #stopListening: () => void;
+  readonly #renewal: RenewalTimer;
   #phase: Phase = 'running';
   #connected = true;
   #aliveMs: number;
@@ -40,7 +42,6 @@ export class FileConsumer implements Consumer {
   /** Queues that were found empty before falling asleep; `null` while awake. */
   #asleepOn: ReadonlySet<string> | null = null;
   #cancelWake: (() => void) | null = null;
-  #cancelRenew: (() => void) | null = null;
 
   constructor(session: FileSession, options: ConsumeOptions, onClosed: () => void) {
     this.#session = session;
@@ -48,6 +49,7 @@ export class FileConsumer implements Consumer {
     this.#onClosed = onClosed;
     this.#holdings = new Holdings(options.consumerName, options.leaseMs);
     this.#credits = new QueueCredits(options);
+    this.#renewal = new RenewalTimer(options.leaseMs, () => void this.#renew());
     this.#aliveMs = systemClock.monotonicMs();
     this.#stopListening = session.bell.listen('messages', () => this.#stir());
     options.onState('connected');
@@ -81,8 +83,8 @@ export class FileConsumer implements Consumer {
     if (holder !== null) {
       const lost = this.#holdings.lose(holder);
       queueMicrotask(() => this.#options.onLost(lost));
-      // if this fails, the lease runs out by itself
-      this.#session.call('expire', { holder }, { mode: 'relaxed' }).catch(() => undefined);
+      // No loss: this worker lives. If it fails, the lease runs out by itself.
+      this.#session.call('leave', { holder }, { mode: 'relaxed' }).catch(() => undefined);
     }
     return false;
   }
@@ -210,7 +212,7 @@ export class FileConsumer implements Consumer {
     if (holder === null || rows.length === 0 || this.#phase === 'killed') return more;
     if (asked !== null && holder !== asked) this.#lose(asked);
     const arrivals = this.#holdings.add(holder, rows, startedMs);
-    this.#renewLater();
+    this.#renewal.plan();
     // Paused or closing meanwhile: back they go, as if never taken.
     if (this.#phase !== 'running') {
       const back = arrivals.flatMap((arrival): Settlement[] =>
@@ -238,16 +240,9 @@ export class FileConsumer implements Consumer {
     return true;
   }
 
-  #renewLater(): void {
-    this.#cancelRenew ??= systemClock.after(this.#options.leaseMs / 3, () => {
-      this.#cancelRenew = null;
-      if (this.#phase !== 'killed' && this.#holdings.size > 0) void this.#renew();
-    });
-  }
-
   async #renew(): Promise<void> {
     const { holder } = this.#holdings;
-    if (holder === null) return;
+    if (holder === null || this.#holdings.size === 0 || this.#phase === 'killed') return;
     const startedMs = systemClock.monotonicMs();
     try {
       const { leaseMs } = this.#options;
@@ -257,8 +252,9 @@ export class FileConsumer implements Consumer {
       else this.#lose(holder);
     } catch (error) {
       this.#options.logger.warn({ err: toError(error), holder }, 'the lease could not be renewed; trying again');
+      if (this.#holdings.size > 0) this.#renewal.plan(true);
     }
-    if (this.#holdings.size > 0) this.#renewLater();
+    if (this.#holdings.size > 0) this.#renewal.plan();
   }
 
   #lose(holder: number): void {
@@ -303,8 +299,7 @@ export class FileConsumer implements Consumer {
   #end(): void {
     this.#stopListening();
     this.#quiet();
-    this.#cancelRenew?.();
-    this.#cancelRenew = null;
+    this.#renewal.stop();
     this.#onClosed();
   }
 }

@@ -6,14 +6,21 @@
 import type { SqliteConnection, SqliteRow } from '../../clients/sqlite/driver.js';
 import type { OperationContext } from '../../clients/sqlite/operations.js';
 import { timedSetOperations } from '../../clients/sqlite/timed-set.js';
+import { systemClock } from '../../core/clock.js';
 import type { PopAnswer, PopArgument, PoppedRow, SettleArgument, WatchAnswer, WatchArgument } from './call-types.js';
+import { type LapsedLease, type LapsedLeases, MOST_LAPSED } from './lapsed-leases.js';
 import { type MessageTable, SECURED, SEEN } from './message-table.js';
 
 /** A transaction moves so many delayed messages at most; the rest is moved by the next. */
 const PROMOTE_STEP = 500;
 const RECOVER_STEP = 10;
 
-export function handOutOperations(connection: SqliteConnection, context: OperationContext, table: MessageTable) {
+export function handOutOperations(
+  connection: SqliteConnection,
+  context: OperationContext,
+  table: MessageTable,
+  lapsed: LapsedLeases,
+) {
   const next = connection.prepare(
     'SELECT l.rank, l.id, m.seen, m.losses, m.head, m.body FROM line l JOIN messages m ON m.id = l.id WHERE l.queue = ? ORDER BY l.rank, l.id LIMIT ?',
   );
@@ -27,10 +34,10 @@ export function handOutOperations(connection: SqliteConnection, context: Operati
   const renewHolder = connection.prepare('UPDATE holders SET lease_until = ? WHERE id = ?');
   const dropHolder = connection.prepare('DELETE FROM holders WHERE id = ?');
   // A lease that ends further away than it can be long was written before the clock was set back.
-  const expired = connection.prepare(
-    'SELECT id FROM holders WHERE id <> ? AND (lease_until <= ? OR lease_until > ? + 2 * lease_ms) LIMIT ?',
+  const findLapsed = connection.prepare(
+    'SELECT id, lease_until, lease_ms FROM holders WHERE lease_until <= ? OR lease_until > ? + 2 * lease_ms LIMIT ?',
   );
-  const nextExpiry = connection.prepare('SELECT min(lease_until) AS at FROM holders WHERE id <> ?');
+  const nextExpiry = connection.prepare('SELECT min(lease_until) AS at FROM holders WHERE id <> ? AND lease_until > ?');
   const addClaim = connection.prepare('INSERT INTO claims VALUES(?, ?, ?, ?)');
   const claimsOf = connection.prepare('SELECT ids FROM claims WHERE holder = ?');
   const dropClaim = connection.prepare('DELETE FROM claims WHERE holder = ? AND id = ?');
@@ -76,9 +83,18 @@ export function handOutOperations(connection: SqliteConnection, context: Operati
     return count;
   };
 
-  const recoverExpired = (self: number): void => {
-    const nowMs = context.nowMs();
-    for (const { id } of expired.all([self, nowMs, nowMs, RECOVER_STEP])) putBack(Number(id), 1);
+  const lapsedAt = (nowMs: number): LapsedLease[] =>
+    findLapsed
+      .all([nowMs, nowMs, MOST_LAPSED])
+      .map((row) => ({ id: Number(row['id']), untilMs: Number(row['lease_until']), leaseMs: Number(row['lease_ms']) }));
+
+  /** Takes over from those whose lease was over at a look before; notes the others. */
+  const recoverLapsed = (self: number): void => {
+    const nowMs = systemClock.monotonicMs();
+    const all = lapsedAt(context.nowMs());
+    lapsed.note(all, nowMs);
+    const due = all.filter((lease) => lease.id !== self && lapsed.waitMs(lease, nowMs) === 0);
+    for (const { id } of due.slice(0, RECOVER_STEP)) putBack(id, 1);
   };
 
   /** The holder that new claims are good for: the one asked for, renewed if it is time, or a new one. */
@@ -141,7 +157,7 @@ export function handOutOperations(connection: SqliteConnection, context: Operati
     /** Claims messages: every queue its share first, then what is left to whoever has more. */
     pop: (argument: PopArgument): PopAnswer => {
       table.flush();
-      recoverExpired(argument.holder ?? -1);
+      recoverLapsed(argument.holder ?? -1);
       const sources: { id: number; name: string; left: number; rows: SqliteRow[] }[] = [];
       let more = false;
       for (const { name, limit } of argument.queues) {
@@ -191,9 +207,14 @@ export function handOutOperations(connection: SqliteConnection, context: Operati
     watch: ({ queues, holder }: WatchArgument): WatchAnswer => {
       const nowMs = Date.now();
       const self = holder ?? -1;
-      if (expired.get([self, nowMs, nowMs, 1])) return { ready: true, nextMs: null };
-      const expiry = nextExpiry.get([self])?.['at'];
+      const expiry = nextExpiry.get([self, nowMs])?.['at'];
       let nextMs = typeof expiry === 'number' ? expiry : Infinity;
+      for (const lease of lapsedAt(nowMs)) {
+        if (lease.id === self) continue;
+        const waitMs = lapsed.waitMs(lease, systemClock.monotonicMs());
+        if (!waitMs) return { ready: true, nextMs: null };
+        nextMs = Math.min(nextMs, nowMs + waitMs);
+      }
       for (const name of queues) {
         const id = table.findQueue(name);
         if (id === undefined) continue;

@@ -7,6 +7,7 @@ import type { OperationModule, PrepareOperations } from '../../clients/sqlite/op
 import { broadcastOperations } from './broadcasts.js';
 import { deadOperations } from './dead-operations.js';
 import { handOutOperations } from './hand-out.js';
+import { LapsedLeases } from './lapsed-leases.js';
 import { MessageTable } from './message-table.js';
 import { pauseOperations } from './pauses.js';
 import { storeOperations } from './store-messages.js';
@@ -14,17 +15,21 @@ import { waitingOperations } from './waiting.js';
 
 export const prepareOperations: PrepareOperations = (connection, context) => {
   const table = new MessageTable(connection, context);
+  const lapsed = new LapsedLeases();
   return {
     calls: {
       ...storeOperations(connection, context, table),
-      ...handOutOperations(connection, context, table),
+      ...handOutOperations(connection, context, table, lapsed),
       ...deadOperations(connection, table),
       ...waitingOperations(connection, table),
       ...pauseOperations(connection),
       ...broadcastOperations(connection, context),
     },
     beforeCommit: () => table.flush(),
-    afterRollback: () => table.forget(),
+    afterRollback: () => {
+      table.forget();
+      lapsed.rolledBack();
+    },
   };
 };
 
