@@ -10,7 +10,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CACHE, missingNeeds, nodeBinary, OTHER_NODES, ROOT, SETUP_COMMAND } from './environment.mjs';
 import { endLeftOvers } from './left-overs.mjs';
@@ -30,6 +30,17 @@ const notRun = [];
 const failures = [];
 /** @type {string[]} */
 const skips = [];
+
+/** Asks the suite that runs to end. */
+let endRunning = () => {};
+/** The signal that ends the whole run, not only the suite; what that has started is swept first. @type {'SIGINT' | 'SIGTERM' | null} */
+let endedBy = null;
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
+  process.once(signal, () => {
+    endedBy = signal;
+    endRunning();
+  });
+}
 
 /** @param {string} title */
 const heading = (title) => console.log(`\n── ${title} ${'─'.repeat(Math.max(4, 90 - title.length))}`);
@@ -70,8 +81,7 @@ async function runSuite(suite, excluded, where) {
       env: { ...process.env, TMPDIR: folder, LOVAGE_TEST_REPORT: reportFile, LOVAGE_TEST_EXCLUDE: excluded.join(',') },
     },
   );
-  const forward = () => child.kill('SIGTERM');
-  process.once('SIGINT', forward).once('SIGTERM', forward);
+  endRunning = () => child.kill('SIGTERM');
   let late = false;
   const timer = setTimeout(() => {
     late = true;
@@ -79,7 +89,7 @@ async function runSuite(suite, excluded, where) {
   }, suite.limitMinutes * 60_000);
   const code = await new Promise((resolve) => child.once('close', resolve).once('error', resolve));
   clearTimeout(timer);
-  process.off('SIGINT', forward).off('SIGTERM', forward);
+  endRunning = () => {};
 
   /** @type {import('./vitest-report.mjs').Report} */
   const report = existsSync(reportFile)
@@ -92,6 +102,10 @@ async function runSuite(suite, excluded, where) {
     for (const { pid, command } of remaining) report.failures.push(`a process was left running: ${pid} ${command.slice(0, 160)}`);
   if (code !== 0 && report.failures.length === 0) report.failures.push(`vitest ended with ${code}`);
   rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  if (endedBy) {
+    console.log(`\nended by ${endedBy}: the other suites did not run`);
+    process.exit(128 + constants.signals[endedBy]);
+  }
 
   failures.push(...report.failures.map((text) => `${where.title}: ${text}`));
   skips.push(...report.skips.map((text) => `${where.title}: ${text}`));
