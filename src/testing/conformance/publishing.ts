@@ -206,8 +206,8 @@ export function publishingSuite({ it, can, patienceMs }: BrokerSuite): void {
   describe.concurrent('times and priorities', () => {
     can('delayedPublish', 'delivers no sooner than asked, and in the order of the times', async ({ broker }) => {
       const queue = uniqueQueue('delayed');
-      const startMs = Date.now();
       const collector = await Collector.open(broker, { [queue]: 10 }, { acking: true });
+      const startMs = Date.now(); // not before: what is due when it is sent is in front of what is sent after it
       await send(broker, [
         outgoing(queue, 'third', { notBeforeMs: startMs + 2_600 }),
         outgoing(queue, 'second', { notBeforeMs: startMs + 1_300 }),
